@@ -1,0 +1,98 @@
+#include "ir/base/arena.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BLOCK = 16 << 10, LARGEST_BLOCK = 4 << 20 };
+
+typedef struct block {
+    struct block *previous;
+    size_t capacity;
+    size_t used;
+    alignas(max_align_t) unsigned char data[];
+} block;
+
+struct col_arena {
+    block *last;
+    size_t bytes;
+    size_t next_capacity;
+};
+
+col_arena *col_arena_create(void)
+{
+    col_arena *arena = calloc(1, sizeof *arena);
+    if (!arena) COL_PANIC("out of memory");
+    arena->next_capacity = FIRST_BLOCK;
+    return arena;
+}
+
+void col_arena_destroy(col_arena *arena)
+{
+    if (!arena) return;
+    for (block *b = arena->last; b;) {
+        block *previous = b->previous;
+        free(b);
+        b = previous;
+    }
+    free(arena);
+}
+
+void *col_arena_alloc(col_arena *arena, size_t size)
+{
+    size_t align = alignof(max_align_t);
+    if (size > SIZE_MAX / 2) COL_PANIC("allocation of %zu bytes", size);
+    size = (size + align - 1) / align * align;
+    if (!arena->last || arena->last->capacity - arena->last->used < size) {
+        size_t capacity = COL_MAX(size, arena->next_capacity);
+        block *b = calloc(1, sizeof *b + capacity);
+        if (!b) COL_PANIC("out of memory for %zu bytes", capacity);
+        b->capacity = capacity;
+        b->previous = arena->last;
+        arena->last = b;
+        arena->next_capacity = COL_MIN(arena->next_capacity * 2, (size_t)LARGEST_BLOCK);
+    }
+    void *result = arena->last->data + arena->last->used;
+    arena->last->used += size;
+    arena->bytes += size;
+    return result;
+}
+
+void *col_arena_copy(col_arena *arena, const void *data, size_t size)
+{
+    void *copy = col_arena_alloc(arena, size);
+    if (size) memcpy(copy, data, size);
+    return copy;
+}
+
+char *col_arena_strndup(col_arena *arena, const char *text, size_t size)
+{
+    char *copy = col_arena_alloc(arena, size + 1);
+    if (size) memcpy(copy, text, size);
+    return copy;
+}
+
+char *col_arena_strdup(col_arena *arena, const char *text)
+{
+    return col_arena_strndup(arena, text, strlen(text));
+}
+
+char *col_arena_printf(col_arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    COL_ASSERT(size >= 0);
+    char *text = col_arena_alloc(arena, (size_t)size + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)size + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+size_t col_arena_bytes(const col_arena *arena)
+{
+    return arena->bytes;
+}

@@ -1,0 +1,25 @@
+/* Arenas: everything of one compilation (or one pass, or one file being read) is allocated from one arena
+ * and freed with it. Passed explicitly; there is no current arena. Memory is zeroed. Running out of address
+ * space is an internal failure and aborts: sizes that a user can choose are checked before they get here. */
+#ifndef COL_BASE_ARENA_H
+#define COL_BASE_ARENA_H
+
+#include "ir/base/status.h"
+
+typedef struct col_arena col_arena;
+
+col_arena *col_arena_create(void);
+void col_arena_destroy(col_arena *arena); /* NULL is fine */
+
+/* `size` zeroed bytes aligned for any type; never NULL. Owned by the arena. */
+void *col_arena_alloc(col_arena *arena, size_t size);
+void *col_arena_copy(col_arena *arena, const void *data, size_t size);
+char *col_arena_strdup(col_arena *arena, const char *text);
+char *col_arena_strndup(col_arena *arena, const char *text, size_t size);
+char *col_arena_printf(col_arena *arena, const char *format, ...) COL_PRINTF(2, 3);
+size_t col_arena_bytes(const col_arena *arena); /* bytes handed out so far */
+
+#define COL_NEW(arena, type)          ((type *)col_arena_alloc(arena, sizeof(type)))
+#define COL_NEW_ARRAY(arena, type, n) ((type *)col_arena_alloc(arena, sizeof(type) * (size_t)(n)))
+
+#endif

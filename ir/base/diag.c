@@ -1,0 +1,71 @@
+#include "ir/base/diag.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LONGEST_LINE = 200 }; /* bytes of the source line that are shown */
+
+void col_diag_add(col_diags *diags, col_loc loc, const char *format, ...)
+{
+    diags->total++;
+    if (diags->list.len >= COL_DIAG_LIMIT) return;
+    va_list args;
+    va_start(args, format);
+    col_str text = {0};
+    col_str_vprintf(&text, format, args);
+    va_end(args);
+    col_diag diag = {loc, col_arena_strdup(diags->arena, col_str_text(&text))};
+    col_str_fini(&text);
+    col_vec_push(diags->arena, &diags->list, diag);
+}
+
+/* The source line with the caret under the column; control bytes shown as spaces. */
+static void append_excerpt(col_str *out, col_loc loc)
+{
+    const char *at = loc.source->text, *end = at + loc.source->size;
+    for (uint32_t line = 1; line < loc.line; line++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        if (!newline) return;
+        at = newline + 1;
+    }
+    const char *stop = memchr(at, '\n', (size_t)(end - at));
+    size_t size = (size_t)((stop ? stop : end) - at);
+    size_t column = loc.column ? loc.column - 1 : 0;
+    size_t first = column > LONGEST_LINE / 2 ? column - LONGEST_LINE / 2 : 0;
+    if (first >= size) first = 0;
+    size_t shown = COL_MIN(size - first, (size_t)LONGEST_LINE);
+    col_str_append(out, "\n    ");
+    for (size_t i = 0; i < shown; i++) {
+        unsigned char c = (unsigned char)at[first + i];
+        col_str_append_bytes(out, c < 32 || c == 127 ? " " : (const char *)&c, 1);
+    }
+    col_str_append(out, "\n    ");
+    for (size_t i = first; i < column && i < first + shown; i++) {
+        if (((unsigned char)at[i] & 0xc0) != 0x80) col_str_append(out, " "); /* one per UTF-8 character */
+    }
+    col_str_append(out, "^");
+}
+
+col_status col_diags_status(const col_diags *diags)
+{
+    if (!diags->total) return NULL;
+    col_str out = {0};
+    for (size_t i = 0; i < diags->list.len; i++) {
+        col_diag d = diags->list.data[i];
+        if (i) col_str_append(&out, "\n");
+        if (d.loc.source) {
+            col_str_printf(&out, "%s:%u:%u: error: %s", d.loc.source->name, d.loc.line, d.loc.column,
+                           d.message);
+            append_excerpt(&out, d.loc);
+        } else {
+            col_str_printf(&out, "error: %s", d.message);
+        }
+    }
+    if (diags->total > diags->list.len) {
+        col_str_printf(&out, "\n... and %zu more", diags->total - diags->list.len);
+    }
+    col_status status = col_error_make(COL_BAD_INPUT, "%s", col_str_text(&out));
+    col_str_fini(&out);
+    return status;
+}

@@ -1,0 +1,202 @@
+#define _GNU_SOURCE
+#include "ir/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static col_status open_regular(const char *path, int *out_fd, size_t *out_size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return col_error_from_errno(errno, "cannot open '%s'", path);
+    struct stat info;
+    if (fstat(fd, &info)) {
+        int saved = errno;
+        close(fd);
+        return col_error_from_errno(saved, "cannot read '%s'", path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        return col_error_make(COL_BAD_INPUT, "'%s' is not a regular file", path);
+    }
+    *out_fd = fd;
+    *out_size = (size_t)info.st_size;
+    return NULL;
+}
+
+col_status col_file_read(col_arena *arena, const char *path, size_t limit, char **out_data, size_t *out_size)
+{
+    int fd = -1;
+    size_t size = 0, done = 0;
+    COL_TRY(open_regular(path, &fd, &size));
+    if (limit && size > limit) {
+        close(fd);
+        return col_error_make(COL_BAD_INPUT, "'%s' has %zu bytes; at most %zu are accepted here", path, size,
+                              limit);
+    }
+    char *data = col_arena_alloc(arena, size + 1);
+    while (done < size) {
+        ssize_t got = read(fd, data + done, size - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            int saved = errno;
+            close(fd);
+            if (got == 0) return col_error_make(COL_BAD_INPUT, "'%s' became shorter while being read", path);
+            return col_error_from_errno(saved, "cannot read '%s'", path);
+        }
+        done += (size_t)got;
+    }
+    close(fd);
+    *out_data = data;
+    *out_size = size;
+    return NULL;
+}
+
+col_status col_file_map(const char *path, col_mapping *out_mapping)
+{
+    int fd = -1;
+    size_t size = 0;
+    COL_TRY(open_regular(path, &fd, &size));
+    *out_mapping = (col_mapping){NULL, size};
+    if (size) {
+        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        int saved = errno;
+        close(fd);
+        if (data == MAP_FAILED) return col_error_from_errno(saved, "cannot map '%s'", path);
+        out_mapping->data = data;
+    } else {
+        close(fd);
+    }
+    return NULL;
+}
+
+void col_file_unmap(col_mapping *mapping)
+{
+    if (mapping->data) munmap((void *)(uintptr_t)mapping->data, mapping->size);
+    *mapping = (col_mapping){0};
+}
+
+struct col_writer {
+    char *path, *temporary;
+    int fd;
+};
+
+static void writer_free(col_writer *writer)
+{
+    if (writer->fd >= 0) close(writer->fd);
+    free(writer->path);
+    free(writer->temporary);
+    free(writer);
+}
+
+col_status col_writer_open(const char *path, col_writer **out_writer)
+{
+    col_writer *writer = calloc(1, sizeof *writer);
+    if (!writer) COL_PANIC("out of memory");
+    writer->path = strdup(path);
+    if (!writer->path || asprintf(&writer->temporary, "%s.tmp.%ld", path, (long)getpid()) < 0) {
+        COL_PANIC("out of memory");
+    }
+    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (writer->fd < 0) {
+        col_status status = col_error_from_errno(errno, "cannot write '%s'", path);
+        writer_free(writer);
+        return status;
+    }
+    *out_writer = writer;
+    return NULL;
+}
+
+col_status col_writer_write(col_writer *writer, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size) {
+        ssize_t put = write(writer->fd, at, COL_MIN(size, (size_t)1 << 30));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
+        at += put;
+        size -= (size_t)put;
+    }
+    return NULL;
+}
+
+static void sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        /* Some file systems cannot sync a folder; the rename itself has happened either way. */
+        if (fsync(fd)) errno = 0;
+        close(fd);
+    }
+    free(folder);
+}
+
+col_status col_writer_commit(col_writer *writer)
+{
+    int failed = fsync(writer->fd);
+    failed |= close(writer->fd);
+    writer->fd = -1;
+    if (!failed) failed = rename(writer->temporary, writer->path);
+    if (failed) {
+        col_status status = col_error_from_errno(errno, "cannot write '%s'", writer->path);
+        col_writer_discard(writer);
+        return status;
+    }
+    sync_folder_of(writer->path);
+    writer_free(writer);
+    return NULL;
+}
+
+void col_writer_discard(col_writer *writer)
+{
+    if (!writer) return;
+    unlink(writer->temporary);
+    writer_free(writer);
+}
+
+col_status col_file_write(const char *path, const void *data, size_t size)
+{
+    col_writer *writer = NULL;
+    COL_TRY(col_writer_open(path, &writer));
+    col_status status = col_writer_write(writer, data, size);
+    if (status) {
+        col_writer_discard(writer);
+        return status;
+    }
+    return col_writer_commit(writer);
+}
+
+col_status col_make_folder(const char *path)
+{
+    char *copy = strdup(path);
+    if (!copy) COL_PANIC("out of memory");
+    col_status status = NULL;
+    for (char *at = copy + 1; !status && *copy; at++) {
+        if (*at != '/' && *at) continue;
+        char saved = *at;
+        *at = '\0';
+        if (mkdir(copy, 0777) && errno != EEXIST) {
+            status = col_error_from_errno(errno, "cannot make the folder '%s'", path);
+        }
+        *at = saved;
+        if (!saved) break;
+    }
+    struct stat info;
+    if (!status && (stat(path, &info) || !S_ISDIR(info.st_mode))) {
+        status = col_error_make(COL_BAD_INPUT, "'%s' is not a folder", path);
+    }
+    free(copy);
+    return status;
+}
+
+bool col_file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}

@@ -1,0 +1,37 @@
+/* Files: read whole, map, and replace atomically. */
+#ifndef COL_BASE_FILE_H
+#define COL_BASE_FILE_H
+
+#include "ir/base/arena.h"
+
+/* Reads a regular file whole into the arena, NUL-terminated after `*out_size` bytes. Refuses files over
+ * `limit` bytes (0: no limit) and anything that is not a regular file. */
+COL_MUST_USE col_status col_file_read(col_arena *arena, const char *path, size_t limit, char **out_data,
+                                      size_t *out_size);
+
+/* A read-only mapping of a regular file; `data` is NULL for an empty one. */
+typedef struct col_mapping {
+    const unsigned char *data;
+    size_t size;
+} col_mapping;
+
+COL_MUST_USE col_status col_file_map(const char *path, col_mapping *out_mapping);
+void col_file_unmap(col_mapping *mapping);
+
+/* A file being replaced: bytes go to a sibling temporary; commit syncs it, renames it over `path` and syncs
+ * the folder; discard removes it. Whatever was at `path` stays whole until the rename. */
+typedef struct col_writer col_writer;
+
+COL_MUST_USE col_status col_writer_open(const char *path, col_writer **out_writer);
+COL_MUST_USE col_status col_writer_write(col_writer *writer, const void *data, size_t size);
+COL_MUST_USE col_status col_writer_commit(col_writer *writer); /* frees the writer in any case */
+void col_writer_discard(col_writer *writer);                   /* NULL is fine */
+
+/* Opens, writes and commits in one call. */
+COL_MUST_USE col_status col_file_write(const char *path, const void *data, size_t size);
+
+/* Makes the folder and its missing parents. */
+COL_MUST_USE col_status col_make_folder(const char *path);
+bool col_file_exists(const char *path);
+
+#endif
