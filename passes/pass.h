@@ -1,0 +1,73 @@
+/* Passes: graph to graph. One pass, one file, one public function of that name; passes/pipeline.c is the
+ * ordered table. Each pass file opens with what it needs, provides and breaks. */
+#ifndef COL_PASSES_PASS_H
+#define COL_PASSES_PASS_H
+
+#include "ir/builder.h"
+
+typedef enum col_optimizer { COL_OPTIMIZER_ADAMW, COL_OPTIMIZER_ADAM, COL_OPTIMIZER_SGD } col_optimizer;
+
+typedef enum col_lr_schedule { COL_LR_CONSTANT, COL_LR_LINEAR, COL_LR_COSINE } col_lr_schedule;
+
+/* What the user asked of the compilation; passes read it and never change it. */
+typedef struct col_pass_options {
+    col_optimizer optimizer;
+    col_lr_schedule lr_schedule; /* after a linear warm-up of `warmup_steps` */
+    double beta1, beta2, eps;    /* Adam family; PyTorch's meaning and defaults: 0.9, 0.999, 1e-8 */
+    double momentum;             /* SGD */
+    double weight_decay;         /* of parameters of rank 2 and more; 0: none */
+    double clip_norm;            /* global gradient norm; 0: no clipping */
+    int64_t accumulate;          /* micro-batches per step */
+    bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
+} col_pass_options;
+
+col_pass_options col_pass_options_default(void);
+
+/* A pass returns COL_BAD_INPUT only for a model that it cannot take (say, no loss to differentiate), with the
+ * place. */
+typedef col_status (*col_pass_fn)(col_graph *graph, const col_pass_options *options);
+
+typedef struct col_pass {
+    const char *name;
+    const char *summary; /* one line, for --help */
+    col_pass_fn run;
+} col_pass;
+
+/* passes/pipeline.c: every pass by name, in the order of a full compilation. */
+const col_pass *col_passes(size_t *out_count);
+const col_pass *col_pass_find(const char *name); /* NULL when there is none */
+
+/* Called around every pass: dumping, timing. */
+typedef struct col_pass_hooks {
+    void *context;
+    /* After the pass and its verification; `seconds` excludes both. Returning an error stops the pipeline. */
+    col_status (*after)(void *context, const col_pass *pass, const col_graph *graph, double seconds);
+} col_pass_hooks;
+
+/* Runs the passes in order; after each, the graph is verified (a broken graph is an internal bug, reported
+ * with the pass's name and the faults on the printed graph). */
+COL_MUST_USE col_status col_passes_run(col_graph *graph, const col_pass *const *passes, size_t count,
+                                       const col_pass_options *options, const col_pass_hooks *hooks);
+
+/* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
+ * Adds outputs "grad.<parameter>". */
+COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);
+/* Turns "grad.<parameter>" outputs into the update of parameters and optimizer state. */
+COL_MUST_USE col_status col_pass_optimizer(col_graph *graph, const col_pass_options *options);
+/* Replaces composite ops by primitives. */
+COL_MUST_USE col_status col_pass_lower(col_graph *graph, const col_pass_options *options);
+/* Algebraic identities and evaluation of what is constant. */
+COL_MUST_USE col_status col_pass_fold(col_graph *graph, const col_pass_options *options);
+/* Merges nodes that compute the same. */
+COL_MUST_USE col_status col_pass_cse(col_graph *graph, const col_pass_options *options);
+/* Removes nodes that nothing needs. */
+COL_MUST_USE col_status col_pass_dce(col_graph *graph, const col_pass_options *options);
+/* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
+ * strides they cannot take. */
+COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_options *options);
+/* Assigns `group` to the nodes that become one kernel. */
+COL_MUST_USE col_status col_pass_fuse(col_graph *graph, const col_pass_options *options);
+/* Orders the nodes, groups together, to lower the peak of live bytes. */
+COL_MUST_USE col_status col_pass_schedule(col_graph *graph, const col_pass_options *options);
+
+#endif
