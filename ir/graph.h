@@ -162,6 +162,7 @@ const char **col_graph_node_names(const col_graph *graph, col_arena *arena); /* 
 
 /* ir/print.c: the text that parses back to the same graph. */
 void col_graph_print(const col_graph *graph, col_str *out);
+void col_node_print(const col_node *node, col_str *out); /* one statement, no newline */
 /* ir/verify.c: every broken invariant at once, each naming its node; NULL when sound. */
 COL_MUST_USE col_status col_graph_verify(const col_graph *graph);
 /* ir/clone.c: a deep copy in `arena`, same ids. */

@@ -1,0 +1,135 @@
+/* Prints a graph as text in the model language (docs/ir.md); parsing the text gives the same graph: same
+ * variables, nodes, attributes, scopes, phases and groups, in the same order. Value ids are renumbered only
+ * if they were printed from a graph with gaps. */
+#include "ir/graph.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The shortest decimal that reads back as the same double. */
+static void print_double(double value, col_str *out)
+{
+    char text[40];
+    if (isnan(value)) {
+        col_str_append(out, "nan");
+        return;
+    }
+    if (isinf(value)) {
+        col_str_append(out, value < 0 ? "-inf" : "inf");
+        return;
+    }
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    col_str_append(out, text);
+}
+
+static void print_value_name(const col_value *value, col_str *out)
+{
+    if (value->var)
+        col_str_append(out, value->var->name);
+    else
+        col_str_printf(out, "%%%u", value->id);
+}
+
+static void print_attr(const col_attr *attr, col_str *out)
+{
+    col_str_printf(out, "%s=", col_attr_name(attr->key));
+    switch (col_attr_kind_of(attr->key)) {
+    case COL_KIND_INT: col_str_printf(out, "%lld", (long long)attr->int_value); break;
+    case COL_KIND_FLOAT: print_double(attr->float_value, out); break;
+    case COL_KIND_TEXT: col_str_printf(out, "\"%s\"", attr->text); break;
+    case COL_KIND_INTS:
+        col_str_append(out, "[");
+        for (int i = 0; i < attr->count; i++)
+            col_str_printf(out, "%s%lld", i ? ", " : "", (long long)attr->ints[i]);
+        col_str_append(out, "]");
+        break;
+    }
+}
+
+static void print_settings(const col_graph *graph, col_str *out)
+{
+    col_str_printf(out, "model %s", graph->name);
+    for (size_t i = 0; i < graph->settings.len; i++) {
+        const col_setting *s = &graph->settings.data[i];
+        col_str_printf(out, "%s%s = ", i ? ", " : "(", s->name);
+        if (s->is_float) {
+            size_t start = out->len;
+            print_double(s->float_value, out);
+            if (!strpbrk(out->data + start, ".einf"))
+                col_str_append(out, ".0"); /* stays a float when read back */
+        } else {
+            col_str_printf(out, "%lld", (long long)s->int_value);
+        }
+    }
+    col_str_append(out, graph->settings.len ? ")\n" : "\n");
+}
+
+static void print_var(const col_var *var, col_str *out)
+{
+    static const char *const kinds[] = {"input", "param", "state"};
+    col_str_printf(out, "%s %s : ", kinds[var->kind], var->name);
+    col_type_print(var->type, out);
+    if (var->kind != COL_VAR_INPUT) {
+        static const char *const inits[] = {"zeros", "constant", "normal", "uniform"};
+        col_str_printf(out, " ~ %s", inits[var->init.kind]);
+        if (var->init.kind != COL_INIT_ZEROS) {
+            col_str_append(out, "(");
+            print_double(var->init.a, out);
+            if (var->init.kind != COL_INIT_CONSTANT) {
+                col_str_append(out, ", ");
+                print_double(var->init.b, out);
+            }
+            col_str_append(out, ")");
+        }
+    }
+    col_str_append(out, var->frozen ? " frozen\n" : "\n");
+}
+
+void col_node_print(const col_node *node, col_str *out)
+{
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        if (i) col_str_append(out, ", ");
+        print_value_name(&node->results[i], out);
+    }
+    col_str_printf(out, "%s%s(", node->result_count ? " = " : "", col_op_info_of(node->op)->name);
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        if (i) col_str_append(out, ", ");
+        print_value_name(node->operands[i].value, out);
+    }
+    uint32_t written = node->operand_count;
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        if (written++) col_str_append(out, ", ");
+        print_attr(&node->attrs[i], out);
+    }
+    if (node->group >= 0) col_str_printf(out, "%sgroup=%d", written ? ", " : "", node->group);
+    col_str_append(out, ")");
+    if (*node->scope) col_str_printf(out, " @ %s", node->scope);
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        col_str_append(out, i ? ", " : " : ");
+        col_type_print(node->results[i].type, out);
+    }
+}
+
+void col_graph_print(const col_graph *graph, col_str *out)
+{
+    static const char *const phases[] = {"forward", "backward", "update"};
+    print_settings(graph, out);
+    for (size_t i = 0; i < graph->vars.len; i++) print_var(graph->vars.data[i], out);
+    int phase = COL_PHASE_FORWARD;
+    COL_FOR_EACH_NODE (node, graph) {
+        if ((int)node->phase != phase) col_str_printf(out, "phase %s\n", phases[node->phase]);
+        phase = (int)node->phase;
+        col_node_print(node, out);
+        col_str_append(out, "\n");
+    }
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        col_str_printf(out, "output %s = ", graph->outputs.data[i].name);
+        print_value_name(graph->outputs.data[i].value, out);
+        col_str_append(out, "\n");
+    }
+}

@@ -1,0 +1,22 @@
+/* The order of a full compilation, top to bottom. The driver leaves out what a program does not need: a
+ * forward program has no autodiff and no optimizer. */
+#include "passes/pass.h"
+
+static const col_pass table[] = {
+    {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},
+    {"optimizer", "turn gradients into the update of parameters and optimizer state", col_pass_optimizer},
+    {"lower", "replace composite ops by primitives", col_pass_lower},
+    {"fold", "simplify identities and evaluate constants", col_pass_fold},
+    {"cse", "merge nodes that compute the same", col_pass_cse},
+    {"dce", "remove nodes that nothing needs", col_pass_dce},
+    {"legalize", "split reductions over cores; copy operands that kernels cannot read in place",
+     col_pass_legalize},
+    {"fuse", "group nodes into kernels", col_pass_fuse},
+    {"schedule", "order kernels to lower the peak of live bytes", col_pass_schedule},
+};
+
+const col_pass *col_passes(size_t *out_count)
+{
+    *out_count = COL_COUNT(table);
+    return table;
+}
