@@ -1,0 +1,269 @@
+#include "ir/plan/plan_verify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static col_status bad(const char *where, const char *name, const char *what)
+{
+    return col_error_make(COL_BAD_INPUT, "%s '%s': %s", where, name, what);
+}
+
+/* One past the last byte that the view touches; false on overflow or a malformed view. */
+static bool view_end(const col_plan_view *view, uint64_t *out_end)
+{
+    size_t element = col_plan_dtype_size(view->dtype);
+    if (!element || view->n_dims > COL_PLAN_MAX_RANK || view->n_dims != view->n_strides) return false;
+    if (view->offset % element) return false;
+    uint64_t last = 0; /* elements */
+    for (size_t i = 0; i < view->n_dims; i++) {
+        uint64_t reach;
+        if (view->dims[i] < 1 || view->strides[i] < 0) return false;
+        if (__builtin_mul_overflow((uint64_t)view->dims[i] - 1, (uint64_t)view->strides[i], &reach))
+            return false;
+        if (__builtin_add_overflow(last, reach, &last)) return false;
+    }
+    uint64_t bytes;
+    if (__builtin_mul_overflow(last + 1, element, &bytes) || last + 1 == 0) return false;
+    return !__builtin_add_overflow(view->offset, bytes, out_end);
+}
+
+static col_status check_view(const col_plan *plan, const col_plan_view *view, const char *name)
+{
+    uint64_t end;
+    if (!view_end(view, &end)) return bad("instruction", name, "malformed view");
+    if (end > plan->arena_bytes) return bad("instruction", name, "a view reaches outside the arena");
+    return NULL;
+}
+
+static bool same_dims(const col_plan_view *a, const col_plan_view *b, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        if (a->dims[i] != b->dims[i]) return false;
+    }
+    return true;
+}
+
+static bool matmul_is_sound(const col_plan_instruction *in)
+{
+    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    const col_plan_view *a = in->reads[0], *b = in->reads[1], *c = in->writes[0];
+    size_t rank = a->n_dims;
+    if (rank < 2 || b->n_dims != rank || c->n_dims != rank) return false;
+    if (a->dtype != b->dtype || !same_dims(a, b, 0, rank - 2) || !same_dims(a, c, 0, rank - 2)) return false;
+    return a->dims[rank - 1] == b->dims[rank - 2] && a->dims[rank - 2] == c->dims[rank - 2] &&
+           b->dims[rank - 1] == c->dims[rank - 1];
+}
+
+/* q [b, t, h, d], k and v [b, s, h, d] */
+static bool heads_agree(const col_plan_view *q, const col_plan_view *k, const col_plan_view *v)
+{
+    if (q->n_dims != 4 || k->n_dims != 4 || v->n_dims != 4) return false;
+    return same_dims(k, v, 0, 4) && q->dims[0] == k->dims[0] && same_dims(q, k, 2, 4);
+}
+
+static bool is_rng(const col_plan_view *view)
+{
+    return view->dtype == COL__PLAN__DTYPE__I64 && view->n_dims == 1 && view->dims[0] == 2 &&
+           view->strides[0] == 1;
+}
+
+static bool same_shape(const col_plan_view *a, const col_plan_view *b)
+{
+    return a->n_dims == b->n_dims && a->dtype == b->dtype && same_dims(a, b, 0, a->n_dims);
+}
+
+static bool attention_is_sound(const col_plan_instruction *in)
+{
+    const Col__Plan__Attention *how = in->attention;
+    size_t fixed = how->backward ? 6 : 3;
+    if (!(how->rate >= 0 && how->rate < 1)) return false;
+    if (in->n_reads != fixed + (how->masked ? 1 : 0) + (how->rate > 0 ? 1 : 0)) return false;
+    if (in->n_writes != (how->backward ? 3u : 2u)) return false;
+    const col_plan_view *q = in->reads[0], *k = in->reads[1], *v = in->reads[2];
+    if (!heads_agree(q, k, v)) return false;
+    const col_plan_view *out = how->backward ? in->reads[3] : in->writes[0];
+    const col_plan_view *lse = how->backward ? in->reads[4] : in->writes[1];
+    if (!same_shape(out, q) || lse->n_dims != 3 || lse->dtype != COL__PLAN__DTYPE__F32) return false;
+    if (lse->dims[0] != q->dims[0] || lse->dims[1] != q->dims[2] || lse->dims[2] != q->dims[1]) return false;
+    if (how->backward && (!same_shape(in->reads[5], q) || !same_shape(in->writes[0], q) ||
+                          !same_shape(in->writes[1], k) || !same_shape(in->writes[2], v))) {
+        return false;
+    }
+    if (how->masked) {
+        const col_plan_view *mask = in->reads[fixed];
+        if (mask->n_dims != 4 || mask->dims[0] != q->dims[0] || mask->dims[1] != q->dims[2] ||
+            mask->dims[2] != q->dims[1] || mask->dims[3] != k->dims[1]) {
+            return false;
+        }
+    }
+    return how->rate == 0 || is_rng(in->reads[in->n_reads - 1]);
+}
+
+static bool is_i32_scalar(const col_plan_view *view)
+{
+    return view->n_dims == 0 && view->dtype == COL__PLAN__DTYPE__I32;
+}
+
+static bool attention_cached_is_sound(const col_plan_instruction *in)
+{
+    return in->n_reads == 4 && in->n_writes == 1 && heads_agree(in->reads[0], in->reads[1], in->reads[2]) &&
+           is_i32_scalar(in->reads[3]) && same_shape(in->writes[0], in->reads[0]);
+}
+
+static bool scatter_add_is_sound(const col_plan_instruction *in)
+{
+    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    const col_plan_view *ids = in->reads[0], *updates = in->reads[1], *base = in->writes[0];
+    return ids->dtype == COL__PLAN__DTYPE__I32 && base->n_dims == 2 && updates->n_dims == ids->n_dims + 1 &&
+           same_dims(ids, updates, 0, ids->n_dims) && updates->dims[ids->n_dims] == base->dims[1] &&
+           updates->dtype == base->dtype;
+}
+
+static bool update_slice_is_sound(const col_plan_instruction *in)
+{
+    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    const col_plan_view *update = in->reads[0], *base = in->writes[0];
+    int axis = in->update_slice->axis;
+    if (!is_i32_scalar(in->reads[1]) || update->n_dims != base->n_dims || update->dtype != base->dtype)
+        return false;
+    if (axis < 0 || (size_t)axis >= base->n_dims || update->dims[axis] > base->dims[axis]) return false;
+    return same_dims(update, base, 0, (size_t)axis) &&
+           same_dims(update, base, (size_t)axis + 1, base->n_dims);
+}
+
+static col_status check_kernel(const col_plan *plan, const col_plan_instruction *in)
+{
+    if (in->kernel->object >= plan->n_objects)
+        return bad("instruction", in->name, "names a code object that is not there");
+    if (!*in->kernel->symbol || in->kernel->range < 0)
+        return bad("instruction", in->name, "malformed kernel");
+    return NULL;
+}
+
+static col_status check_instruction(const col_plan *plan, const col_plan_instruction *in)
+{
+    for (size_t i = 0; i < in->n_reads; i++) COL_TRY(check_view(plan, in->reads[i], in->name));
+    for (size_t i = 0; i < in->n_writes; i++) COL_TRY(check_view(plan, in->writes[i], in->name));
+    bool sound = false;
+    switch (in->kind_case) {
+    case COL__PLAN__INSTRUCTION__KIND_KERNEL: return check_kernel(plan, in);
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL: sound = matmul_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION: sound = attention_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: sound = attention_cached_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: sound = scatter_add_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: sound = update_slice_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_COPY:
+        sound = in->n_reads == 1 && in->n_writes == 1 && same_shape(in->reads[0], in->writes[0]);
+        break;
+    case COL__PLAN__INSTRUCTION__KIND_FILL: sound = in->n_reads == 0 && in->n_writes == 1; break;
+    case COL__PLAN__INSTRUCTION__KIND__NOT_SET:
+    default: return bad("instruction", in->name, "of a kind that this version does not know");
+    }
+    return sound ? NULL : bad("instruction", in->name, "its views do not fit its kind");
+}
+
+typedef struct extent {
+    uint64_t begin, end;
+    const char *name;
+} extent;
+
+static int by_begin(const void *a, const void *b)
+{
+    const extent *x = a, *y = b;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorts the names in place. */
+static col_status check_unique(const char *what, const char **names, size_t count)
+{
+    qsort(names, count, sizeof *names, by_text);
+    for (size_t i = 0; i < count; i++) {
+        if (!*names[i]) return bad(what, "", "has no name");
+        if (i && !strcmp(names[i - 1], names[i])) return bad(what, names[i], "stands twice");
+    }
+    return NULL;
+}
+
+static col_status check_variable(const col_plan *plan, const col_plan_variable *v, extent *out_extent)
+{
+    int64_t strides[COL_PLAN_MAX_RANK] = {0}, stride = 1;
+    if (v->n_dims > COL_PLAN_MAX_RANK) return bad("variable", v->name, "has too many dimensions");
+    for (size_t i = v->n_dims; i-- > 0;) {
+        strides[i] = stride;
+        if (v->dims[i] < 1 || __builtin_mul_overflow(stride, v->dims[i], &stride)) {
+            return bad("variable", v->name, "has a malformed shape");
+        }
+    }
+    col_plan_view view = COL__PLAN__VIEW__INIT;
+    view.offset = v->offset;
+    view.dtype = v->dtype;
+    view.n_dims = view.n_strides = v->n_dims;
+    view.dims = v->dims;
+    view.strides = strides;
+    uint64_t end;
+    if (!view_end(&view, &end)) return bad("variable", v->name, "is malformed");
+    if (end > plan->state_bytes)
+        return bad("variable", v->name, "reaches outside the state part of the arena");
+    *out_extent = (extent){v->offset, end, v->name};
+    return NULL;
+}
+
+static col_status check_variables(const col_plan *plan, extent *extents, const char **names)
+{
+    for (size_t i = 0; i < plan->n_variables; i++) {
+        COL_TRY(check_variable(plan, plan->variables[i], &extents[i]));
+        names[i] = plan->variables[i]->name;
+    }
+    qsort(extents, plan->n_variables, sizeof *extents, by_begin);
+    for (size_t i = 1; i < plan->n_variables; i++) {
+        if (extents[i].begin < extents[i - 1].end)
+            return bad("variable", extents[i].name, "overlaps another");
+    }
+    return check_unique("variable", names, plan->n_variables);
+}
+
+static col_status check_program(const col_plan *plan, const col_plan_program *program)
+{
+    for (size_t i = 0; i < program->n_instructions; i++)
+        COL_TRY(check_instruction(plan, program->instructions[i]));
+    const char **names = calloc(program->n_outputs + 1, sizeof *names);
+    if (!names) COL_PANIC("out of memory");
+    col_status status = NULL;
+    for (size_t i = 0; i < program->n_outputs && !status; i++) {
+        names[i] = program->outputs[i]->name;
+        if (!program->outputs[i]->view)
+            status = bad("output", names[i], "has no view");
+        else
+            status = check_view(plan, program->outputs[i]->view, names[i]);
+    }
+    if (!status) status = check_unique("output", names, program->n_outputs);
+    free(names);
+    return status;
+}
+
+col_status col_plan_verify(const col_plan *plan)
+{
+    if (plan->version != COL_PLAN_VERSION)
+        return col_error_make(COL_BAD_INPUT, "version %u is not known", plan->version);
+    if (plan->state_bytes > plan->arena_bytes)
+        return col_error_make(COL_BAD_INPUT, "the state part exceeds the arena");
+    if (!plan->source) return col_error_make(COL_BAD_INPUT, "it has no source");
+    if (!plan->n_programs) return col_error_make(COL_BAD_INPUT, "it has no program");
+    extent *extents = calloc(plan->n_variables + 1, sizeof *extents);
+    const char **names = calloc(COL_MAX(plan->n_variables, plan->n_programs) + 1, sizeof *names);
+    if (!extents || !names) COL_PANIC("out of memory");
+    col_status status = check_variables(plan, extents, names);
+    for (size_t i = 0; i < plan->n_programs && !status; i++) {
+        names[i] = plan->programs[i]->name;
+        status = check_program(plan, plan->programs[i]);
+    }
+    if (!status) status = check_unique("program", names, plan->n_programs);
+    free(names);
+    free(extents);
+    return status;
+}
