@@ -5,14 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ASAN 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define ASAN 1
-#endif
-#ifdef ASAN
+#if COL_ASAN
 #include <sanitizer/asan_interface.h>
 enum { GAP = alignof(max_align_t) }; /* poisoned bytes after each allocation */
 #define POISON(at, size)   ASAN_POISON_MEMORY_REGION(at, size)

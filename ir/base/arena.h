@@ -8,6 +8,18 @@
 
 #include "ir/base/status.h"
 
+/* Whether this is a build with AddressSanitizer (gcc's macro, clang's feature test). */
+#if defined(__SANITIZE_ADDRESS__)
+#define COL_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define COL_ASAN 1
+#endif
+#endif
+#ifndef COL_ASAN
+#define COL_ASAN 0
+#endif
+
 typedef struct col_arena col_arena;
 
 col_arena *col_arena_create(void);

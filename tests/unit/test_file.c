@@ -130,11 +130,10 @@ static void test_read_of_an_absurd_file(void **state)
     struct rlimit old, limit;
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
     limit = old;
-#if defined(__SANITIZE_ADDRESS__)
-    skip(); /* the sanitizer's own address space is larger than any limit */
-#endif
-    limit.rlim_cur = (rlim_t)1 << 40;
-    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    if (!COL_ASAN) { /* whose own address space is larger, and which has a limit of its own */
+        limit.rlim_cur = (rlim_t)1 << 40;
+        assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    }
     col_status status = col_file_read(f->arena, path, 0, &data, &size);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
     assert_fails(status, COL_BAD_INPUT, "has not the memory");
