@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ir/ops/equation.h"
 #include "ir/view.h"
 
 static void append(char *letters, char c)
@@ -12,25 +13,14 @@ static void append(char *letters, char c)
     letters[n + 1] = '\0';
 }
 
-static void split_equation(const char *equation, col_einsum *e)
-{
-    char *part = e->operands[0];
-    for (const char *at = equation; *at; at++) {
-        if (*at == ' ') continue;
-        if (*at == ',')
-            part = e->operands[1];
-        else if (*at == '-' && at[1] == '>')
-            part = e->result, at++;
-        else
-            append(part, *at);
-    }
-}
-
 col_einsum col_einsum_of(const col_node *node)
 {
     COL_ASSERT(node->op == COL_OP_EINSUM);
     col_einsum e = {0};
-    split_equation(col_node_text(node, COL_ATTR_EQUATION), &e);
+    col_equation equation;
+    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &equation));
+    memcpy(e.operands, equation.letters, sizeof e.operands);
+    memcpy(e.result, equation.letters[2], sizeof e.result);
     for (int i = 0; i < 2; i++) {
         for (int d = 0; e.operands[i][d]; d++) {
             e.size[e.operands[i][d] - 'a'] = col_node_operand(node, (uint32_t)i)->type.shape.dims[d];

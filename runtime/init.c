@@ -13,28 +13,28 @@ enum { CHUNK = 1 << 18 }; /* elements made at a time: a multiple of 4, small eno
  * 1]. */
 static void box_muller(uint32_t first, uint32_t second, float out[2])
 {
-    float u = (float)((first >> 8) + 1) * 0x1p-24f, v = col_philox_to_uniform(second);
+    float u = (float)((first >> 8) + 1) * 0x1p-24f, v = col_philox_uniform(second);
     float radius = sqrtf(-2 * logf(u)), angle = 6.28318530717958647693f * v;
     out[0] = radius * cosf(angle);
     out[1] = radius * sinf(angle);
 }
 
 /* Elements 4 * block .. 4 * block + 3. */
-static void random_block(const col_plan_variable *v, int64_t seed, int64_t salt, int64_t block, float out[4])
+static void random_block(const col_plan_variable *v, int64_t seed, uint32_t salt, int64_t block, float out[4])
 {
-    col_philox words = col_philox_block(seed, 0, salt, block);
+    col_philox_block words = col_philox_stream((uint64_t)seed, COL_PHILOX_INIT_STEP, salt, (uint64_t)block);
     if (v->init == COL__PLAN__INIT_KIND__NORMAL) {
         box_muller(words.words[0], words.words[1], out);
         box_muller(words.words[2], words.words[3], out + 2);
         for (int i = 0; i < 4; i++) out[i] = (float)v->init_a + (float)v->init_b * out[i];
     } else {
         float span = (float)(v->init_b - v->init_a);
-        for (int i = 0; i < 4; i++) out[i] = (float)v->init_a + span * col_philox_to_uniform(words.words[i]);
+        for (int i = 0; i < 4; i++) out[i] = (float)v->init_a + span * col_philox_uniform(words.words[i]);
     }
 }
 
-static void random_chunk(const col_plan_variable *v, int64_t seed, int64_t salt, int64_t first, int64_t count,
-                         float *out)
+static void random_chunk(const col_plan_variable *v, int64_t seed, uint32_t salt, int64_t first,
+                         int64_t count, float *out)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < (count + 3) / 4; block++) {
@@ -82,8 +82,8 @@ static col_status fill_random(const col_device_type *type, col_device *device, c
         return col_error_make(COL_BAD_INPUT, "'%s': random starts are for f32, not %s", v->name,
                               col_plan_dtype_name(v->dtype));
     }
-    int64_t salt = (int64_t)col_hash_bytes(v->name, strlen(v->name), 0),
-            numel = col_plan_numel(v->n_dims, v->dims);
+    uint32_t salt = (uint32_t)col_hash_bytes(v->name, strlen(v->name), 0),
+             numel = col_plan_numel(v->n_dims, v->dims);
     for (int64_t at = 0; at < numel; at += CHUNK) {
         int64_t count = COL_MIN(numel - at, (int64_t)CHUNK);
         random_chunk(v, seed, salt, at, count, chunk);

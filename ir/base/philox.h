@@ -1,50 +1,59 @@
-/* Philox4x32-10, a counter-based random generator (Salmon et al., SC'11, doi 10.1145/2063384.2063405). The
- * number of an element depends on seed, step, stream and the element's global index alone: never on threads,
- * devices or the order of evaluation. Generated code computes the same function.
+/* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
+ * as 1, 2, 3", SC 2011). This header is the definition that the reference evaluator, generated code and the
+ * executor's initialisers share: a number depends on seed, step, stream and the element's global row-major
+ * index alone, never on how a tensor is split or which thread computes it.
  *
- *   key      = { seed low, seed high }
- *   counter  = { (i / 4) low, (i / 4) high, salt low ^ rotl(salt high, 16), step low }
- *   element i takes word i % 4 of the block
- */
+ *   counter = { low32(index / 4), high32(index / 4), salt, step }    key = { low32(seed), high32(seed) }
+ *   word    = block[index % 4]
+ *   uniform = (word >> 8) * 2^-24, in [0, 1); exact in f32
+ *
+ * `salt` tells the streams of one program apart (the attribute of random_uniform, dropout and attention);
+ * `step` is the low 32 bits of the training step. Step 2^32 - 1 is left to initialisers, whose salt is that
+ * of the parameter, so that no initial weight shares its numbers with a dropout mask. */
 #ifndef COL_BASE_PHILOX_H
 #define COL_BASE_PHILOX_H
 
 #include <stdint.h>
 
-typedef struct col_philox {
+#define COL_PHILOX_INIT_STEP UINT32_C(0xffffffff)
+
+typedef struct col_philox_block {
     uint32_t words[4];
-} col_philox;
+} col_philox_block;
 
-static inline col_philox col_philox_rounds(col_philox c, uint32_t key0, uint32_t key1)
+/* Ten rounds over the counter. */
+static inline col_philox_block col_philox(col_philox_block counter, uint32_t key0, uint32_t key1)
 {
+    uint32_t *c = counter.words;
     for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c.words[0], p1 = (uint64_t)0xCD9E8D57u * c.words[2];
-        c = (col_philox){{(uint32_t)(p1 >> 32) ^ c.words[1] ^ key0, (uint32_t)p1,
-                          (uint32_t)(p0 >> 32) ^ c.words[3] ^ key1, (uint32_t)p0}};
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
+        uint64_t p0 = (uint64_t)c[0] * UINT32_C(0xD2511F53), p1 = (uint64_t)c[2] * UINT32_C(0xCD9E8D57);
+        uint32_t c1 = c[1], c3 = c[3];
+        c[0] = (uint32_t)(p1 >> 32) ^ c1 ^ key0;
+        c[1] = (uint32_t)p1;
+        c[2] = (uint32_t)(p0 >> 32) ^ c3 ^ key1;
+        c[3] = (uint32_t)p0;
+        key0 += UINT32_C(0x9E3779B9); /* golden ratio */
+        key1 += UINT32_C(0xBB67AE85); /* sqrt(3) - 1 */
     }
-    return c;
+    return counter;
 }
 
-/* The block that holds elements 4 * block .. 4 * block + 3. */
-static inline col_philox col_philox_block(int64_t seed, int64_t step, int64_t salt, int64_t block)
+/* The block that holds elements 4 * block .. 4 * block + 3 of a stream. */
+static inline col_philox_block col_philox_stream(uint64_t seed, uint32_t step, uint32_t salt, uint64_t block)
 {
-    uint32_t high = (uint32_t)((uint64_t)salt >> 32);
-    uint32_t stream = (uint32_t)salt ^ (high << 16 | high >> 16);
-    col_philox counter = {{(uint32_t)block, (uint32_t)((uint64_t)block >> 32), stream, (uint32_t)step}};
-    return col_philox_rounds(counter, (uint32_t)seed, (uint32_t)((uint64_t)seed >> 32));
+    col_philox_block counter = {{(uint32_t)block, (uint32_t)(block >> 32), salt, step}};
+    return col_philox(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 
-/* Uniform in [0, 1) with 24 bits, exact in fp32. */
-static inline float col_philox_to_uniform(uint32_t word)
+static inline float col_philox_uniform(uint32_t word)
 {
     return (float)(word >> 8) * 0x1p-24f;
 }
 
-static inline float col_philox_uniform(int64_t seed, int64_t step, int64_t salt, int64_t element)
+/* Element `index` of a stream of uniform numbers. */
+static inline float col_philox_at(uint64_t seed, uint32_t step, uint32_t salt, uint64_t index)
 {
-    return col_philox_to_uniform(col_philox_block(seed, step, salt, element / 4).words[element % 4]);
+    return col_philox_uniform(col_philox_stream(seed, step, salt, index / 4).words[index % 4]);
 }
 
 #endif

@@ -36,7 +36,8 @@ typedef struct attention {
     int64_t first; /* position of the first query among the keys, for the causal limit */
     bool causal;
     float scale, rate;
-    int64_t seed, step, salt;
+    uint64_t seed;
+    uint32_t step, salt;
 } attention;
 
 static heads heads_of(const col_plan_view *view, void *data)
@@ -118,7 +119,7 @@ static void drop_block(const attention *a, int64_t b, int64_t h, int64_t q0, int
     for (int64_t i = 0; i < rows; i++) {
         int64_t element = ((b * a->h + h) * a->t + q0 + i) * a->s + k0;
         for (int64_t j = 0; j < columns; j++) {
-            float u = col_philox_uniform(a->seed, a->step, a->salt, element + j);
+            float u = col_philox_at(a->seed, a->step, a->salt, (uint64_t)(element + j));
             p[i * BLOCK + j] = u < a->rate ? 0 : p[i * BLOCK + j] * keep;
         }
     }
@@ -268,8 +269,8 @@ static void read_rng(attention *a, const void *data)
 {
     int64_t rng[2];
     memcpy(rng, data, sizeof rng);
-    a->seed = rng[0];
-    a->step = rng[1];
+    a->seed = (uint64_t)rng[0];
+    a->step = (uint32_t)rng[1];
 }
 
 static attention attention_of(const col_plan_instruction *in, void *const *args)
@@ -286,7 +287,7 @@ static attention attention_of(const col_plan_instruction *in, void *const *args)
     a.causal = how->causal;
     a.scale = (float)how->scale;
     a.rate = (float)how->rate;
-    a.salt = how->salt;
+    a.salt = (uint32_t)how->salt;
     size_t fixed = how->backward ? 6 : 3, lse = how->backward ? 4 : in->n_reads + 1;
     const col_plan_view *lse_view = how->backward ? in->reads[4] : in->writes[1];
     a.lse = args[lse];
