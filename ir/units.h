@@ -29,6 +29,7 @@ col_units *col_units_of(const col_graph *graph, col_arena *arena);
 /* Where each value with bytes of its own lies: made by memory planning, read by plan emission. */
 typedef struct col_placement {
     bool placed;
+    bool is_part;                  /* written straight into the result of the concat that is its only user */
     uint64_t offset;               /* bytes from the start of the device arena */
     int64_t strides[COL_MAX_RANK]; /* elements; row-major, but for parts written straight into a concat's
                                       result */
