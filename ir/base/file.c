@@ -145,6 +145,26 @@ col_status col_writer_write(col_writer *writer, const void *data, size_t size)
     return NULL;
 }
 
+col_status col_writer_overwrite(col_writer *writer, uint64_t offset, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size) {
+        ssize_t put = pwrite(writer->fd, at, COL_MIN(size, (size_t)1 << 30), (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
+        at += put;
+        offset += (uint64_t)put;
+        size -= (size_t)put;
+    }
+    return NULL;
+}
+
+col_status col_writer_sync(col_writer *writer)
+{
+    if (fsync(writer->fd)) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
+    return NULL;
+}
+
 static void sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
