@@ -159,10 +159,19 @@ col_status col_writer_overwrite(col_writer *writer, uint64_t offset, const void 
     return NULL;
 }
 
+/* 0, or why the bytes are not safe on the disk. */
+static int sync_errno(const col_writer *writer)
+{
+    int failure = fsync(writer->fd) ? errno : 0;
+    bool in_place = !writer->temporary;
+    if (in_place && (failure == EINVAL || failure == EROFS || failure == ENOTSUP)) return 0; /* pipes, ttys */
+    return failure;
+}
+
 col_status col_writer_sync(col_writer *writer)
 {
-    if (fsync(writer->fd)) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
-    return NULL;
+    int failure = sync_errno(writer);
+    return failure ? col_error_from_errno(failure, "cannot write '%s'", writer->path) : NULL;
 }
 
 static void sync_folder_of(const char *path)
@@ -181,9 +190,7 @@ static void sync_folder_of(const char *path)
 col_status col_writer_commit(col_writer *writer)
 {
     bool in_place = !writer->temporary;
-    int failure = fsync(writer->fd) ? errno : 0;
-    if (in_place && (failure == EINVAL || failure == EROFS || failure == ENOTSUP))
-        failure = 0; /* pipes, ttys */
+    int failure = sync_errno(writer);
     if (close(writer->fd) && !failure) failure = errno;
     writer->fd = -1;
     if (!failure && !in_place && rename(writer->temporary, writer->target)) failure = errno;

@@ -184,6 +184,11 @@ col_status col_weights_open(col_arena *arena, const char *path, col_safetensors 
         COL_TRY(open_newest(arena, path, true, &found));
         *out_weights = found.checkpoint->weights;
         *out_notice = found.notice;
+        if (steps.len && col_file_exists(join(arena, path, "model.safetensors"))) {
+            *out_notice = col_arena_printf(arena, "using '%s' rather than '%s/model.safetensors'%s%s",
+                                           found.checkpoint->path, path, found.notice ? "; " : "",
+                                           found.notice ? found.notice : "");
+        }
         found.checkpoint->weights = NULL;
         col_checkpoint_close(found.checkpoint);
         return NULL;

@@ -94,8 +94,10 @@ col_status col_checkpoint_write(const char *dir, const col_checkpoint_contents *
     col_status status = col_error_annotate(write_step(arena, dir, final, contents),
                                            "checkpoint '%s' was not saved (earlier ones are whole)", final);
     if (col_error_code(status) == COL_DEVICE) {
+        col_status failure = status;
         status = col_error_make(COL_DEVICE, "%s; make room, or give --save another folder",
-                                col_error_message(status));
+                                col_error_message(failure));
+        col_error_free(failure);
     }
     col_arena_destroy(arena);
     return status;

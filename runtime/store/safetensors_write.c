@@ -260,15 +260,15 @@ static col_status write_base(job *j, const char *folder, const char *base, const
     item *items = NULL;
     uint64_t total = 0;
     COL_TRY(sort_items(single, j->arena, tensors, count, &items, &total));
-    if (!limit || total <= limit) {
-        shard s = {.path = single, .items = items, .count = count};
-        COL_TRY(write_shards(j, &s, 1));
+    shard *shards = &(shard){.path = single, .items = items, .count = count};
+    size_t n = limit && total > limit ? cut(j->arena, items, count, limit, &shards) : 1;
+    if (n == 1) {
+        shards[0].path = single;
+        COL_TRY(write_shards(j, shards, 1));
         unlink(index); /* readers prefer the single file; an older index would only mislead */
         return NULL;
     }
     COL_TRY(check_unique(index, items, count, j->arena));
-    shard *shards = NULL;
-    size_t n = cut(j->arena, items, count, limit, &shards);
     for (size_t i = 0; i < n; i++) {
         shards[i].path =
             col_arena_printf(j->arena, "%s/%s-%05zu-of-%05zu.safetensors", folder, base, i + 1, n);
