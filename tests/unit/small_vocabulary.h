@@ -4,6 +4,7 @@
 #ifndef COL_UNIT_SMALL_VOCABULARY_H
 #define COL_UNIT_SMALL_VOCABULARY_H
 
+#include "tests/unit/unit.h"
 #include "ir/base/str.h"
 #include "runtime/text/tokenizer.h"
 
