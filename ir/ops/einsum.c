@@ -77,3 +77,127 @@ bool col_infer_einsum(col_node *node, col_diags *diags)
     }
     return col_op_result(node, 0, operand_type(node, 0).dtype, shape);
 }
+
+/* --- gradient --------------------------------------------------------------------------------------------
+ */
+
+/* The gradient of operand `own` is again an einsum, of the result's gradient and the other operand. Letters
+ * that neither of the two has were summed over `own` alone: the gradient repeats along them. */
+static col_value *operand_gradient(col_builder *b, const col_node *node, const col_equation *e, int own,
+                                   col_value *dy)
+{
+    int other = 1 - own, count = 0;
+    char letters[COL_MAX_RANK + 1] = {0}, text[COL_EQUATION_SIZE];
+    col_shape shape = operand_type(node, (uint32_t)own).shape, aligned = shape;
+    for (int i = 0; i < e->rank[own]; i++) {
+        char letter = e->letters[own][i];
+        if (strchr(e->letters[2], letter) || strchr(e->letters[other], letter))
+            letters[count++] = letter;
+        else
+            aligned.dims[i] = 1;
+    }
+    /* Operands keep their sides, so that the product's shape stays the one its author thought of. */
+    col_value *partner = col_node_operand(node, (uint32_t)other);
+    col_value *product =
+        own == 0 ? col_build_einsum(b, col_equation_print(text, e->letters[2], e->letters[1], letters), dy,
+                                    partner)
+                 : col_build_einsum(b, col_equation_print(text, e->letters[0], e->letters[2], letters),
+                                    partner, dy);
+    return col_build_broadcast(b, col_build_reshape(b, product, aligned), shape);
+}
+
+void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    col_equation e;
+    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
+    for (int i = 0; i < 2; i++) {
+        if (wanted[i]) dx[i] = operand_gradient(b, node, &e, i, dy[0]);
+    }
+}
+
+/* --- reference evaluation --------------------------------------------------------------------------------
+ */
+
+/* Letters in four classes: of both operands and the result (batch), of one operand and the result (m, n), of
+ * both operands but not the result (k). Those of one operand alone are summed while it is packed. */
+enum { BATCH, M, N, K, CLASSES };
+
+typedef struct letter_class {
+    char letters[2 * COL_MAX_RANK + 1];
+    int count;
+    int64_t size; /* product of their dimensions */
+} letter_class;
+
+/* Copies an operand (or, with `back`, the packed result) between its own layout and that of the classes
+ * first, second, third in row-major order; letters in none of them are summed. */
+static void pack(const col_equation *e, int operand, col_tensor tensor, const letter_class *const order[3],
+                 double *packed, bool back)
+{
+    int64_t own[COL_MAX_RANK], strides[COL_MAX_RANK] = {0}, stride = 1;
+    col_shape_strides(tensor.type.shape, own);
+    for (int c = 2; c >= 0; c--) {
+        for (int i = order[c]->count - 1; i >= 0; i--) {
+            const char *at = strchr(e->letters[operand], order[c]->letters[i]);
+            strides[at - e->letters[operand]] = stride;
+            stride *= tensor.type.shape.dims[at - e->letters[operand]];
+        }
+    }
+    if (back) {
+        col_walk(tensor.type.shape, tensor.data, own, packed, strides, COL_WALK_SET);
+        return;
+    }
+    memset(packed, 0, sizeof *packed * (size_t)stride);
+    col_walk(tensor.type.shape, packed, strides, tensor.data, own, COL_WALK_ADD);
+}
+
+/* z[m,n] = sum_k x[m,k] y[k,n], in blocks whose part of y stays in cache. */
+static void multiply(int64_t m, int64_t n, int64_t k, const double *restrict x, const double *restrict y,
+                     double *restrict z)
+{
+    enum { BLOCK_K = 64, BLOCK_N = 256 };
+    memset(z, 0, sizeof *z * (size_t)(m * n));
+    for (int64_t k0 = 0; k0 < k; k0 += BLOCK_K) {
+        int64_t k1 = COL_MIN(k, k0 + BLOCK_K);
+        for (int64_t n0 = 0; n0 < n; n0 += BLOCK_N) {
+            int64_t width = COL_MIN(n, n0 + BLOCK_N) - n0;
+            for (int64_t i = 0; i < m; i++) {
+                double *restrict row = z + i * n + n0;
+                for (int64_t l = k0; l < k1; l++) {
+                    double factor = x[i * k + l];
+                    const double *restrict from = y + l * n + n0;
+                    for (int64_t j = 0; j < width; j++) row[j] += factor * from[j];
+                }
+            }
+        }
+    }
+}
+
+void col_eval_einsum(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    col_equation e;
+    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
+    letter_class classes[CLASSES] = {{.size = 1}, {.size = 1}, {.size = 1}, {.size = 1}};
+    for (int operand = 0; operand < 2; operand++) {
+        for (int i = 0; i < e.rank[operand]; i++) {
+            char letter = e.letters[operand][i];
+            bool in_other = strchr(e.letters[1 - operand], letter), in_result = strchr(e.letters[2], letter);
+            if ((operand && in_other) || (!in_other && !in_result)) continue;
+            letter_class *c = &classes[!in_other ? (operand ? N : M) : in_result ? BATCH : K];
+            c->letters[c->count++] = letter;
+            c->size *= operands[operand].type.shape.dims[i];
+        }
+    }
+    const letter_class *batch = &classes[BATCH], *m = &classes[M], *n = &classes[N], *k = &classes[K];
+    int64_t xs = m->size * k->size, ys = k->size * n->size, zs = m->size * n->size;
+    double *x = col_eval_alloc(batch->size * xs), *y = col_eval_alloc(batch->size * ys);
+    double *z = col_eval_alloc(batch->size * zs);
+    pack(&e, 0, operands[0], (const letter_class *const[]){batch, m, k}, x, false);
+    pack(&e, 1, operands[1], (const letter_class *const[]){batch, k, n}, y, false);
+    for (int64_t i = 0; i < batch->size; i++) {
+        multiply(m->size, n->size, k->size, x + i * xs, y + i * ys, z + i * zs);
+    }
+    pack(&e, 2, results[0], (const letter_class *const[]){batch, m, n}, z, true);
+    free(x);
+    free(y);
+    free(z);
+}
