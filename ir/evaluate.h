@@ -17,8 +17,8 @@ typedef struct col_evaluation {
 
 /* Walks the phases up to `options->last_phase` (NULL: all of them, keeping outputs only).
  *
- * `vars` holds one tensor per variable, by the variable's index and of its type. Every read of a variable sees
- * what it holds at the start; the assignments of the walked phases are written into `vars` at the end.
+ * `vars` holds one tensor per variable, by the variable's index and of its type. Every read of a variable
+ * sees what it holds at the start; the assignments of the walked phases are written into `vars` at the end.
  * `out->outputs` and `out->values` live in `arena`. */
 void col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
                   col_arena *arena, col_evaluation *out);

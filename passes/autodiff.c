@@ -6,9 +6,9 @@
  * breaks    nothing
  *
  * A value is *active* when it is floating point and depends on a trained parameter through ops that have a
- * gradient other than zero by definition. The walk goes over the forward nodes in reverse order; a node with a
- * gradient at some result hands one to each active operand, and contributions to one value are added in that
- * order, so the result is the same graph on every run.
+ * gradient other than zero by definition. The walk goes over the forward nodes in reverse order; a node with
+ * a gradient at some result hands one to each active operand, and contributions to one value are added in
+ * that order, so the result is the same graph on every run.
  *
  * A parameter that the loss does not depend on gets no output and stays as it is, like a frozen one.
  *
@@ -93,7 +93,8 @@ static void differentiate_node(state *s, col_node *node)
         col_value *operand = col_node_operand(node, i), **gradient = &s->gradients[operand->id];
         if (!dx[i]) {
             col_diag_add(&s->diags, node->loc,
-                         "'%s' is not differentiable with respect to operand %u, which the loss needs; freeze the parameters that it comes from, or write the model without it",
+                         "'%s' is not differentiable with respect to operand %u, which the loss needs; "
+                         "freeze the parameters that it comes from, or write the model without it",
                          info->name, i + 1);
             continue;
         }
@@ -108,14 +109,19 @@ static col_status find_loss(const col_graph *graph, const col_output **out)
         if (!strcmp(graph->outputs.data[i].name, "loss")) *out = &graph->outputs.data[i];
     }
     if (!*out) {
-        return col_error_make(COL_BAD_INPUT, "the model '%s' has no output 'loss' to differentiate; add one, or compile it for inference", graph->name);
+        return col_error_make(
+            COL_BAD_INPUT,
+            "the model '%s' has no output 'loss' to differentiate; add one, or compile it for inference",
+            graph->name);
     }
     col_type type = (*out)->value->type;
     if (!col_dtype_is_float(type.dtype) || type.shape.rank) {
         col_diags diags = {.arena = graph->arena};
         col_str text = {0};
         col_type_print(type, &text);
-        col_diag_add(&diags, (*out)->loc, "the output 'loss' must be a floating-point scalar, not %s; reduce it with 'mean'", col_str_text(&text));
+        col_diag_add(&diags, (*out)->loc,
+                     "the output 'loss' must be a floating-point scalar, not %s; reduce it with 'mean'",
+                     col_str_text(&text));
         col_str_fini(&text);
         return col_diags_status(&diags);
     }
@@ -128,7 +134,8 @@ static col_status find_loss(const col_graph *graph, const col_output **out)
 /* Gradient functions may build what turns out not to be needed, and sum_of replaces nodes. */
 static void remove_unused(col_graph *graph)
 {
-    for (col_node *node = graph->last, *previous; node && node->phase == COL_PHASE_BACKWARD; node = previous) {
+    for (col_node *node = graph->last, *previous; node && node->phase == COL_PHASE_BACKWARD;
+         node = previous) {
         bool used = false;
         previous = node->prev;
         for (uint32_t i = 0; i < node->result_count; i++) {

@@ -6,8 +6,8 @@
  *
  * keep is 1 without dropout; with rate r it is 1/(1-r) where the uniform number of element ((b h + h) t + i)
  * s
- * + j of the stream is >= r (rounded to f32), and 0 elsewhere. A row whose scores are all -inf has lse -inf, output 0 and
- * gradient 0. Causal attention has t = s, so that which key a row sees is never in doubt.
+ * + j of the stream is >= r (rounded to f32), and 0 elsewhere. A row whose scores are all -inf has lse -inf,
+ * output 0 and gradient 0. Causal attention has t = s, so that which key a row sees is never in doubt.
  *
  * Backward, with p = exp(score - lse) recomputed (Dao et al., "FlashAttention", 2022, section B.4):
  *

@@ -1,5 +1,6 @@
-/* Dropout: an element is kept and divided by 1 - rate where its uniform number is >= rate (rounded to f32), else it is 0. The
- * gradient is the dropout of the gradient: the same salt gives the same mask, and no mask is stored. */
+/* Dropout: an element is kept and divided by 1 - rate where its uniform number is >= rate (rounded to f32),
+ * else it is 0. The gradient is the dropout of the gradient: the same salt gives the same mask, and no mask
+ * is stored. */
 #include "ir/ops/family.h"
 
 bool col_infer_dropout(col_node *node, col_diags *diags)

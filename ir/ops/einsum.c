@@ -1,8 +1,8 @@
 /* Einstein summation over two operands: every matrix product of the IR. */
+#include "ir/einsum.h"
 #include "ir/ops/equation.h"
 #include "ir/ops/family.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ const char *col_equation_parse(const char *text, col_equation *out_equation)
         } else if (p[0] == '-' && p[1] == '>' && part == 1) {
             part = 2;
             p++;
-        } else if (!isalpha((unsigned char)*p)) {
+        } else if (*p < 'a' || *p > 'z') {
             return "it should read like \"btc,cn->btn\"";
         } else if (e.rank[part] == COL_MAX_RANK) {
             return "a tensor has at most 8 dimensions";
@@ -118,28 +118,18 @@ void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const
 /* --- reference evaluation --------------------------------------------------------------------------------
  */
 
-/* Letters in four classes: of both operands and the result (batch), of one operand and the result (m, n), of
- * both operands but not the result (k). Those of one operand alone are summed while it is packed. */
-enum { BATCH, M, N, K, CLASSES };
-
-typedef struct letter_class {
-    char letters[2 * COL_MAX_RANK + 1];
-    int count;
-    int64_t size; /* product of their dimensions */
-} letter_class;
-
-/* Copies an operand (or, with `back`, the packed result) between its own layout and that of the classes
- * first, second, third in row-major order; letters in none of them are summed. */
-static void pack(const col_equation *e, int operand, col_tensor tensor, const letter_class *const order[3],
-                 double *packed, bool back)
+/* Copies an operand (or, with `back`, the packed result) between its own layout and the letters of `order`,
+ * in row-major order; letters in none of them are summed. */
+static void pack(const char *subscripts, col_tensor tensor, const char *const order[3], double *packed,
+                 bool back)
 {
     int64_t own[COL_MAX_RANK], strides[COL_MAX_RANK] = {0}, stride = 1;
     col_shape_strides(tensor.type.shape, own);
     for (int c = 2; c >= 0; c--) {
-        for (int i = order[c]->count - 1; i >= 0; i--) {
-            const char *at = strchr(e->letters[operand], order[c]->letters[i]);
-            strides[at - e->letters[operand]] = stride;
-            stride *= tensor.type.shape.dims[at - e->letters[operand]];
+        for (size_t i = strlen(order[c]); i-- > 0;) {
+            ptrdiff_t axis = strchr(subscripts, order[c][i]) - subscripts;
+            strides[axis] = stride;
+            stride *= tensor.type.shape.dims[axis];
         }
     }
     if (back) {
@@ -174,29 +164,15 @@ static void multiply(int64_t m, int64_t n, int64_t k, const double *restrict x, 
 
 void col_eval_einsum(const col_node *node, const col_tensor *operands, col_tensor *results)
 {
-    col_equation e;
-    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
-    letter_class classes[CLASSES] = {{.size = 1}, {.size = 1}, {.size = 1}, {.size = 1}};
-    for (int operand = 0; operand < 2; operand++) {
-        for (int i = 0; i < e.rank[operand]; i++) {
-            char letter = e.letters[operand][i];
-            bool in_other = strchr(e.letters[1 - operand], letter), in_result = strchr(e.letters[2], letter);
-            if ((operand && in_other) || (!in_other && !in_result)) continue;
-            letter_class *c = &classes[!in_other ? (operand ? N : M) : in_result ? BATCH : K];
-            c->letters[c->count++] = letter;
-            c->size *= operands[operand].type.shape.dims[i];
-        }
-    }
-    const letter_class *batch = &classes[BATCH], *m = &classes[M], *n = &classes[N], *k = &classes[K];
-    int64_t xs = m->size * k->size, ys = k->size * n->size, zs = m->size * n->size;
-    double *x = col_eval_alloc(batch->size * xs), *y = col_eval_alloc(batch->size * ys);
-    double *z = col_eval_alloc(batch->size * zs);
-    pack(&e, 0, operands[0], (const letter_class *const[]){batch, m, k}, x, false);
-    pack(&e, 1, operands[1], (const letter_class *const[]){batch, k, n}, y, false);
-    for (int64_t i = 0; i < batch->size; i++) {
-        multiply(m->size, n->size, k->size, x + i * xs, y + i * ys, z + i * zs);
-    }
-    pack(&e, 2, results[0], (const letter_class *const[]){batch, m, n}, z, true);
+    col_einsum e = col_einsum_of(node);
+    int64_t batch = col_einsum_size(&e, e.batch), m = col_einsum_size(&e, e.rows);
+    int64_t n = col_einsum_size(&e, e.columns), k = col_einsum_size(&e, e.inner);
+    double *x = col_eval_alloc(batch * m * k), *y = col_eval_alloc(batch * k * n);
+    double *z = col_eval_alloc(batch * m * n);
+    pack(e.operands[0], operands[0], (const char *const[]){e.batch, e.rows, e.inner}, x, false);
+    pack(e.operands[1], operands[1], (const char *const[]){e.batch, e.inner, e.columns}, y, false);
+    for (int64_t i = 0; i < batch; i++) multiply(m, n, k, x + i * m * k, y + i * k * n, z + i * m * n);
+    pack(e.result, results[0], (const char *const[]){e.batch, e.rows, e.columns}, z, true);
     free(x);
     free(y);
     free(z);
