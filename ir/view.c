@@ -17,9 +17,9 @@ bool col_strides_merge(col_shape shape, const int64_t *strides, int from, int to
     return true;
 }
 
-/* Strides of the same elements under another shape with as many elements: both shapes are cut into the
- * smallest runs of equal product; each run of the old one must merge into one stride. */
-static bool reshape_strides(col_shape from, const int64_t *strides, col_shape to, int64_t *out)
+/* Both shapes are cut into the smallest runs of equal product; each run of the old one must merge into one
+ * stride. */
+bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, int64_t *out)
 {
     if (col_shape_numel(from) == 0) {
         col_shape_strides(to, out);
@@ -55,7 +55,7 @@ static bool derive(const col_node *node, uint32_t result, col_view *view)
     int count;
     *view = (col_view){.base = in.base, .offset = in.offset};
     switch (node->op) {
-    case COL_OP_RESHAPE: return reshape_strides(from, in.strides, to, view->strides);
+    case COL_OP_RESHAPE: return col_strides_reshape(from, in.strides, to, view->strides);
     case COL_OP_TRANSPOSE: {
         const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
         for (int i = 0; i < count; i++) view->strides[i] = in.strides[perm[i]];

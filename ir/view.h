@@ -17,6 +17,10 @@ typedef struct col_view {
 col_view col_view_of(const col_value *value);
 bool col_value_is_virtual(const col_value *value);
 
+/* Strides of the same elements in the same order under another shape with as many elements; false when
+ * strides cannot express it. */
+bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, int64_t *out_strides);
+
 /* Merges dimensions [from, to) of shape/strides into one stride: false when no single stride walks them in
  * row-major order (size-1 dimensions merge with anything). An empty or all-1 range has stride 0 and size 1.
  */

@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if COL_ASAN
+#include <sanitizer/asan_interface.h>
+enum { GAP = alignof(max_align_t) }; /* poisoned bytes after each allocation */
+#define POISON(at, size)   ASAN_POISON_MEMORY_REGION(at, size)
+#define UNPOISON(at, size) ASAN_UNPOISON_MEMORY_REGION(at, size)
+#else
+enum { GAP = 0 };
+#define POISON(at, size)   ((void)(at), (void)(size))
+#define UNPOISON(at, size) ((void)(at), (void)(size))
+#endif
+
 enum { FIRST_BLOCK = 16 << 10, LARGEST_BLOCK = 4 << 20 };
 
 typedef struct block {
@@ -33,30 +44,46 @@ void col_arena_destroy(col_arena *arena)
     if (!arena) return;
     for (block *b = arena->last; b;) {
         block *previous = b->previous;
+        UNPOISON(b->data, b->capacity);
         free(b);
         b = previous;
     }
     free(arena);
 }
 
-void *col_arena_alloc(col_arena *arena, size_t size)
+void *col_arena_try_alloc(col_arena *arena, size_t size)
 {
-    size_t align = alignof(max_align_t);
-    if (size > SIZE_MAX / 2) COL_PANIC("allocation of %zu bytes", size);
-    size = (size + align - 1) / align * align;
+    size_t align = alignof(max_align_t), asked = size;
+    if (size > SIZE_MAX / 2) return NULL;
+    size = (size + align - 1) / align * align + GAP;
     if (!arena->last || arena->last->capacity - arena->last->used < size) {
         size_t capacity = COL_MAX(size, arena->next_capacity);
         block *b = calloc(1, sizeof *b + capacity);
-        if (!b) COL_PANIC("out of memory for %zu bytes", capacity);
+        if (!b) return NULL;
+        POISON(b->data, capacity);
         b->capacity = capacity;
         b->previous = arena->last;
         arena->last = b;
         arena->next_capacity = COL_MIN(arena->next_capacity * 2, (size_t)LARGEST_BLOCK);
     }
     void *result = arena->last->data + arena->last->used;
+    UNPOISON(result, asked);
     arena->last->used += size;
     arena->bytes += size;
     return result;
+}
+
+void *col_arena_alloc(col_arena *arena, size_t size)
+{
+    void *result = col_arena_try_alloc(arena, size);
+    if (!result) COL_PANIC("out of memory for %zu bytes", size);
+    return result;
+}
+
+void *col_arena_alloc_array(col_arena *arena, size_t count, size_t size)
+{
+    COL_ASSERT(!size || count <= SIZE_MAX / size);
+    return col_arena_alloc(arena, count * size);
 }
 
 void *col_arena_copy(col_arena *arena, const void *data, size_t size)

@@ -1,7 +1,5 @@
 #include "ir/base/diag.h"
 
-#include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { LONGEST_LINE = 200 }; /* bytes of the source line that are shown */
@@ -20,9 +18,27 @@ void col_diag_add(col_diags *diags, col_loc loc, const char *format, ...)
     col_vec_push(diags->arena, &diags->list, diag);
 }
 
-/* The source line with the caret under the column; control bytes shown as spaces. */
+/* Bytes of the well-formed UTF-8 character at `at`, or 0: a terminal is sent nothing else of a broken file.
+ */
+static size_t character_size(const char *at, size_t left)
+{
+    const unsigned char *c = (const unsigned char *)at;
+    size_t size = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
+    if (!size || size > left) return 0;
+    for (size_t i = 1; i < size; i++) {
+        if ((c[i] & 0xc0) != 0x80) return 0;
+    }
+    bool control = size == 2 && c[0] == 0xc2 && c[1] < 0xa0;
+    bool overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
+    bool outside = (c[0] == 0xed && c[1] >= 0xa0) || (c[0] == 0xf4 && c[1] >= 0x90);
+    return control || overlong || outside ? 0 : size;
+}
+
+/* The source line with the caret under the column. Control bytes are shown as spaces, bytes that are not
+ * UTF-8 as question marks; a long line is cut around the column. */
 static void append_excerpt(col_str *out, col_loc loc)
 {
+    if (!loc.source->size || !loc.line) return;
     const char *at = loc.source->text, *end = at + loc.source->size;
     for (uint32_t line = 1; line < loc.line; line++) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
@@ -34,16 +50,22 @@ static void append_excerpt(col_str *out, col_loc loc)
     size_t column = loc.column ? loc.column - 1 : 0;
     size_t first = column > LONGEST_LINE / 2 ? column - LONGEST_LINE / 2 : 0;
     if (first >= size) first = 0;
-    size_t shown = COL_MIN(size - first, (size_t)LONGEST_LINE);
+    while (first && ((unsigned char)at[first] & 0xc0) == 0x80) first--;
+    size_t last = first + COL_MIN(size - first, (size_t)LONGEST_LINE), indent = 0;
     col_str_append(out, "\n    ");
-    for (size_t i = 0; i < shown; i++) {
-        unsigned char c = (unsigned char)at[first + i];
-        col_str_append_bytes(out, c < 32 || c == 127 ? " " : (const char *)&c, 1);
+    for (size_t i = first, step; i < last; i += step) {
+        size_t known = character_size(at + i, size - i);
+        unsigned char c = (unsigned char)at[i];
+        step = known ? known : 1;
+        if (!known) {
+            col_str_append(out, "?");
+        } else {
+            col_str_append_bytes(out, c < 32 || c == 127 ? " " : at + i, step);
+        }
+        if (i + step <= column) indent++; /* one column per character */
     }
     col_str_append(out, "\n    ");
-    for (size_t i = first; i < column && i < first + shown; i++) {
-        if (((unsigned char)at[i] & 0xc0) != 0x80) col_str_append(out, " "); /* one per UTF-8 character */
-    }
+    while (indent--) col_str_append_bytes(out, " ", 1);
     col_str_append(out, "^");
 }
 

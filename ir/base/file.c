@@ -39,7 +39,12 @@ col_status col_file_read(col_arena *arena, const char *path, size_t limit, char 
         return col_error_make(COL_BAD_INPUT, "'%s' has %zu bytes; at most %zu are accepted here", path, size,
                               limit);
     }
-    char *data = col_arena_alloc(arena, size + 1);
+    char *data = size < SIZE_MAX ? col_arena_try_alloc(arena, size + 1) : NULL;
+    if (!data) {
+        close(fd);
+        return col_error_make(COL_BAD_INPUT, "'%s' has %zu bytes; this machine has not the memory to read it",
+                              path, size);
+    }
     while (done < size) {
         ssize_t got = read(fd, data + done, size - done);
         if (got < 0 && errno == EINTR) continue;
@@ -82,7 +87,9 @@ void col_file_unmap(col_mapping *mapping)
 }
 
 struct col_writer {
-    char *path, *temporary;
+    char *path;      /* as the user gave it, for messages */
+    char *target;    /* what is replaced: the path with its links followed */
+    char *temporary; /* NULL when the target is written in place */
     int fd;
 };
 
@@ -90,6 +97,7 @@ static void writer_free(col_writer *writer)
 {
     if (writer->fd >= 0) close(writer->fd);
     free(writer->path);
+    free(writer->target);
     free(writer->temporary);
     free(writer);
 }
@@ -98,11 +106,23 @@ col_status col_writer_open(const char *path, col_writer **out_writer)
 {
     col_writer *writer = calloc(1, sizeof *writer);
     if (!writer) COL_PANIC("out of memory");
+    struct stat old;
+    bool exists = stat(path, &old) == 0;
+    bool regular = !exists || S_ISREG(old.st_mode);
+    writer->fd = -1;
     writer->path = strdup(path);
-    if (!writer->path || asprintf(&writer->temporary, "%s.tmp.%ld", path, (long)getpid()) < 0) {
-        COL_PANIC("out of memory");
+    writer->target = exists && regular ? realpath(path, NULL) : strdup(path);
+    if (!writer->path) COL_PANIC("out of memory");
+    if (!regular) {
+        writer->fd = open(path, O_WRONLY | O_CLOEXEC); /* a folder is refused here, before any work is done */
+    } else if (writer->target) {
+        if (asprintf(&writer->temporary, "%s.tmp.%ld", writer->target, (long)getpid()) < 0) {
+            COL_PANIC("out of memory");
+        }
+        unlink(writer->temporary); /* left by a process of the same number that died */
+        writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (writer->fd >= 0 && exists && fchmod(writer->fd, old.st_mode & 07777)) errno = 0; /* best effort */
     }
-    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (writer->fd < 0) {
         col_status status = col_error_from_errno(errno, "cannot write '%s'", path);
         writer_free(writer);
@@ -125,6 +145,35 @@ col_status col_writer_write(col_writer *writer, const void *data, size_t size)
     return NULL;
 }
 
+col_status col_writer_overwrite(col_writer *writer, uint64_t offset, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size) {
+        ssize_t put = pwrite(writer->fd, at, COL_MIN(size, (size_t)1 << 30), (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
+        at += put;
+        offset += (uint64_t)put;
+        size -= (size_t)put;
+    }
+    return NULL;
+}
+
+/* 0, or why the bytes are not safe on the disk. */
+static int sync_errno(const col_writer *writer)
+{
+    int failure = fsync(writer->fd) ? errno : 0;
+    bool in_place = !writer->temporary;
+    if (in_place && (failure == EINVAL || failure == EROFS || failure == ENOTSUP)) return 0; /* pipes, ttys */
+    return failure;
+}
+
+col_status col_writer_sync(col_writer *writer)
+{
+    int failure = sync_errno(writer);
+    return failure ? col_error_from_errno(failure, "cannot write '%s'", writer->path) : NULL;
+}
+
 static void sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -140,16 +189,17 @@ static void sync_folder_of(const char *path)
 
 col_status col_writer_commit(col_writer *writer)
 {
-    int failed = fsync(writer->fd);
-    failed |= close(writer->fd);
+    bool in_place = !writer->temporary;
+    int failure = sync_errno(writer);
+    if (close(writer->fd) && !failure) failure = errno;
     writer->fd = -1;
-    if (!failed) failed = rename(writer->temporary, writer->path);
-    if (failed) {
-        col_status status = col_error_from_errno(errno, "cannot write '%s'", writer->path);
+    if (!failure && !in_place && rename(writer->temporary, writer->target)) failure = errno;
+    if (failure) {
+        col_status status = col_error_from_errno(failure, "cannot write '%s'", writer->path);
         col_writer_discard(writer);
         return status;
     }
-    sync_folder_of(writer->path);
+    if (!in_place) sync_folder_of(writer->target);
     writer_free(writer);
     return NULL;
 }
@@ -157,7 +207,7 @@ col_status col_writer_commit(col_writer *writer)
 void col_writer_discard(col_writer *writer)
 {
     if (!writer) return;
-    unlink(writer->temporary);
+    if (writer->temporary) unlink(writer->temporary);
     writer_free(writer);
 }
 

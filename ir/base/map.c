@@ -28,7 +28,8 @@ static size_t find_slot(const col_map *map, const void *key, size_t key_size, ui
     size_t slot = hash & (map->slot_count - 1);
     while (map->slots[slot]) {
         const col_map_entry *e = &map->entries[map->slots[slot] - 1];
-        if (e->hash == hash && e->key_size == key_size && !memcmp(e->key, key, key_size)) break;
+        if (e->hash == hash && e->key_size == key_size && (!key_size || !memcmp(e->key, key, key_size)))
+            break;
         slot = (slot + 1) & (map->slot_count - 1);
     }
     return slot;
@@ -58,6 +59,7 @@ void *col_map_get_bytes(const col_map *map, const void *key, size_t key_size)
 void *col_map_set_bytes(col_map *map, const void *key, size_t key_size, void *value)
 {
     if (map->len == map->cap) grow(map);
+    COL_ASSERT(map->len < UINT32_MAX);
     uint64_t hash = col_hash_bytes(key, key_size, 0);
     size_t slot = find_slot(map, key, key_size, hash);
     if (map->slots[slot]) {

@@ -71,7 +71,7 @@ const char *col_format_bytes(char out[COL_HUMAN_SIZE], double bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     size_t unit = 0;
-    while (fabs(bytes) >= 1024 && unit + 1 < COL_COUNT(units)) {
+    while (fabs(bytes) >= (unit ? 1023.95 : 1023.5) && unit + 1 < COL_COUNT(units)) {
         bytes /= 1024;
         unit++;
     }
@@ -88,8 +88,8 @@ const char *col_format_seconds(char out[COL_HUMAN_SIZE], double seconds)
     size_t unit = 0;
     while (unit + 1 < COL_COUNT(units) && fabs(seconds) * units[unit].scale >= 999.95) unit++;
     double value = seconds * units[unit].scale;
-    int digits = value == 0 ? 0 : fabs(value) < 10 ? 2 : fabs(value) < 100 ? 1 : 0;
-    if (unit + 1 == COL_COUNT(units) && fabs(value) >= 100) digits = 1;
+    int digits = value == 0 ? 0 : fabs(value) < 9.995 ? 2 : fabs(value) < 99.95 ? 1 : 0;
+    if (unit + 1 == COL_COUNT(units) && fabs(value) >= 99.95) digits = 1;
     snprintf(out, COL_HUMAN_SIZE, "%.*f %s", digits, value, units[unit].unit);
     return out;
 }
@@ -98,16 +98,25 @@ const char *col_format_count(char out[COL_HUMAN_SIZE], double count)
 {
     static const char *const units[] = {"", " k", " M", " G", " T", " P"};
     size_t unit = 0;
-    while (fabs(count) >= 99999.5 && unit + 1 < COL_COUNT(units)) {
-        count /= 1000;
-        unit++;
-    }
-    if (unit && fabs(count) >= 1000 && unit + 1 < COL_COUNT(units)) {
+    while (fabs(count) >= (unit ? 999.95 : 99999.5) && unit + 1 < COL_COUNT(units)) {
         count /= 1000;
         unit++;
     }
     snprintf(out, COL_HUMAN_SIZE, unit ? "%.1f%s" : "%.0f%s", count, units[unit]);
     return out;
+}
+
+/* Reads a decimal number: strtod without its leading space, hexadecimal, "inf" and "nan". Returns where it
+ * ends, or NULL if none stands there. */
+static const char *decimal_double(const char *text, double *out_value)
+{
+    const char *at = text + (*text == '-' || *text == '+');
+    size_t digits = strspn(at, "0123456789");
+    bool starts = digits || (at[0] == '.' && isdigit((unsigned char)at[1]));
+    if (!starts || (digits == 1 && at[0] == '0' && (at[1] == 'x' || at[1] == 'X'))) return NULL;
+    char *end = NULL;
+    *out_value = strtod(text, &end);
+    return end;
 }
 
 col_status col_parse_bytes(const char *text, uint64_t *out_bytes)
@@ -118,10 +127,9 @@ col_status col_parse_bytes(const char *text, uint64_t *out_bytes)
     } units[] = {{"", 1},         {"b", 1},    {"k", 1e3},         {"kb", 1e3},    {"kib", 1024.0},
                  {"m", 1e6},      {"mb", 1e6}, {"mib", 1048576.0}, {"g", 1e9},     {"gb", 1e9},
                  {"gib", 0x1p30}, {"t", 1e12}, {"tb", 1e12},       {"tib", 0x1p40}};
-    char *end = NULL;
-    errno = 0;
-    double value = isdigit((unsigned char)text[0]) || text[0] == '.' ? strtod(text, &end) : -1;
-    while (end && isspace((unsigned char)*end)) end++;
+    double value = 0;
+    const char *end = decimal_double(text, &value);
+    while (end && *end == ' ' && end[1]) end++;
     for (size_t i = 0; end && i < COL_COUNT(units); i++) {
         const char *a = end, *b = units[i].suffix;
         while (*a && *b && tolower((unsigned char)*a) == *b) a++, b++;
@@ -153,12 +161,10 @@ col_status col_parse_int(const char *what, const char *text, int64_t low, int64_
 
 col_status col_parse_double(const char *what, const char *text, double low, double high, double *out_value)
 {
-    char *end = NULL;
-    double value = strtod(text, &end);
-    if (end == text || *end || isspace((unsigned char)text[0])) {
-        return col_error_make(COL_BAD_INPUT, "%s: '%s' is not a number", what, text);
-    }
-    if (!(value >= low && value <= high)) {
+    double value = 0;
+    const char *end = decimal_double(text, &value);
+    if (!end || *end) return col_error_make(COL_BAD_INPUT, "%s: '%s' is not a number", what, text);
+    if (!(value >= low && value <= high) || isinf(value)) {
         return col_error_make(COL_BAD_INPUT, "%s: %s is outside %g..%g", what, text, low, high);
     }
     *out_value = value;
@@ -188,7 +194,8 @@ static size_t edit_distance(const char *a, const char *b)
 const char *col_suggest(const char *name, const char *const *candidates, size_t count)
 {
     const char *best = NULL;
-    size_t best_distance = strlen(name) / 3 + 1;
+    /* One slip in short names, one more for every four letters; a single letter is never a slip. */
+    size_t length = strlen(name), best_distance = length < 2 ? 0 : length / 4 + 1;
     for (size_t i = 0; i < count; i++) {
         size_t distance = edit_distance(name, candidates[i]);
         if (distance > best_distance || (best && distance == best_distance)) continue;

@@ -1,0 +1,4 @@
+/* Activations. All take their inference from float_unary (ir/ops/elementwise.c). */
+#include "ir/ops/family.h"
+
+#include <math.h>

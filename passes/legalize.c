@@ -1,0 +1,240 @@
+/* Brings the graph into the form that kernels and the executor's library calls take.
+ *
+ * needs     primitives only (lower)
+ * provides  - einsum: every letter of an operand stands in the other operand or the result; the result's
+ * letters are batch, rows, columns; rows, columns and inner letters of each operand merge into one stride,
+ * one of an operand's two being 1
+ *           - attention: heads are dense; scatter_add, update_slice: the base is theirs to overwrite
+ *           - outputs and assigned values have bytes of their own
+ *           - a reduction to few results is cut into two levels, so that all cores share it
+ * breaks    nothing; adds copies, transposes and reductions
+ */
+#include "passes/pass.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ir/einsum.h"
+#include "ir/view.h"
+
+enum {
+    FEW_RESULTS = 64,        /* a reduction to fewer is worth cutting ... */
+    MANY_ELEMENTS = 1 << 15, /* ... when each of them sums more */
+};
+
+static void copy_operand(col_builder *b, col_node *node, uint32_t index)
+{
+    col_value *copy = col_build_unary(b, COL_OP_COPY, col_node_operand(node, index));
+    col_node_set_operand(node, index, copy);
+}
+
+static bool is_dense(const col_value *value)
+{
+    col_view view = col_view_of(value);
+    int64_t size, stride;
+    return col_strides_merge(value->type.shape, view.strides, 0, value->type.shape.rank, &size, &stride) &&
+           (stride == 1 || size == 1);
+}
+
+/* Reductions. */
+
+/* A factor of n near its square root; 1 when n is prime. */
+static int64_t middle_factor(int64_t n)
+{
+    int64_t best = 1;
+    for (int64_t f = 2; f * f <= n; f++) {
+        if (n % f == 0) best = f;
+    }
+    return best;
+}
+
+/* sum(x, axes) becomes sum(sum(x, last of the axes), the others); one long axis is first cut in two. */
+static void cut_reduction(col_builder *b, col_node *node)
+{
+    col_value *x = col_node_operand(node, 0), *result = &node->results[0];
+    int count;
+    const int64_t *axes = col_node_ints(node, COL_ATTR_AXES, &count);
+    int64_t results = col_shape_numel(result->type.shape);
+    if (results >= FEW_RESULTS || col_shape_numel(x->type.shape) / COL_MAX(results, 1) <= MANY_ELEMENTS)
+        return;
+    col_shape shape = x->type.shape;
+    int64_t outer[COL_MAX_RANK], inner;
+    if (count > 1) {
+        int last = 0;
+        for (int i = 1; i < count; i++) last = axes[i] > axes[last] ? i : last;
+        inner = axes[last];
+        int n = 0;
+        for (int i = 0; i < count; i++) {
+            if (i != last) outer[n++] = axes[i];
+        }
+        count = n;
+    } else {
+        int64_t size = shape.dims[axes[0]], factor = middle_factor(size);
+        if (factor == 1 || shape.rank == COL_MAX_RANK) return;
+        col_shape cut = {.rank = shape.rank + 1};
+        for (int i = 0; i < cut.rank; i++) cut.dims[i] = shape.dims[i <= axes[0] ? i : i - 1];
+        cut.dims[axes[0]] = factor;
+        cut.dims[axes[0] + 1] = size / factor;
+        outer[0] = axes[0];
+        inner = axes[0] + 1;
+        x = col_build_reshape(b, x, cut);
+    }
+    x = col_build_reduce(b, node->op, x, 1, &inner, true);
+    x = col_build_reduce(b, node->op, x, count, outer, true);
+    col_value_replace(b->graph, result, col_build_reshape(b, x, result->type.shape));
+    col_graph_remove(node);
+}
+
+/* Contractions. */
+
+static void sum_out(col_builder *b, const char *subscripts, const char *letters, col_value **operand,
+                    char *out_subscripts)
+{
+    int64_t axes[COL_MAX_RANK];
+    int count = 0, kept = 0;
+    for (int i = 0; subscripts[i]; i++) {
+        if (strchr(letters, subscripts[i]))
+            axes[count++] = i;
+        else
+            out_subscripts[kept++] = subscripts[i];
+    }
+    out_subscripts[kept] = '\0';
+    *operand = col_build_reduce(b, COL_OP_SUM, *operand, count, axes, false);
+}
+
+/* Whether the operand's two groups (its own letters and the inner ones) can be read as a matrix in place. */
+static bool reads_in_place(const col_einsum *e, const char *subscripts, const col_value *value,
+                           const char *own)
+{
+    col_view view = col_view_of(value);
+    int64_t own_size, own_stride, inner_size, inner_stride;
+    if (!col_einsum_merge(e, subscripts, view.strides, own, &own_size, &own_stride)) return false;
+    if (!col_einsum_merge(e, subscripts, view.strides, e->inner, &inner_size, &inner_stride)) return false;
+    /* Strides below 1 (broadcast operands) and two strides above 1 are for a copy to mend. */
+    bool own_dense = own_size == 1 || own_stride == 1, inner_dense = inner_size == 1 || inner_stride == 1;
+    return (own_dense || inner_dense) && (own_size == 1 || own_stride > 0) &&
+           (inner_size == 1 || inner_stride > 0);
+}
+
+static void transpose_to(col_builder *b, const char *from, const char *to, col_value **value)
+{
+    int64_t perm[COL_MAX_RANK];
+    for (int i = 0; to[i]; i++) perm[i] = strchr(from, to[i]) - from;
+    *value = col_build_transpose(b, *value, perm);
+}
+
+/* Subscripts of one tensor: at most COL_MAX_RANK letters in all. */
+static void join(char out[COL_MAX_RANK + 1], const char *a, const char *b, const char *c)
+{
+    size_t n = 0;
+    for (; *a; a++) out[n++] = *a;
+    for (; *b; b++) out[n++] = *b;
+    for (; *c; c++) out[n++] = *c;
+    COL_ASSERT(n <= COL_MAX_RANK);
+    out[n] = '\0';
+}
+
+static void legalize_einsum(col_builder *b, col_node *node)
+{
+    col_einsum e = col_einsum_of(node);
+    col_value *operands[2] = {col_node_operand(node, 0), col_node_operand(node, 1)};
+    const char *alone[2] = {e.first_only, e.second_only}, *own[2] = {e.rows, e.columns};
+    char wanted[COL_MAX_RANK + 1];
+    join(wanted, e.batch, e.rows, e.columns);
+    bool changed = strcmp(wanted, e.result) != 0;
+    for (int i = 0; i < 2; i++) {
+        if (*alone[i]) {
+            char rest[COL_MAX_RANK + 1];
+            sum_out(b, e.operands[i], alone[i], &operands[i], rest);
+            strcpy(e.operands[i], rest);
+            changed = true;
+        }
+        if (reads_in_place(&e, e.operands[i], operands[i], own[i])) continue;
+        char order[COL_MAX_RANK + 1];
+        join(order, e.batch, i ? e.inner : e.rows, i ? e.columns : e.inner);
+        transpose_to(b, e.operands[i], order, &operands[i]);
+        operands[i] = col_build_unary(b, COL_OP_COPY, operands[i]);
+        strcpy(e.operands[i], order);
+        changed = true;
+    }
+    if (!changed) return;
+    char equation[3 * COL_MAX_RANK + 8];
+    snprintf(equation, sizeof equation, "%s,%s->%s", e.operands[0], e.operands[1], wanted);
+    col_value *product = col_build_einsum(b, equation, operands[0], operands[1]);
+    transpose_to(b, wanted, e.result, &product);
+    col_value_replace(b->graph, &node->results[0], product);
+    col_graph_remove(node);
+}
+
+/* Library kernels. */
+
+static void legalize_attention(col_builder *b, col_node *node)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *value = col_node_operand(node, i);
+        int rank = value->type.shape.rank;
+        bool is_mask =
+            i == (node->op == COL_OP_ATTENTION ? 3u : 6u) && rank == 4 && node->op != COL_OP_ATTENTION_CACHED;
+        if (is_mask || rank != 4) continue;
+        if (col_view_of(value).strides[3] != 1 && value->type.shape.dims[3] != 1) copy_operand(b, node, i);
+    }
+}
+
+/* The base becomes the result in place: it must be a temporary that nothing else uses, or the variable that
+ * the result is assigned to. */
+static bool owns_base(const col_node *node)
+{
+    const col_value *base = col_node_operand(node, 0);
+    if (col_value_is_virtual(base) || base->first_use->next_use || col_value_is_output(node->graph, base))
+        return false;
+    if (!base->var) return true;
+    COL_FOR_EACH_USE(use, &node->results[0])
+    {
+        if (use->user->op == COL_OP_ASSIGN &&
+            !strcmp(col_node_text(use->user, COL_ATTR_VARIABLE), base->var->name))
+            return true;
+    }
+    return false;
+}
+
+static void legalize_in_place(col_builder *b, col_node *node)
+{
+    if (!owns_base(node)) copy_operand(b, node, 0);
+    for (uint32_t i = 1; i < node->operand_count; i++) {
+        if (node->op == COL_OP_SCATTER_ADD && !is_dense(col_node_operand(node, i))) copy_operand(b, node, i);
+    }
+}
+
+static bool needs_bytes(const col_value *value)
+{
+    return value->var || col_value_is_virtual(value);
+}
+
+col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
+{
+    (void)options;
+    col_builder b = {0};
+    COL_FOR_EACH_NODE_SAFE (node, graph) {
+        col_builder_at(&b, node);
+        const col_op_info *info = col_op_info_of(node->op);
+        if (info->op_class == COL_CLASS_REDUCTION)
+            cut_reduction(&b, node);
+        else if (info->op_class == COL_CLASS_CONTRACTION)
+            legalize_einsum(&b, node);
+        else if (node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE)
+            legalize_in_place(&b, node);
+        else if (info->op_class == COL_CLASS_OPAQUE)
+            legalize_attention(&b, node);
+        else if (node->op == COL_OP_ASSIGN && needs_bytes(col_node_operand(node, 0)))
+            copy_operand(&b, node, 0);
+    }
+    b.before = NULL;
+    b.scope = "";
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        col_output *output = &graph->outputs.data[i];
+        if (!needs_bytes(output->value)) continue;
+        b.phase = graph->last ? graph->last->phase : COL_PHASE_FORWARD;
+        output->value = col_build_unary(&b, COL_OP_COPY, output->value);
+    }
+    return NULL;
+}

@@ -1,0 +1,341 @@
+/* Attention without the T x T matrix in memory: blocks of queries meet blocks of keys, with the running
+ * maximum and sum of FlashAttention (Dao et al., arXiv 2205.14135); the backward pass recomputes the
+ * probabilities from the log-sum-exp of each row. Matrix products of blocks are oneDNN's sgemm, which runs on
+ * the calling thread inside a parallel region.
+ *
+ * Shapes: q, out, dout, dq [b, t, h, d]; k, v, dk, dv [b, s, h, d]; lse [b, h, t]. Strides are the views'
+ * own; the last is 1 (checked at load).
+ *
+ * The work is cut by (batch, head, block of queries) forward and by (batch, head) backward, and every sum has
+ * the same order however many threads there are. */
+#include "runtime/cpu/cpu.h"
+
+#include <dnnl.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/base/philox.h"
+
+enum { BLOCK = 64, MAX_HEAD = 256 };
+
+/* One [rows, d] matrix per (batch, head). */
+typedef struct heads {
+    float *data;
+    int64_t batch, row, head; /* strides in elements */
+} heads;
+
+typedef struct attention {
+    heads q, k, v, out, dout, dq, dk, dv;
+    float *lse;
+    int64_t lse_batch, lse_head, lse_row;
+    const float *mask;
+    int64_t mask_strides[4];
+    int64_t b, t, s, h, d;
+    int64_t first; /* position of the first query among the keys, for the causal limit */
+    bool causal;
+    float scale, rate;
+    uint64_t seed;
+    uint32_t step, salt;
+} attention;
+
+static heads heads_of(const col_plan_view *view, void *data)
+{
+    return (heads){data, view->strides[0], view->strides[1], view->strides[2]};
+}
+
+static float *head_at(const heads *x, int64_t b, int64_t h, int64_t row)
+{
+    return x->data + b * x->batch + h * x->head + row * x->row;
+}
+
+col_status cpu_attention_check(const col_plan_instruction *instruction)
+{
+    for (size_t i = 0; i < instruction->n_reads + instruction->n_writes; i++) {
+        const col_plan_view *v =
+            i < instruction->n_reads ? instruction->reads[i] : instruction->writes[i - instruction->n_reads];
+        if (v->n_dims != 4 ||
+            (instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION &&
+             instruction->attention->masked && i == (instruction->attention->backward ? 6u : 3u))) {
+            continue;
+        }
+        if (v->dtype != COL__PLAN__DTYPE__F32 || (v->strides[3] != 1 && v->dims[3] != 1) ||
+            v->dims[3] > MAX_HEAD) {
+            return col_error_make(COL_BAD_INPUT,
+                                  "'%s': attention on the CPU takes fp32 with dense heads of at most %d",
+                                  instruction->name, MAX_HEAD);
+        }
+    }
+    return NULL;
+}
+
+/* e^x within 2 ulp for x <= 0; 0 below -87. Cephes' polynomial on [-ln2/2, ln2/2]. */
+static inline float exp_negative(float x)
+{
+    float n = rintf(fmaxf(x, -87.0f) * 1.44269504088896341f);
+    float r = fmaxf(x, -87.0f) - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = ((int32_t)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return x < -87.0f ? 0.0f : p * power;
+}
+
+/* Keys that the query row sees: [0, limit). */
+static int64_t key_limit(const attention *a, int64_t row)
+{
+    return a->causal ? COL_MIN(a->s, a->first + row + 1) : a->s;
+}
+
+/* scores[i][j] = scale q_i k_j + mask, -inf where the causal limit hides the key. */
+static void score_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, int64_t k0,
+                        int64_t columns, float *scores)
+{
+    dnnl_sgemm('N', 'T', rows, columns, a->d, a->scale, head_at(&a->q, b, h, q0), a->q.row,
+               head_at(&a->k, b, h, k0), a->k.row, 0, scores, BLOCK);
+    for (int64_t i = 0; i < rows; i++) {
+        float *row = scores + i * BLOCK;
+        if (a->mask) {
+            const float *mask =
+                a->mask + b * a->mask_strides[0] + h * a->mask_strides[1] + (q0 + i) * a->mask_strides[2];
+            for (int64_t j = 0; j < columns; j++) row[j] += mask[(k0 + j) * a->mask_strides[3]];
+        }
+        for (int64_t j = COL_MAX(key_limit(a, q0 + i) - k0, 0); j < columns; j++) row[j] = -INFINITY;
+    }
+}
+
+/* Zeroes what dropout drops and scales the rest; the element's number is that of [b, h, t, s] flattened. */
+static void drop_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, int64_t k0,
+                       int64_t columns, float *p)
+{
+    float keep = 1 / (1 - a->rate);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t element = ((b * a->h + h) * a->t + q0 + i) * a->s + k0;
+        for (int64_t j = 0; j < columns; j++) {
+            float u = col_philox_at(a->seed, a->step, a->salt, (uint64_t)(element + j));
+            p[i * BLOCK + j] = u < a->rate ? 0 : p[i * BLOCK + j] * keep;
+        }
+    }
+}
+
+/* One row of a block meets its running maximum and sum; returns the factor by which earlier output shrinks.
+ */
+__attribute__((target_clones("avx512f", "avx2", "default"))) static float
+softmax_row(float *row, int64_t columns, float *max, float *sum)
+{
+    float top = *max, total = 0;
+#pragma omp simd reduction(max : top)
+    for (int64_t j = 0; j < columns; j++) top = fmaxf(top, row[j]);
+    if (top == -INFINITY) {
+        memset(row, 0, (size_t)columns * sizeof *row);
+        return 1;
+    }
+#pragma omp simd reduction(+ : total)
+    for (int64_t j = 0; j < columns; j++) {
+        row[j] = exp_negative(row[j] - top);
+        total += row[j];
+    }
+    float shrink = *max == -INFINITY ? 0 : expf(*max - top);
+    *sum = *sum * shrink + total;
+    *max = top;
+    return shrink;
+}
+
+/* A block of queries against all its keys. */
+static void forward_block(const attention *a, int64_t b, int64_t h, int64_t q0)
+{
+    float scores[BLOCK * BLOCK], max[BLOCK], sum[BLOCK];
+    int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK);
+    float *out = head_at(&a->out, b, h, q0);
+    for (int64_t i = 0; i < rows; i++) {
+        max[i] = -INFINITY;
+        sum[i] = 0;
+        memset(out + i * a->out.row, 0, (size_t)a->d * sizeof *out);
+    }
+    int64_t keys = key_limit(a, q0 + rows - 1);
+    for (int64_t k0 = 0; k0 < keys; k0 += BLOCK) {
+        int64_t columns = COL_MIN(keys - k0, (int64_t)BLOCK);
+        score_block(a, b, h, q0, rows, k0, columns, scores);
+        for (int64_t i = 0; i < rows; i++) {
+            float shrink = softmax_row(scores + i * BLOCK, columns, &max[i], &sum[i]);
+            for (int64_t c = 0; c < a->d && k0; c++) out[i * a->out.row + c] *= shrink;
+        }
+        if (a->rate > 0) drop_block(a, b, h, q0, rows, k0, columns, scores);
+        dnnl_sgemm('N', 'N', rows, a->d, columns, 1, scores, BLOCK, head_at(&a->v, b, h, k0), a->v.row, 1,
+                   out, a->out.row);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        float inverse = sum[i] > 0 ? 1 / sum[i] : 0; /* a row that sees no key gives zeros */
+        for (int64_t c = 0; c < a->d; c++) out[i * a->out.row + c] *= inverse;
+        if (!a->lse) continue;
+        a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row] =
+            sum[i] > 0 ? max[i] + logf(sum[i]) : INFINITY;
+    }
+}
+
+static void forward_range(void *context, int64_t begin, int64_t end)
+{
+    const attention *a = context;
+    int64_t blocks = (a->t + BLOCK - 1) / BLOCK;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t head = i / blocks;
+        forward_block(a, head / a->h, head % a->h, i % blocks * BLOCK);
+    }
+}
+
+/* p = e^(scores - lse); with the row's delta = sum(dout * out): ds = p (dp - delta) scale. */
+__attribute__((target_clones("avx512f", "avx2", "default"))) static void
+probabilities(float *p, int64_t columns, float lse)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < columns; j++) p[j] = exp_negative(fminf(p[j] - lse, 0));
+}
+
+static void backward_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t k0,
+                           const float *delta)
+{
+    float p[BLOCK * BLOCK], dropped[BLOCK * BLOCK], ds[BLOCK * BLOCK];
+    int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK), columns = COL_MIN(a->s - k0, (int64_t)BLOCK);
+    score_block(a, b, h, q0, rows, k0, columns, p);
+    for (int64_t i = 0; i < rows; i++) {
+        probabilities(p + i * BLOCK, columns,
+                      a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row]);
+    }
+    const float *dout = head_at(&a->dout, b, h, q0), *used = p;
+    dnnl_sgemm('N', 'T', rows, columns, a->d, 1, dout, a->dout.row, head_at(&a->v, b, h, k0), a->v.row, 0, ds,
+               BLOCK);
+    if (a->rate > 0) {
+        memcpy(dropped, p, sizeof p);
+        drop_block(a, b, h, q0, rows, k0, columns, dropped);
+        drop_block(a, b, h, q0, rows, k0, columns, ds);
+        used = dropped;
+    }
+    dnnl_sgemm('T', 'N', columns, a->d, rows, 1, used, BLOCK, dout, a->dout.row, 1, head_at(&a->dv, b, h, k0),
+               a->dv.row);
+    for (int64_t i = 0; i < rows; i++) {
+        float row_delta = delta[i];
+#pragma omp simd
+        for (int64_t j = 0; j < columns; j++)
+            ds[i * BLOCK + j] = p[i * BLOCK + j] * (ds[i * BLOCK + j] - row_delta) * a->scale;
+    }
+    dnnl_sgemm('T', 'N', columns, a->d, rows, 1, ds, BLOCK, head_at(&a->q, b, h, q0), a->q.row, 1,
+               head_at(&a->dk, b, h, k0), a->dk.row);
+    dnnl_sgemm('N', 'N', rows, a->d, columns, 1, ds, BLOCK, head_at(&a->k, b, h, k0), a->k.row, 1,
+               head_at(&a->dq, b, h, q0), a->dq.row);
+}
+
+static void zero_head(const heads *x, int64_t b, int64_t h, int64_t rows, int64_t d)
+{
+    for (int64_t i = 0; i < rows; i++) memset(head_at(x, b, h, i), 0, (size_t)d * sizeof(float));
+}
+
+/* delta_i = sum_c dout_ic out_ic, for a block of rows. */
+static void row_deltas(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, float *delta)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const float *out = head_at(&a->out, b, h, q0 + i), *dout = head_at(&a->dout, b, h, q0 + i);
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < a->d; c++) sum += out[c] * dout[c];
+        delta[i] = sum;
+    }
+}
+
+static void backward_range(void *context, int64_t begin, int64_t end)
+{
+    const attention *a = context;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t b = i / a->h, h = i % a->h;
+        zero_head(&a->dq, b, h, a->t, a->d);
+        zero_head(&a->dk, b, h, a->s, a->d);
+        zero_head(&a->dv, b, h, a->s, a->d);
+        for (int64_t q0 = 0; q0 < a->t; q0 += BLOCK) {
+            float delta[BLOCK];
+            int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK), keys = key_limit(a, q0 + rows - 1);
+            row_deltas(a, b, h, q0, rows, delta);
+            for (int64_t k0 = 0; k0 < keys; k0 += BLOCK) backward_block(a, b, h, q0, k0, delta);
+        }
+    }
+}
+
+static void read_rng(attention *a, const void *data)
+{
+    int64_t rng[2];
+    memcpy(rng, data, sizeof rng);
+    a->seed = (uint64_t)rng[0];
+    a->step = (uint32_t)rng[1];
+}
+
+static attention attention_of(const col_plan_instruction *in, void *const *args)
+{
+    const Col__Plan__Attention *how = in->attention;
+    const col_plan_view *q = in->reads[0], *k = in->reads[1];
+    attention a = {
+        .q = heads_of(q, args[0]), .k = heads_of(k, args[1]), .v = heads_of(in->reads[2], args[2])};
+    a.b = q->dims[0];
+    a.t = q->dims[1];
+    a.h = q->dims[2];
+    a.d = q->dims[3];
+    a.s = k->dims[1];
+    a.causal = how->causal;
+    a.scale = (float)how->scale;
+    a.rate = (float)how->rate;
+    a.salt = (uint32_t)how->salt;
+    size_t fixed = how->backward ? 6 : 3, lse = how->backward ? 4 : in->n_reads + 1;
+    const col_plan_view *lse_view = how->backward ? in->reads[4] : in->writes[1];
+    a.lse = args[lse];
+    a.lse_batch = lse_view->strides[0];
+    a.lse_head = lse_view->strides[1];
+    a.lse_row = lse_view->strides[2];
+    if (how->masked) {
+        a.mask = args[fixed];
+        memcpy(a.mask_strides, in->reads[fixed]->strides, sizeof a.mask_strides);
+    }
+    if (how->rate > 0) read_rng(&a, args[in->n_reads - 1]);
+    return a;
+}
+
+void cpu_attention_forward(int threads, const col_plan_instruction *in, void *const *args)
+{
+    attention a = attention_of(in, args);
+    a.out = heads_of(in->writes[0], args[in->n_reads]);
+    cpu_parallel_for(threads, a.b * a.h * ((a.t + BLOCK - 1) / BLOCK), 1, forward_range, &a);
+}
+
+void cpu_attention_backward(int threads, const col_plan_instruction *in, void *const *args)
+{
+    attention a = attention_of(in, args);
+    a.out = heads_of(in->reads[3], args[3]);
+    a.dout = heads_of(in->reads[5], args[5]);
+    a.dq = heads_of(in->writes[0], args[in->n_reads]);
+    a.dk = heads_of(in->writes[1], args[in->n_reads + 1]);
+    a.dv = heads_of(in->writes[2], args[in->n_reads + 2]);
+    cpu_parallel_for(threads, a.b * a.h, 1, backward_range, &a);
+}
+
+void cpu_attention_cached(int threads, const col_plan_instruction *in, void *const *args)
+{
+    const col_plan_view *q = in->reads[0], *k = in->reads[1];
+    attention a = {.q = heads_of(q, args[0]),
+                   .k = heads_of(k, args[1]),
+                   .v = heads_of(in->reads[2], args[2]),
+                   .out = heads_of(in->writes[0], args[4])};
+    a.b = q->dims[0];
+    a.t = q->dims[1];
+    a.h = q->dims[2];
+    a.d = q->dims[3];
+    a.s = k->dims[1];
+    a.causal = true;
+    a.scale = (float)in->attention_cached->scale;
+    int32_t position;
+    memcpy(&position, args[3], sizeof position);
+    a.first = COL_MIN(COL_MAX(position, 0), (int32_t)COL_MIN(a.s - 1, (int64_t)INT32_MAX));
+    cpu_parallel_for(threads, a.b * a.h * ((a.t + BLOCK - 1) / BLOCK), 1, forward_range, &a);
+}

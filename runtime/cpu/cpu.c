@@ -1,0 +1,227 @@
+/* The CPU device: an arena of anonymous memory, generated kernels from the plan's ELF objects, oneDNN for
+ * matrix products, and the kernels of attention.c and move.c. Every instruction is prepared at open; running
+ * a program is a walk over an array. */
+#define _GNU_SOURCE
+#include "runtime/cpu/cpu.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ir/base/str.h"
+
+typedef struct prepared {
+    const col_plan_instruction *instruction;
+    void **args; /* addresses of the reads, then of the writes */
+    union {
+        cpu_kernel kernel;
+        cpu_matmul *matmul;
+    };
+} prepared;
+
+typedef struct prepared_program {
+    const col_plan_program *program;
+    prepared *instructions;
+} prepared_program;
+
+struct col_device {
+    const col_plan *plan;
+    col_arena *memory;
+    int threads;
+    unsigned char *arena;
+    cpu_code *code;
+    cpu_matmuls *matmuls;
+    prepared_program *programs;
+};
+
+static col_status prepare(col_device *device, const col_plan_instruction *in, prepared *out)
+{
+    out->instruction = in;
+    out->args = COL_NEW_ARRAY(device->memory, void *, in->n_reads + in->n_writes);
+    for (size_t i = 0; i < in->n_reads; i++) out->args[i] = device->arena + in->reads[i]->offset;
+    for (size_t i = 0; i < in->n_writes; i++)
+        out->args[in->n_reads + i] = device->arena + in->writes[i]->offset;
+    switch (in->kind_case) {
+    case COL__PLAN__INSTRUCTION__KIND_KERNEL:
+        return cpu_code_find(device->code, in->kernel->object, in->kernel->symbol, &out->kernel);
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL: return cpu_matmul_prepare(device->matmuls, in, &out->matmul);
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return cpu_attention_check(in);
+    default: return NULL;
+    }
+}
+
+static int available_threads(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set)) return 1;
+    return COL_MAX(CPU_COUNT(&set), 1);
+}
+
+static void cpu_close(col_device *device)
+{
+    if (!device) return;
+    cpu_code_unload(device->code);
+    cpu_matmuls_destroy(device->matmuls);
+    if (device->arena) munmap(device->arena, device->plan->arena_bytes);
+    col_arena_destroy(device->memory);
+    free(device);
+}
+
+static col_status allocate_arena(col_device *device)
+{
+    uint64_t bytes = device->plan->arena_bytes;
+    if (!bytes) return NULL;
+    char human[COL_HUMAN_SIZE];
+    uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (bytes > physical) {
+        return col_error_make(COL_DEVICE,
+                              "the plan needs %s for tensors, more than this machine's memory: use a smaller "
+                              "batch or sequence, or a machine with more memory",
+                              col_format_bytes(human, (double)bytes));
+    }
+    void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (arena == MAP_FAILED) {
+        return col_error_from_errno(errno, "cannot allocate %s for tensors",
+                                    col_format_bytes(human, (double)bytes));
+    }
+    madvise(arena, bytes, MADV_HUGEPAGE);
+    device->arena = arena;
+    return NULL;
+}
+
+static col_status prepare_all(col_device *device)
+{
+    const col_plan *plan = device->plan;
+    COL_TRY(allocate_arena(device));
+    COL_TRY(cpu_code_load(plan, &device->code));
+    device->programs = COL_NEW_ARRAY(device->memory, prepared_program, plan->n_programs);
+    for (size_t p = 0; p < plan->n_programs; p++) {
+        const col_plan_program *program = plan->programs[p];
+        prepared *list = COL_NEW_ARRAY(device->memory, prepared, program->n_instructions);
+        for (size_t i = 0; i < program->n_instructions; i++)
+            COL_TRY(prepare(device, program->instructions[i], &list[i]));
+        device->programs[p] = (prepared_program){program, list};
+    }
+    return NULL;
+}
+
+static col_status cpu_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
+{
+    col_device *device = calloc(1, sizeof *device);
+    if (!device) COL_PANIC("out of memory");
+    device->plan = plan;
+    device->memory = col_arena_create();
+    device->threads = options->threads ? options->threads : available_threads();
+    omp_set_num_threads(device->threads);
+    device->matmuls = cpu_matmuls_create(device->threads);
+    col_status status = prepare_all(device);
+    if (status)
+        cpu_close(device);
+    else
+        *out_device = device;
+    return status;
+}
+
+/* Enough iterations of a kernel to pay for waking a thread: about 20 us of memory traffic at 10 GB/s. */
+static int64_t grain_of(const col_plan_instruction *in)
+{
+    double bytes_each = in->bytes / COL_MAX((double)in->kernel->range, 1);
+    double work_each = COL_MAX(bytes_each, in->flops / COL_MAX((double)in->kernel->range, 1));
+    return (int64_t)(200e3 / COL_MAX(work_each, 1)) + 1;
+}
+
+typedef struct kernel_job {
+    cpu_kernel kernel;
+    void *const *args;
+} kernel_job;
+
+static void run_kernel(void *context, int64_t begin, int64_t end)
+{
+    kernel_job *job = context;
+    job->kernel(job->args, begin, end);
+}
+
+static col_status execute(col_device *device, const prepared *p)
+{
+    const col_plan_instruction *in = p->instruction;
+    switch (in->kind_case) {
+    case COL__PLAN__INSTRUCTION__KIND_KERNEL:
+        cpu_parallel_for(device->threads, in->kernel->range, grain_of(in), run_kernel,
+                         &(kernel_job){p->kernel, p->args});
+        return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL:
+        return cpu_matmul_run(device->matmuls, p->matmul, p->args[0], p->args[1], p->args[2]);
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
+        (in->attention->backward ? cpu_attention_backward : cpu_attention_forward)(device->threads, in,
+                                                                                   p->args);
+        return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED:
+        cpu_attention_cached(device->threads, in, p->args);
+        return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(device->threads, in, p->args); return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(in, p->args); return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(device->threads, in, p->args); return NULL;
+    default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
+    }
+}
+
+static bool wrote_non_finite(const prepared *p)
+{
+    const col_plan_instruction *in = p->instruction;
+    for (size_t i = 0; i < in->n_writes; i++) {
+        if (cpu_has_non_finite(in->writes[i], p->args[in->n_reads + i])) return true;
+    }
+    return false;
+}
+
+static col_status cpu_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
+{
+    const prepared *list = NULL;
+    for (size_t p = 0; p < device->plan->n_programs; p++) {
+        if (device->programs[p].program == program) list = device->programs[p].instructions;
+    }
+    COL_ASSERT(list || !program->n_instructions);
+    if (out_bad) *out_bad = -1;
+    for (size_t i = 0; i < program->n_instructions; i++) {
+        COL_TRY(execute(device, &list[i]));
+        if (!out_bad || !wrote_non_finite(&list[i])) continue;
+        *out_bad = (int64_t)i;
+        break;
+    }
+    return NULL;
+}
+
+static col_status cpu_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)
+{
+    COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
+    if (bytes) memcpy(device->arena + offset, data, bytes);
+    return NULL;
+}
+
+static col_status cpu_read(col_device *device, uint64_t offset, void *data, uint64_t bytes)
+{
+    COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
+    if (bytes) memcpy(data, device->arena + offset, bytes);
+    return NULL;
+}
+
+static void *cpu_host_arena(col_device *device)
+{
+    return device->arena;
+}
+
+const col_device_type col_device_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .run = cpu_run,
+    .write = cpu_write,
+    .read = cpu_read,
+    .host_arena = cpu_host_arena,
+};

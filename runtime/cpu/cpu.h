@@ -1,0 +1,44 @@
+/* The CPU back end's parts. Parallel loops run on OpenMP's threads, which oneDNN uses too, so that the
+ * process has one pool. */
+#ifndef COL_RUNTIME_CPU_CPU_H
+#define COL_RUNTIME_CPU_CPU_H
+
+#include "runtime/hal.h"
+
+/* Calls `body(context, begin, end)` on disjoint ranges that cover [0, range), at most one per thread, none
+ * smaller than `grain` unless the whole is. How the range is cut never changes a result. */
+typedef void (*cpu_body)(void *context, int64_t begin, int64_t end);
+void cpu_parallel_for(int threads, int64_t range, int64_t grain, cpu_body body, void *context);
+
+/* code.c: the plan's code objects, loaded through the system's loader. */
+typedef struct cpu_code cpu_code;
+COL_MUST_USE col_status cpu_code_load(const col_plan *plan, cpu_code **out_code);
+void cpu_code_unload(cpu_code *code);
+typedef void (*cpu_kernel)(void *const *args, int64_t begin, int64_t end);
+/* COL_BAD_INPUT when the object has no such symbol. */
+COL_MUST_USE col_status cpu_code_find(const cpu_code *code, uint32_t object, const char *symbol,
+                                      cpu_kernel *out_kernel);
+
+/* matmul.c: prepared once per distinct shape. */
+typedef struct cpu_matmuls cpu_matmuls;
+typedef struct cpu_matmul cpu_matmul;
+cpu_matmuls *cpu_matmuls_create(int threads);
+void cpu_matmuls_destroy(cpu_matmuls *matmuls);
+COL_MUST_USE col_status cpu_matmul_prepare(cpu_matmuls *matmuls, const col_plan_instruction *instruction,
+                                           cpu_matmul **out_matmul);
+COL_MUST_USE col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *matmul, const void *a, const void *b,
+                                       void *c);
+
+/* attention.c and move.c: operands at their addresses, in the order reads then writes. */
+COL_MUST_USE col_status cpu_attention_check(const col_plan_instruction *instruction);
+void cpu_attention_forward(int threads, const col_plan_instruction *instruction, void *const *args);
+void cpu_attention_backward(int threads, const col_plan_instruction *instruction, void *const *args);
+void cpu_attention_cached(int threads, const col_plan_instruction *instruction, void *const *args);
+void cpu_scatter_add(int threads, const col_plan_instruction *instruction, void *const *args);
+void cpu_update_slice(const col_plan_instruction *instruction, void *const *args);
+void cpu_copy(const col_plan_instruction *instruction, void *const *args);
+void cpu_fill(int threads, const col_plan_instruction *instruction, void *const *args);
+/* Whether a float tensor holds a NaN or an infinity. */
+bool cpu_has_non_finite(const col_plan_view *view, const void *data);
+
+#endif

@@ -1,0 +1,136 @@
+/* Copies, fills and scatters between strided views. */
+#include "runtime/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Calls of `row(dst, src)` for every row of the last dimension, in order. */
+typedef struct walk {
+    size_t rank; /* without the last dimension */
+    const int64_t *dims;
+    const int64_t *a_strides, *b_strides; /* elements */
+} walk;
+
+static void copy_rows(const walk *w, size_t element, unsigned char *to, const unsigned char *from,
+                      int64_t columns, int64_t to_stride, int64_t from_stride)
+{
+    int64_t index[COL_PLAN_MAX_RANK] = {0};
+    bool dense = columns <= 1 || (to_stride == 1 && from_stride == 1);
+    for (;;) {
+        if (dense) memcpy(to, from, (size_t)columns * element);
+        for (int64_t i = 0; i < columns && !dense; i++) {
+            memcpy(to + (size_t)(i * to_stride) * element, from + (size_t)(i * from_stride) * element,
+                   element);
+        }
+        size_t d = w->rank;
+        for (;;) {
+            if (d-- == 0) return;
+            to += w->a_strides[d] * (int64_t)element;
+            from += w->b_strides[d] * (int64_t)element;
+            if (++index[d] < w->dims[d]) break;
+            to -= w->a_strides[d] * (int64_t)element * w->dims[d];
+            from -= w->b_strides[d] * (int64_t)element * w->dims[d];
+            index[d] = 0;
+        }
+    }
+}
+
+static void copy_view(const col_plan_view *to_view, unsigned char *to, const col_plan_view *from_view,
+                      const unsigned char *from)
+{
+    size_t rank = to_view->n_dims, element = col_plan_dtype_size(to_view->dtype);
+    if (rank == 0) {
+        memcpy(to, from, element);
+        return;
+    }
+    walk w = {rank - 1, to_view->dims, to_view->strides, from_view->strides};
+    copy_rows(&w, element, to, from, to_view->dims[rank - 1], to_view->strides[rank - 1],
+              from_view->strides[rank - 1]);
+}
+
+void cpu_copy(const col_plan_instruction *instruction, void *const *args)
+{
+    copy_view(instruction->writes[0], args[1], instruction->reads[0], args[0]);
+}
+
+/* reads update, start; writes base. The start is clamped so that the update lies inside the base. */
+void cpu_update_slice(const col_plan_instruction *instruction, void *const *args)
+{
+    const col_plan_view *update = instruction->reads[0], *base = instruction->writes[0];
+    int axis = instruction->update_slice->axis;
+    int32_t start;
+    memcpy(&start, args[1], sizeof start);
+    int64_t last = base->dims[axis] - update->dims[axis];
+    int64_t at = COL_MIN(COL_MAX((int64_t)start, 0), last);
+    unsigned char *to =
+        (unsigned char *)args[2] + at * base->strides[axis] * (int64_t)col_plan_dtype_size(base->dtype);
+    col_plan_view window = *base;
+    window.dims = update->dims;
+    copy_view(&window, to, update, args[0]);
+}
+
+typedef struct fill_job {
+    unsigned char *data;
+} fill_job;
+
+static void fill_range(void *context, int64_t begin, int64_t end)
+{
+    fill_job *job = context;
+    memset(job->data + begin, 0, (size_t)(end - begin));
+}
+
+void cpu_fill(int threads, const col_plan_instruction *instruction, void *const *args)
+{
+    const col_plan_view *view = instruction->writes[0];
+    fill_job job = {args[0]};
+    int64_t bytes = col_plan_numel(view->n_dims, view->dims) * (int64_t)col_plan_dtype_size(view->dtype);
+    cpu_parallel_for(threads, bytes, 1 << 20, fill_range, &job);
+}
+
+typedef struct scatter_job {
+    const int32_t *ids;
+    const float *updates;
+    float *base;
+    int64_t count, update_stride, base_stride;
+} scatter_job;
+
+/* Columns [begin, end) of every row, in order of position: no two threads touch the same element, and the
+ * order of additions to an element is fixed. */
+static void scatter_columns(void *context, int64_t begin, int64_t end)
+{
+    const scatter_job *job = context;
+    for (int64_t i = 0; i < job->count; i++) {
+        float *to = job->base + job->ids[i] * job->base_stride;
+        const float *from = job->updates + i * job->update_stride;
+        for (int64_t c = begin; c < end; c++) to[c] += from[c];
+    }
+}
+
+/* reads ids [n], updates [n, c]; writes base [v, c], all row-major. */
+void cpu_scatter_add(int threads, const col_plan_instruction *instruction, void *const *args)
+{
+    const col_plan_view *ids = instruction->reads[0], *base = instruction->writes[0];
+    scatter_job job = {.ids = args[0], .updates = args[1], .base = args[2]};
+    job.count = col_plan_numel(ids->n_dims, ids->dims);
+    job.update_stride = base->dims[1];
+    job.base_stride = base->strides[0];
+    cpu_parallel_for(threads, base->dims[1], 64, scatter_columns, &job);
+}
+
+bool cpu_has_non_finite(const col_plan_view *view, const void *data)
+{
+    if (view->dtype != COL__PLAN__DTYPE__F32) return false;
+    /* Rows of the last dimension; strided outputs are rare and small, so one element at a time will do. */
+    int64_t index[COL_PLAN_MAX_RANK] = {0}, at = 0, numel = col_plan_numel(view->n_dims, view->dims);
+    const float *values = data;
+    for (int64_t i = 0; i < numel; i++) {
+        if (!isfinite(values[at])) return true;
+        for (size_t d = view->n_dims; d-- > 0;) {
+            at += view->strides[d];
+            if (++index[d] < view->dims[d]) break;
+            at -= view->strides[d] * view->dims[d];
+            index[d] = 0;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,37 @@
+/* What a device back end implements: it holds one arena, prepares a plan's instructions once, and runs its
+ * programs. runtime/null is the one to copy for a new back end; tests/cts is what it must pass. */
+#ifndef COL_RUNTIME_HAL_H
+#define COL_RUNTIME_HAL_H
+
+#include "ir/base/arena.h"
+#include "ir/plan/plan.h"
+
+typedef struct col_device col_device;
+
+typedef struct col_device_options {
+    int threads; /* CPU threads; 0: as many as the process may use */
+} col_device_options;
+
+typedef struct col_device_type {
+    const char *name; /* the plan's target */
+    /* Allocates `plan->arena_bytes`, zeroed, and prepares every instruction; the plan is verified and
+     * outlives the device. Fails with COL_DEVICE before anything is half-made. */
+    col_status (*open)(const col_plan *plan, const col_device_options *options, col_device **out_device);
+    void (*close)(col_device *device);
+    /* Runs a program to its end. With `out_bad` it looks at what every instruction writes and stops after the
+     * first that wrote a NaN or an infinity; `*out_bad` is that instruction's index, or -1. */
+    col_status (*run)(col_device *device, const col_plan_program *program, int64_t *out_bad);
+    /* Copies between host memory and the arena; the range lies in the arena. */
+    col_status (*write)(col_device *device, uint64_t offset, const void *data, uint64_t bytes);
+    col_status (*read)(col_device *device, uint64_t offset, void *data, uint64_t bytes);
+    /* The host's address of the arena where the host can use it directly, else NULL. */
+    void *(*host_arena)(col_device *device);
+} col_device_type;
+
+/* The back end of that name, or NULL. CUDA's is loaded from its shared module. */
+const col_device_type *col_device_type_find(const char *name);
+
+extern const col_device_type col_device_null;
+extern const col_device_type col_device_cpu;
+
+#endif

@@ -1,0 +1,176 @@
+#include "runtime/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/plan/plan_io.h"
+#include "runtime/init.h"
+
+struct col_session {
+    col_plan *plan;
+    const col_device_type *type;
+    col_device *device;
+};
+
+void col_session_close(col_session *session)
+{
+    if (!session) return;
+    if (session->device) session->type->close(session->device);
+    col_plan_free(session->plan);
+    free(session);
+}
+
+static col_status open_device(col_session *session, const char *device_name,
+                              const col_device_options *options)
+{
+    const char *name = device_name ? device_name : session->plan->target;
+    session->type = col_device_type_find(name);
+    if (!session->type) {
+        return col_error_make(COL_DEVICE, "the plan is for the target '%s', which this build cannot run",
+                              name);
+    }
+    return session->type->open(session->plan, options, &session->device);
+}
+
+col_status col_session_open(const char *plan_path, const char *device_name, const col_device_options *options,
+                            col_session **out_session)
+{
+    col_session *session = calloc(1, sizeof *session);
+    if (!session) COL_PANIC("out of memory");
+    col_status status = col_plan_read(plan_path, &session->plan);
+    if (!status) status = col_error_annotate(open_device(session, device_name, options), "'%s'", plan_path);
+    if (status)
+        col_session_close(session);
+    else
+        *out_session = session;
+    return status;
+}
+
+const col_plan *col_session_plan(const col_session *session)
+{
+    return session->plan;
+}
+
+col_status col_session_initialize(col_session *session, int64_t seed)
+{
+    for (size_t i = 0; i < session->plan->n_variables; i++) {
+        const col_plan_variable *v = session->plan->variables[i];
+        if (v->kind == COL__PLAN__VARIABLE_KIND__INPUT) continue;
+        COL_TRY(col_initialize(session->type, session->device, v, seed));
+    }
+    return NULL;
+}
+
+static col_status find(const col_session *session, const char *name, uint64_t bytes,
+                       const col_plan_variable **out)
+{
+    *out = col_plan_find_variable(session->plan, name);
+    if (!*out) return col_error_make(COL_BAD_INPUT, "the model has no variable '%s'", name);
+    uint64_t expected = col_plan_variable_bytes(*out);
+    if (bytes == expected) return NULL;
+    return col_error_make(COL_BAD_INPUT, "'%s' has %llu bytes; %llu were given", name,
+                          (unsigned long long)expected, (unsigned long long)bytes);
+}
+
+static col_status check_indices(const col_plan_variable *v, const void *data)
+{
+    if (!v->index_bound) return NULL;
+    int64_t count = col_plan_numel(v->n_dims, v->dims);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t id;
+        if (v->dtype == COL__PLAN__DTYPE__I32)
+            id = ((const int32_t *)data)[i];
+        else
+            id = ((const int64_t *)data)[i];
+        if (id >= 0 && id < v->index_bound) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "'%s': element %lld is %lld, but the table it indexes has %lld rows", v->name,
+                              (long long)i, (long long)id, (long long)v->index_bound);
+    }
+    return NULL;
+}
+
+col_status col_session_write(col_session *session, const char *name, const void *data, uint64_t bytes)
+{
+    const col_plan_variable *v;
+    COL_TRY(find(session, name, bytes, &v));
+    COL_TRY(check_indices(v, data));
+    return session->type->write(session->device, v->offset, data, bytes);
+}
+
+col_status col_session_read(col_session *session, const char *name, void *data, uint64_t bytes)
+{
+    const col_plan_variable *v;
+    COL_TRY(find(session, name, bytes, &v));
+    return session->type->read(session->device, v->offset, data, bytes);
+}
+
+static col_status set_scalar(col_session *session, const char *name, Col__Plan__Dtype dtype,
+                             const void *value, size_t bytes)
+{
+    const col_plan_variable *v = col_plan_find_variable(session->plan, name);
+    if (!v) return NULL;
+    if (v->dtype != dtype || v->n_dims) {
+        return col_error_make(COL_BAD_INPUT, "'%s' is not a scalar of type %s", name,
+                              col_plan_dtype_name(dtype));
+    }
+    return session->type->write(session->device, v->offset, value, bytes);
+}
+
+col_status col_session_set_f32(col_session *session, const char *name, float value)
+{
+    return set_scalar(session, name, COL__PLAN__DTYPE__F32, &value, sizeof value);
+}
+
+col_status col_session_set_i32(col_session *session, const char *name, int32_t value)
+{
+    return set_scalar(session, name, COL__PLAN__DTYPE__I32, &value, sizeof value);
+}
+
+static col_status find_program(const col_session *session, const char *name, const col_plan_program **out)
+{
+    *out = col_plan_find_program(session->plan, name);
+    if (*out) return NULL;
+    return col_error_make(COL_BAD_INPUT, "the plan has no program '%s': compile the model for this use",
+                          name);
+}
+
+col_status col_session_run(col_session *session, const char *name)
+{
+    const col_plan_program *program;
+    COL_TRY(find_program(session, name, &program));
+    return session->type->run(session->device, program, NULL);
+}
+
+col_status col_session_find_non_finite(col_session *session, const char *name, const char **out_name)
+{
+    const col_plan_program *program;
+    int64_t bad = -1;
+    COL_TRY(find_program(session, name, &program));
+    COL_TRY(session->type->run(session->device, program, &bad));
+    *out_name = bad < 0 ? NULL : program->instructions[bad]->name;
+    return NULL;
+}
+
+col_status col_session_output(col_session *session, const char *program_name, const char *name, void *data,
+                              uint64_t bytes)
+{
+    const col_plan_program *program;
+    COL_TRY(find_program(session, program_name, &program));
+    const col_plan_output *output = col_plan_find_output(program, name);
+    if (!output)
+        return col_error_make(COL_BAD_INPUT, "the program '%s' has no output '%s'", program_name, name);
+    uint64_t size = (uint64_t)col_plan_numel(output->view->n_dims, output->view->dims) *
+                    col_plan_dtype_size(output->view->dtype);
+    if (size != bytes) {
+        return col_error_make(COL_BAD_INPUT, "output '%s' has %llu bytes; %llu were asked for", name,
+                              (unsigned long long)size, (unsigned long long)bytes);
+    }
+    return session->type->read(session->device, output->view->offset, data, bytes);
+}
+
+col_status col_session_output_f32(col_session *session, const char *program, const char *name,
+                                  float *out_value)
+{
+    return col_session_output(session, program, name, out_value, sizeof *out_value);
+}

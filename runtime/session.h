@@ -1,0 +1,43 @@
+/* A plan opened on a device: variables by name, programs by name. What trainer, generator and `colrun run`
+ * share. */
+#ifndef COL_RUNTIME_SESSION_H
+#define COL_RUNTIME_SESSION_H
+
+#include "runtime/hal.h"
+
+typedef struct col_session col_session;
+
+/* Reads and verifies the plan, opens its device (`device_name` NULL: the plan's target) and sets every
+ * variable to zero. */
+COL_MUST_USE col_status col_session_open(const char *plan_path, const char *device_name,
+                                         const col_device_options *options, col_session **out_session);
+void col_session_close(col_session *session); /* NULL is fine */
+const col_plan *col_session_plan(const col_session *session);
+
+/* Gives every parameter and state its initial value: a function of the seed, the variable's name and the
+ * element's index alone, so that it does not depend on how the variable is split. */
+COL_MUST_USE col_status col_session_initialize(col_session *session, int64_t seed);
+
+/* Whole variables, row-major. `bytes` must be the variable's size; indices (token ids) are checked against
+ * the table that they index. COL_BAD_INPUT for a name that the plan does not have. */
+COL_MUST_USE col_status col_session_write(col_session *session, const char *name, const void *data,
+                                          uint64_t bytes);
+COL_MUST_USE col_status col_session_read(col_session *session, const char *name, void *data, uint64_t bytes);
+/* Scalar inputs; a plan without the variable ignores them, since not every program uses every hyperparameter.
+ */
+COL_MUST_USE col_status col_session_set_f32(col_session *session, const char *name, float value);
+COL_MUST_USE col_status col_session_set_i32(col_session *session, const char *name, int32_t value);
+
+/* Runs a program of the plan. */
+COL_MUST_USE col_status col_session_run(col_session *session, const char *program);
+/* Runs it again with a look at every result; `*out_name` is the first op that wrote a NaN or an infinity
+ * (owned by the plan), or NULL. */
+COL_MUST_USE col_status col_session_find_non_finite(col_session *session, const char *program,
+                                                    const char **out_name);
+/* An output of a program that has run; row-major, any dtype. `bytes` must be its size. */
+COL_MUST_USE col_status col_session_output(col_session *session, const char *program, const char *name,
+                                           void *data, uint64_t bytes);
+COL_MUST_USE col_status col_session_output_f32(col_session *session, const char *program, const char *name,
+                                               float *out_value);
+
+#endif
