@@ -81,7 +81,7 @@ static void check_case(const torch_case *c, size_t index)
         }
     }
     col_evaluation evaluation;
-    col_evaluate(graph, NULL, vars, arena, &evaluation);
+    assert_ok(col_evaluate(graph, NULL, vars, arena, &evaluation));
     int64_t next = 0;
     for (size_t i = 0; i < graph->outputs.len; i++) {
         if (i == results) continue; /* the loss */
@@ -182,7 +182,7 @@ static void check_training(const torch_training *t, bool lower)
             fill_wave(var_tensor(graph, vars, "y"), 50 + k, COL_FORM_WAVE);
             bool last = micro == t->accumulate - 1;
             col_evaluate_options phases = {.last_phase = last ? COL_PHASE_UPDATE : COL_PHASE_BACKWARD};
-            col_evaluate(graph, &phases, vars, arena, &evaluation);
+            assert_ok(col_evaluate(graph, &phases, vars, arena, &evaluation));
         }
         assert_true(is_near(output_scalar(graph, &evaluation, "learning_rate"), t->rates[step], tolerance));
         assert_true(is_near(output_scalar(graph, &evaluation, "grad_norm"), t->norms[step], tolerance));

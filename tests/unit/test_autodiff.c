@@ -1,6 +1,7 @@
 /* Differentiation of whole models: against finite differences, and what it refuses. */
 #include "tests/unit/unit.h"
 
+#include "passes/autodiff.h"
 #include "passes/gradcheck.h"
 #include "passes/pass.h"
 
@@ -59,11 +60,11 @@ static void check_gradients(model *m, int64_t samples, size_t parameters)
     col_tensor *vars = col_evaluate_vars(m->graph, m->arena);
     col_gradcheck_fill(m->graph, 1, false, vars);
     col_gradcheck check;
-    col_gradcheck_graph(m->graph, vars, samples, 2, &check);
+    assert_ok(col_gradcheck_graph(m->graph, vars, samples, 2, &check));
     assert_true(check.checked > 0);
     if (!(check.worst < COL_GRADCHECK_TOLERANCE)) {
-        fail_msg("%s[%d]: gradient %g, differences %g", check.worst_variable, (int)check.worst_element,
-                 check.analytic, check.numeric);
+        fail_msg("%s[%d]: gradient %g, differences %g", m->graph->vars.data[check.worst_variable]->name,
+                 (int)check.worst_element, check.analytic, check.numeric);
     }
 }
 
@@ -198,14 +199,57 @@ static void test_simplified_gpt(void **unused)
     col_tensor *vars = col_evaluate_vars(m.graph, m.arena);
     col_gradcheck_fill(m.graph, 1, false, vars);
     col_evaluation x, y;
-    col_evaluate(m.graph, NULL, vars, m.arena, &x);
-    col_evaluate(simple, NULL, vars, m.arena, &y);
+    assert_ok(col_evaluate(m.graph, NULL, vars, m.arena, &x));
+    assert_ok(col_evaluate(simple, NULL, vars, m.arena, &y));
     for (size_t i = 0; i < m.graph->outputs.len; i++) {
         for (int64_t j = 0; j < col_shape_numel(x.outputs[i].type.shape); j++) {
             /* Folding rounds constants to f32. */
             assert_true(fabs(x.outputs[i].data[j] - y.outputs[i].data[j]) < 1e-6);
         }
     }
+    col_arena_destroy(m.arena);
+}
+
+/* What `colc verify` does: every node of a model by itself, with the demand that the model makes of it. */
+static void test_nodes_of_gpt(void **unused)
+{
+    (void)unused;
+    model m;
+    model_init(&m);
+    build_gpt(&m, 1);
+    bool *active = col_autodiff_active(m.graph, m.arena);
+    size_t checked = 0;
+    COL_FOR_EACH_NODE (node, m.graph) {
+        bool wanted[8], used[8];
+        if (!col_gradcheck_demand(node, active, wanted, used)) continue;
+        col_gradcheck check;
+        assert_ok(col_gradcheck_node(node, wanted, used, 3, 1, &check));
+        assert_true(check.checked > 0 && check.worst < COL_GRADCHECK_TOLERANCE);
+        checked++;
+    }
+    assert_true(checked >= 20);
+    col_arena_destroy(m.arena);
+}
+
+static void test_wrong_gradients_are_found(void **unused)
+{
+    (void)unused;
+    model m;
+    model_init(&m);
+    col_value *a = PARAM(&m, "a", 3), *b = PARAM(&m, "b", 3);
+    set_loss(&m, mean_of(&m, col_build_binary(&m.b, COL_OP_MUL, a, b)));
+    assert_ok(differentiate(&m));
+    /* b's gradient, off by a tenth at every element. */
+    col_output *wrong = &m.graph->outputs.data[2];
+    m.b.phase = COL_PHASE_BACKWARD;
+    wrong->value = col_build_binary(&m.b, COL_OP_MUL, wrong->value, col_build_scalar(&m.b, 1.1, COL_F32));
+    col_tensor *vars = col_evaluate_vars(m.graph, m.arena);
+    col_gradcheck_fill(m.graph, 1, false, vars);
+    col_gradcheck check;
+    assert_ok(col_gradcheck_graph(m.graph, vars, 2, 1, &check));
+    assert_int_equal(check.checked, 4);
+    assert_int_equal(check.worst_variable, 1);
+    assert_true(check.worst > 1e-2);
     col_arena_destroy(m.arena);
 }
 
@@ -316,6 +360,8 @@ int main(void)
         cmocka_unit_test(test_mlp),
         cmocka_unit_test(test_gpt),
         cmocka_unit_test(test_simplified_gpt),
+        cmocka_unit_test(test_nodes_of_gpt),
+        cmocka_unit_test(test_wrong_gradients_are_found),
         cmocka_unit_test(test_shared_gradients),
         cmocka_unit_test(test_frozen_and_unused_parameters_have_no_gradient),
         cmocka_unit_test(test_refusals),

@@ -36,7 +36,7 @@ static void test_assignments_take_effect_at_the_end(void **unused)
     col_evaluation evaluation;
     vars[0].data[0] = 3;
     vars[1].data[0] = 5;
-    col_evaluate(graph, NULL, vars, arena, &evaluation);
+    assert_ok(col_evaluate(graph, NULL, vars, arena, &evaluation));
     assert_true(evaluation.outputs[0].data[0] == 8);
     assert_true(vars[0].data[0] == 5 && vars[1].data[0] == 3 && vars[2].data[0] == 1);
     assert_null(evaluation.values);
@@ -53,7 +53,7 @@ static void test_later_phases_wait(void **unused)
     col_evaluation evaluation;
     vars[0].data[0] = 3;
     vars[1].data[0] = 5;
-    col_evaluate(graph, &options, vars, arena, &evaluation);
+    assert_ok(col_evaluate(graph, &options, vars, arena, &evaluation));
     assert_true(vars[0].data[0] == 5 && vars[2].data[0] == 0);
     assert_null(evaluation.outputs[1].data);
     assert_true(evaluation.values[graph->first->results[0].id].data[0] == 8);
@@ -77,7 +77,7 @@ static void test_matrix_product(void **unused)
     for (int i = 0; i < K * M; i++) vars[0].data[i] = i % 7 - 3;
     for (int i = 0; i < N * K; i++) vars[1].data[i] = i % 11 - 5;
     col_evaluation evaluation;
-    col_evaluate(graph, NULL, vars, arena, &evaluation);
+    assert_ok(col_evaluate(graph, NULL, vars, arena, &evaluation));
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) {
             double sum = 0;

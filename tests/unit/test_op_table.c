@@ -43,7 +43,7 @@ static void test_gradients_match_differences(void **unused)
             assert_ok(col_gradcheck_node(node, wanted, used, 0, seed, &check));
             assert_true(check.checked > 0);
             if (!(check.worst < COL_GRADCHECK_TOLERANCE)) {
-                fail_msg("sample %zu, '%s', seed %d: gradient of %s[%d] is %g, differences say %g", i,
+                fail_msg("sample %zu, '%s', seed %d: gradient of operand %u[%d] is %g, differences say %g", i,
                          info->name, (int)seed, check.worst_variable, (int)check.worst_element,
                          check.analytic, check.numeric);
             }
@@ -58,8 +58,8 @@ static double compare_outputs(const col_graph *a, const col_graph *b, const col_
 {
     col_evaluation x, y;
     double difference = 0, scale = 1e-300;
-    col_evaluate(a, NULL, vars, arena, &x);
-    col_evaluate(b, NULL, vars, arena, &y);
+    assert_ok(col_evaluate(a, NULL, vars, arena, &x));
+    assert_ok(col_evaluate(b, NULL, vars, arena, &y));
     assert_int_equal(a->outputs.len, b->outputs.len);
     for (size_t i = 0; i < a->outputs.len; i++) {
         assert_true(col_type_equal(x.outputs[i].type, y.outputs[i].type));
