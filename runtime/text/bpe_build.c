@@ -185,8 +185,9 @@ static col_status place_tokens(const bpe_builder *builder, const char *vocab_pla
     }
     for (size_t i = 0; i < builder->specials.len; i++) {
         const special *s = &builder->specials.data[i];
-        const vocab_entry *same = col_map_get_bytes(ids, s->bytes, s->size);
-        if (t->tokens[s->id].bytes && !(same && same->id == s->id)) {
+        /* One that the vocabulary has too keeps the bytes of that spelling, since merges may make it. */
+        if (col_map_get_bytes(ids, s->bytes, s->size)) continue;
+        if (t->tokens[s->id].bytes) {
             return col_error_make(COL_BAD_INPUT,
                                   "%s: the added token \"%s\" takes the id %d, which another token has; give "
                                   "it a free one",
@@ -242,7 +243,7 @@ static void place_specials(const bpe_builder *builder, col_tokenizer *t)
     t->specials = COL_NEW_ARRAY(t->arena, special, t->special_count);
     for (size_t i = 0; i < t->special_count; i++) {
         t->specials[i] = builder->specials.data[i];
-        t->specials[i].bytes = t->tokens[t->specials[i].id].bytes;
+        t->specials[i].bytes = col_arena_copy(t->arena, t->specials[i].bytes, t->specials[i].size);
         for (uint32_t k = 0; k < t->specials[i].size; k++) {
             if (strchr(" \t\n\v\f\r", t->specials[i].bytes[k])) t->needs_whole_text = true;
         }
@@ -285,6 +286,7 @@ static uint64_t fingerprint(const bpe_builder *builder, const col_tokenizer *t)
     for (size_t i = 0; i < t->special_count; i++) {
         int32_t row[] = {t->specials[i].id, t->specials[i].pass};
         hash_bytes(state, row, sizeof row);
+        hash_bytes(state, t->specials[i].bytes, t->specials[i].size);
     }
     uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
