@@ -111,7 +111,9 @@ col_status bpe_builder_add_special(bpe_builder *builder, const char *place, cons
     return NULL;
 }
 
-static const char *const end_of_text_names[] = {"<|endoftext|>", "</s>"};
+/* "</s>" first: the vocabularies that have it, such as OPT's, were made from GPT-2's and may have kept the
+ * other, unused. */
+static const char *const end_of_text_names[] = {"</s>", "<|endoftext|>"};
 
 static int32_t find_end_of_text(const bpe_builder *builder)
 {
