@@ -143,20 +143,28 @@ static bool is_mark(const char *text, size_t size)
     return size > sizeof padding - 1 && !memcmp(text, padding, sizeof padding - 1);
 }
 
-col_status bpe_builder_check_reachable(const bpe_builder *builder, const char *vocab_name,
-                                       const char *merges_name)
+col_status bpe_builder_check_complete(const bpe_builder *builder, const char *vocab_name,
+                                      const char *merges_name)
 {
+    char quoted[COL_QUOTE_SIZE];
+    const col_map_entry *last = NULL;
     for (size_t i = 0; i < builder->ids->len; i++) {
         const col_map_entry *at = &builder->ids->entries[i];
         const vocab_entry *e = at->value;
+        if (!last || e->id > ((const vocab_entry *)last->value)->id) last = at;
         if (e->merged || (e->is_bytes && e->size == 1) || is_mark(at->key, at->key_size)) continue;
-        char quoted[COL_QUOTE_SIZE];
         return col_error_make(COL_BAD_INPUT,
                               "%s: no merge makes the token \"%s\" (id %d) of %s; the file is cut short or "
                               "belongs to another vocabulary: copy both files again",
                               merges_name, col_text_quote(quoted, at->key, at->key_size), e->id, vocab_name);
     }
-    return NULL;
+    int32_t largest = last ? ((const vocab_entry *)last->value)->id : -1;
+    if (largest < (int64_t)builder->ids->len) return NULL;
+    return col_error_make(
+        COL_BAD_INPUT,
+        "%s: token \"%s\" has the id %d, but there are only %zu tokens, which have the ids from 0 "
+        "on; the file is damaged: copy it again",
+        vocab_name, col_text_quote(quoted, last->key, last->key_size), largest, builder->ids->len);
 }
 
 /* tokens[] by id, and byte_ids[]. */

@@ -299,6 +299,8 @@ static void test_bad_vocabulary(void **state)
     expect_bad_bpe("{\"a\": 0, \"b\": 0}", "", "tokens \"a\" and \"b\" share the id 0");
     expect_bad_bpe("{\"a\": 0, \"a\": 1}", "", "duplicate object key");
     expect_bad_bpe("{\"a\": 0}", "", "no token \"\xC4\x80\" for the byte 0x00");
+    expect_bad_bpe("{\"a\": 0, \"b\": 2}", "",
+                   "vocab.json: token \"b\" has the id 2, but there are only 2 tokens");
     expect_bad_bpe(vocab.data, "", "merges.txt: no merge makes the token \"he\" (id 256)");
     expect_bad_bpe(vocab.data, "h e\nll\n", "merges.txt:2: a merge is two tokens");
     expect_bad_bpe(vocab.data, "h e\n\nl l\n", "merges.txt:2: a merge is two tokens");
