@@ -37,6 +37,12 @@ void col_elab_fault(col_elab *e, col_loc loc, const char *format, ...)
     if (e->diags->total >= COL_DIAG_LIMIT) e->stopped = true;
 }
 
+const char *col_elab_suggestion(col_elab *e, const char *name, const char *const *candidates, size_t count)
+{
+    const char *near = count ? col_suggest(name, candidates, count) : NULL;
+    return near ? col_arena_printf(e->scratch, "; did you mean '%s'?", near) : "";
+}
+
 bool col_elab_step(col_elab *e, col_loc loc)
 {
     if (e->stopped) return false;

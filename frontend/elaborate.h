@@ -84,6 +84,8 @@ enum { COL_PATH_LIMIT = 1024 /* bytes of a scope or name */ };
 void col_elab_run(col_elab *e);
 /* Reports a fault at the place, with the instance it happened in. The same place is reported once. */
 void col_elab_fault(col_elab *e, col_loc loc, const char *format, ...) COL_PRINTF(3, 4);
+/* "; did you mean 'layers'?", or "" when no candidate is like the name. */
+const char *col_elab_suggestion(col_elab *e, const char *name, const char *const *candidates, size_t count);
 /* Counts a step of the walk: a statement, an expression, a round of a loop. False when the walk is to end,
  * because a limit (steps, tensors, memory) was met, which is reported, or enough faults were. */
 bool col_elab_step(col_elab *e, col_loc loc);

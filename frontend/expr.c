@@ -128,9 +128,8 @@ static void report_undefined(col_elab *e, col_loc loc, const char *name)
     for (size_t i = 0; i < e->graph->vars.len && names.len < 2 * MOST; i++) {
         col_vec_push(e->scratch, &names, e->graph->vars.data[i]->name);
     }
-    const char *near = col_suggest(name, names.data, names.len);
-    col_elab_fault(e, loc, "'%s' is not defined%s%s%s", name, near ? "; did you mean '" : "",
-                   near ? near : "", near ? "'?" : "");
+    col_elab_fault(e, loc, "'%s' is not defined%s", name,
+                   col_elab_suggestion(e, name, names.data, names.len));
 }
 
 static bool eval_name(col_elab *e, const col_expr *expr, col_datum *out)
