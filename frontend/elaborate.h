@@ -115,6 +115,8 @@ bool col_eval_int(col_elab *e, const col_expr *expr, const char *what, int64_t *
 bool col_eval_tensor(col_elab *e, const col_expr *expr, col_value **out);
 /* The one tensor of a datum, or a fault. */
 bool col_datum_tensor(col_elab *e, col_loc loc, const col_datum *datum, col_value **out);
+/* The words that mean something unless bound: true, false, inf, nan, zeros, ones. */
+bool col_elab_constant(const char *name, col_datum *out);
 bool col_datum_is_number(const col_datum *datum);
 double col_datum_number(const col_datum *datum);
 const char *col_datum_describe(const col_datum *datum);

@@ -96,7 +96,7 @@ static col_value *find_relative(col_elab *e, const char *name)
     return var ? var->value : NULL;
 }
 
-static bool find_constant(const char *name, col_datum *out)
+bool col_elab_constant(const char *name, col_datum *out)
 {
     static const struct {
         const char *name;
@@ -155,7 +155,7 @@ static bool eval_name(col_elab *e, const col_expr *expr, col_datum *out)
         *out = col_datum_of_tensor(e, value);
         return true;
     }
-    if (find_constant(name, out)) return true;
+    if (col_elab_constant(name, out)) return true;
     report_undefined(e, expr->loc, name);
     return false;
 }
