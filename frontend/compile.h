@@ -1,4 +1,5 @@
-/* The compilation of a model into a plan: which programs a use needs, and the way of each from text to instructions. */
+/* The compilation of a model into a plan: which programs a use needs, and the way of each from text to
+ * instructions. */
 #ifndef COL_FRONTEND_COMPILE_H
 #define COL_FRONTEND_COMPILE_H
 
@@ -32,15 +33,21 @@ typedef struct col_compile_options {
 extern const col_option col_compile_option_table[];
 extern const size_t col_compile_option_count;
 
-/* Reads the options, a recipe's included. Texts live in `arena`. */
-COL_MUST_USE col_status col_compile_options_read(col_options *options, col_arena *arena, col_compile_options *out);
+/* Adds the options of --recipe, if there is one; before positional arguments are read, since a recipe may
+ * name the model. */
+COL_MUST_USE col_status col_compile_recipe(col_options *options, col_arena *arena);
+/* Reads the options. Texts live in `arena`. */
+COL_MUST_USE col_status col_compile_options_read(const col_options *options, col_arena *arena,
+                                                 col_compile_options *out);
 
-/* Compiles. The plan and all it refers to live in `arena`. `*out_plan` is NULL when --stop-after ended it early. */
-COL_MUST_USE col_status col_compile(const col_compile_options *options, col_arena *arena, col_plan **out_plan);
+/* Compiles. The plan and all it refers to live in `arena`. `*out_plan` is NULL when --stop-after ended it
+ * early. */
+COL_MUST_USE col_status col_compile(const col_compile_options *options, col_arena *arena,
+                                    col_plan **out_plan);
 
 /* Parses the model of the options for a use and gives the graph before any pass. For generation `seq` is the
  * number of new tokens. */
-COL_MUST_USE col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq, col_arena *arena,
-                                          col_graph **out_graph);
+COL_MUST_USE col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq,
+                                          col_arena *arena, col_graph **out_graph);
 
 #endif
