@@ -63,13 +63,14 @@ static bool is_plan(const char *path)
     return plan;
 }
 
-static col_status cache_path(const col_options *options, const char *model, const executed *what,
-                             const char *program, col_arena *arena, const char **out_path)
+static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
+                             const executed *what, const char *program, col_arena *arena,
+                             const char **out_path)
 {
     char *text;
     size_t size;
     struct stat self = {0};
-    COL_TRY(col_file_read(arena, model, COL_PARSE_BYTES, &text, &size));
+    COL_TRY(col_file_read(arena, compile_options->model_path, COL_PARSE_BYTES, &text, &size));
     XXH3_state_t *state = XXH3_createState();
     if (!state) COL_PANIC("out of memory");
     XXH3_64bits_reset(state);
@@ -82,6 +83,9 @@ static col_status cache_path(const col_options *options, const char *model, cons
         if (!compiles || !strcmp(v->option->name, "recipe")) continue;
         XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
         XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
+    }
+    for (size_t i = 0; i < compile_options->fed_count; i++) {
+        XXH3_64bits_update(state, compile_options->fed[i], strlen(compile_options->fed[i]) + 1);
     }
     if (!stat(program, &self)) {
         XXH3_64bits_update(state, &self.st_size, sizeof self.st_size);
@@ -113,6 +117,21 @@ static col_status keep_plan(const col_plan *plan, const char **path, col_arena *
     return col_plan_write(plan, *path);
 }
 
+/* The names in --input NAME=FILE. */
+static void read_fed(const col_options *options, col_arena *arena, col_compile_options *out)
+{
+    COL_VEC(const char *) names = {0};
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        const char *equals = strchr(v->value, '=');
+        if (strcmp(v->option->name, "input") || !equals) continue;
+        const char *name = col_arena_strndup(arena, v->value, (size_t)(equals - v->value));
+        col_vec_push(arena, &names, name);
+    }
+    out->fed = names.data;
+    out->fed_count = names.len;
+}
+
 static col_status find_plan(const executed *what, col_options *options, const char *model,
                             const char *program, col_arena *arena, const char **out_plan)
 {
@@ -122,7 +141,8 @@ static col_status find_plan(const executed *what, col_options *options, const ch
     }
     col_compile_options compile_options = {.model_path = model, .use = what->use};
     COL_TRY(col_compile_options_read(options, arena, &compile_options));
-    COL_TRY(cache_path(options, model, what, program, arena, out_plan));
+    read_fed(options, arena, &compile_options);
+    COL_TRY(cache_path(options, &compile_options, what, program, arena, out_plan));
     col_plan *plan = NULL;
     bool wants_text = compile_options.print_after || compile_options.stop_after || compile_options.dump_dir ||
                       compile_options.time_passes;

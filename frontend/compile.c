@@ -156,6 +156,29 @@ static bool is_nothing(const col_output *output)
     return false;
 }
 
+/* Drops the outputs that depend on an input that is not fed. */
+static void keep_fed_outputs(const compiler *c, col_graph *graph)
+{
+    const col_compile_options *o = c->options;
+    uint8_t *unfed = COL_NEW_ARRAY(c->arena, uint8_t, graph->next_value_id);
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const col_var *var = graph->vars.data[i];
+        bool fed = var->kind != COL_VAR_INPUT || !strcmp(var->name, "rng");
+        for (size_t n = 0; n < o->fed_count; n++) fed |= !strcmp(o->fed[n], var->name);
+        unfed[var->value->id] = !fed;
+    }
+    COL_FOR_EACH_NODE (node, graph) {
+        uint8_t any = 0;
+        for (uint32_t i = 0; i < node->operand_count; i++) any |= unfed[col_node_operand(node, i)->id];
+        for (uint32_t i = 0; i < node->result_count; i++) unfed[node->results[i].id] = any;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        if (!unfed[graph->outputs.data[i].value->id]) graph->outputs.data[kept++] = graph->outputs.data[i];
+    }
+    if (kept) graph->outputs.len = kept; /* else all are kept, and the executor lists what is missing */
+}
+
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
 static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
@@ -173,6 +196,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
+    if (c->options->use == COL_USE_FORWARD && c->options->fed_count) keep_fed_outputs(c, p->graph);
     col_pass_options options = c->options->passes;
     for (size_t i = 0; i < p->graph->settings.len; i++) {
         if (!strcmp(p->graph->settings.data[i].name, "context"))
@@ -372,7 +396,24 @@ static col_status place_program(compiler *c, program *p)
     return NULL;
 }
 
-/* "step" of a plan that accumulates becomes "micro", run per micro-batch, and "update". */
+/* The part of a step that runs for every micro-batch but the last, whose gradients the whole step adds. */
+static col_plan_program *micro_of(compiler *c, const col_plan_program *step)
+{
+    col_plan_program *micro = col_arena_copy(c->arena, step, sizeof *step);
+    micro->name = "micro";
+    micro->n_instructions = 0;
+    while (micro->n_instructions < step->n_instructions &&
+           step->instructions[micro->n_instructions]->phase < COL_PHASE_UPDATE) {
+        micro->n_instructions++;
+    }
+    micro->n_outputs = 0;
+    micro->outputs = COL_NEW_ARRAY(c->arena, col_plan_output *, step->n_outputs);
+    for (size_t i = 0; i < step->n_outputs; i++) {
+        if (!strcmp(step->outputs[i]->name, "loss")) micro->outputs[micro->n_outputs++] = step->outputs[i];
+    }
+    return micro;
+}
+
 static void emit_programs(compiler *c)
 {
     COL_VEC(col_plan_program *) list = {0};
@@ -384,21 +425,11 @@ static void emit_programs(compiler *c)
         Col__Plan__MemoryReport *report = COL_NEW(c->arena, Col__Plan__MemoryReport);
         report_memory(c, p, report);
         col_vec_push(c->arena, &reports, report);
-        if (c->options->use == COL_USE_TRAIN && !strcmp(p->name, "step") &&
-            c->options->passes.accumulate > 1) {
-            size_t split = 0;
-            while (split < emitted->n_instructions && emitted->instructions[split]->phase < COL_PHASE_UPDATE)
-                split++;
-            col_plan_program *update = col_arena_copy(c->arena, emitted, sizeof *emitted);
-            update->name = "update";
-            update->instructions += split;
-            update->n_instructions -= split;
-            emitted->name = "micro";
-            emitted->n_instructions = split;
-            col_vec_push(c->arena, &list, emitted);
-            col_vec_push(c->arena, &list, update);
-        } else {
-            col_vec_push(c->arena, &list, emitted);
+        col_vec_push(c->arena, &list, emitted);
+        bool accumulates = c->options->use == COL_USE_TRAIN && c->options->passes.accumulate > 1;
+        if (accumulates && !strcmp(p->name, "step")) {
+            col_plan_program *micro = micro_of(c, emitted);
+            col_vec_push(c->arena, &list, micro);
         }
         c->plan->arena_bytes =
             COL_MAX(c->plan->arena_bytes, c->plan->state_bytes + p->memory.temporary_bytes);

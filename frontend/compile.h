@@ -10,7 +10,8 @@
 
 /* What the plan is for. */
 typedef enum col_use {
-    COL_USE_TRAIN,    /* programs "step" (or "micro" and "update") and "eval" */
+    COL_USE_TRAIN, /* programs "step" and "eval"; with accumulation "micro", run for all micro-batches but the
+                      last */
     COL_USE_FORWARD,  /* program "forward": every output */
     COL_USE_GENERATE, /* programs "prefill" and "decode" */
 } col_use;
@@ -25,6 +26,9 @@ typedef struct col_compile_options {
     const char *stop_after;   /* NULL: run to the end */
     const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */
     const char *cpu_features; /* codegen/x86.h; NULL: this machine's */
+    const char *const
+        *fed; /* forward: names of the inputs that will be given; outputs that need others are left out */
+    size_t fed_count; /* 0: all inputs */
     bool time_passes;
     int threads;
 } col_compile_options;
