@@ -114,7 +114,7 @@ static col_status check_plan(generator *g)
         g->context = v->dims[1];
     }
     if (!g->context) return col_error_make(COL_BAD_INPUT, "the plan has no key-value cache");
-    int64_t one;
+    int64_t one = 0;
     COL_TRY(check_input(g, "prefill.input_ids", &g->chunk));
     COL_TRY(check_input(g, "decode.input_ids", &one));
     const col_plan_program *decode = col_plan_find_program(plan, "decode");
@@ -132,8 +132,8 @@ static col_status check_plan(generator *g)
 
 static col_status open_text(generator *g, const col_options *options)
 {
-    const char *text;
-    size_t size;
+    const char *text = NULL;
+    size_t size = 0;
     COL_TRY(read_prompt(options, g->arena, &text, &size));
     const char *name =
         g->settings.tokenizer ? g->settings.tokenizer : col_tokens_of_weights(g->arena, g->settings.weights);

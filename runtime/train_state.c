@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ir/base/file.h"
 #include "runtime/store/checkpoint_folder.h"
 #include "runtime/tensors.h"
 
