@@ -10,19 +10,21 @@ static const col_option table[] = {
     {"data", "FILE", "", true},     {"optimizer", "NAME", "", false}, {"time-passes", NULL, "", false},
     {"recipe", "FILE", "", false},
 };
-static const char *const elsewhere[] = {"steps"};
+static const col_option other_table[] = {{"steps", "N", "", false}};
 
 /* Applies the recipe to a command line; the values as "key=value;key=value;" or the message. */
 static const char *apply(folder *f, const char *recipe, int argc, char *const *argv, bool *out_fine)
 {
     const col_option *const tables[] = {table};
+    const col_option *const other_tables[] = {other_table};
     const size_t sizes[] = {COL_COUNT(table)};
     col_arena *a = f->arena;
     const char *path = folder_file(f, "run.yaml");
     assert_ok(col_file_write(path, recipe, strlen(recipe)));
     col_options options;
     assert_ok(col_options_parse(tables, sizes, 1, argc, argv, a, &options));
-    col_status status = col_recipe_apply(path, elsewhere, COL_COUNT(elsewhere), &options, a);
+    col_status status =
+        col_recipe_apply(path, other_tables, (size_t[]){COL_COUNT(other_table)}, 1, &options, a);
     *out_fine = !status;
     if (status) {
         assert_int_equal(col_error_code(status), COL_BAD_INPUT);
