@@ -9,6 +9,8 @@
 
 enum { LARGEST_RECIPE = 1 << 20 };
 
+typedef COL_VEC(const char *) name_list;
+
 /* The recipe being read. Events come one at a time; `event` is the present one. */
 typedef struct reader {
     const char *path;
@@ -17,8 +19,9 @@ typedef struct reader {
     col_diags diags;
     yaml_parser_t parser;
     yaml_event_t event;
-    bool broken; /* the file is no YAML: reported, nothing more can be read */
-    const char *const *elsewhere;
+    bool broken;                        /* the file is no YAML: reported, nothing more can be read */
+    const col_option *const *elsewhere; /* tables of other commands' options */
+    const size_t *elsewhere_sizes;
     size_t elsewhere_count;
     col_options *options;
     COL_VEC(col_option_value) added;
@@ -151,24 +154,21 @@ static void read_model(reader *r)
         as_it_is ? value : col_arena_printf(r->arena, "%.*s/%s", (int)(slash - r->path), r->path, value);
 }
 
-static bool is_elsewhere(const reader *r, const char *key)
+static void add_names(reader *r, const col_option *const *tables, const size_t *sizes, size_t count,
+                      name_list *names)
 {
-    for (size_t i = 0; i < r->elsewhere_count; i++) {
-        if (!strcmp(r->elsewhere[i], key)) return true;
+    for (size_t t = 0; t < count; t++) {
+        for (size_t i = 0; i < sizes[t]; i++) col_vec_push(r->arena, names, tables[t][i].name);
     }
-    return false;
 }
 
 static void report_unknown(reader *r, col_loc loc, const char *key)
 {
-    COL_VEC(const char *) names = {0};
+    name_list names = {0};
     col_vec_push(r->arena, &names, "model");
     col_vec_push(r->arena, &names, "set");
-    for (size_t t = 0; t < r->options->table_count; t++) {
-        for (size_t i = 0; i < r->options->sizes[t]; i++)
-            col_vec_push(r->arena, &names, r->options->tables[t][i].name);
-    }
-    for (size_t i = 0; i < r->elsewhere_count; i++) col_vec_push(r->arena, &names, r->elsewhere[i]);
+    add_names(r, r->options->tables, r->options->sizes, r->options->table_count, &names);
+    add_names(r, r->elsewhere, r->elsewhere_sizes, r->elsewhere_count, &names);
     const char *near = col_suggest(key, names.data, names.len);
     col_diag_add(&r->diags, loc, "unknown key '%s'%s%s%s", key, near ? "; did you mean '" : "",
                  near ? near : "; keys are the options of the command line, without '--'", near ? "'?" : "");
@@ -187,7 +187,8 @@ static void read_entry(reader *r, const char *key, col_loc loc)
     } else if (option) {
         read_option(r, option);
     } else {
-        if (!is_elsewhere(r, key)) report_unknown(r, loc, key);
+        if (!col_option_find(r->elsewhere, r->elsewhere_sizes, r->elsewhere_count, key))
+            report_unknown(r, loc, key);
         skip_value(r);
     }
 }
@@ -235,14 +236,16 @@ static void merge(const reader *r)
     }
 }
 
-col_status col_recipe_apply(const char *path, const char *const *elsewhere, size_t elsewhere_count,
-                            col_options *options, col_arena *arena)
+col_status col_recipe_apply(const char *path, const col_option *const *elsewhere,
+                            const size_t *elsewhere_sizes, size_t elsewhere_count, col_options *options,
+                            col_arena *arena)
 {
     reader r = {.path = path,
                 .source = {.name = path},
                 .arena = arena,
                 .diags = {.arena = arena},
                 .elsewhere = elsewhere,
+                .elsewhere_sizes = elsewhere_sizes,
                 .elsewhere_count = elsewhere_count,
                 .options = options};
     char *text;

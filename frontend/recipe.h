@@ -15,11 +15,12 @@
  * line gave is left alone, a hyperparameter under `set` that it set keeps the command line's value, and
  * `model` counts where there is no positional argument. Values live in `arena`.
  *
- * A key must be an option of the command (`options` as col_options_parse left it), "model", "set", or one of
- * `elsewhere`: names of options of other commands, which are passed over, so that one recipe serves them all.
- * COL_BAD_INPUT, each fault with its place, for unknown or repeated keys, a value of the wrong form, and what
- * is not YAML. */
-COL_MUST_USE col_status col_recipe_apply(const char *path, const char *const *elsewhere,
-                                         size_t elsewhere_count, col_options *options, col_arena *arena);
+ * A key must be an option of the command (`options` as col_options_parse left it), "model", "set", or in
+ * one of the `elsewhere` tables: options of other commands are passed over, so that one recipe serves them
+ * all. COL_BAD_INPUT, each fault with its place, for unknown or repeated keys, a value of the wrong form, and
+ * what is not YAML. */
+COL_MUST_USE col_status col_recipe_apply(const char *path, const col_option *const *elsewhere,
+                                         const size_t *elsewhere_sizes, size_t elsewhere_count,
+                                         col_options *options, col_arena *arena);
 
 #endif

@@ -1,6 +1,7 @@
 /* Recipes: what they add to a command line, and what is said of wrong ones. */
 #include "tests/unit/unit.h"
 #include "tests/unit/temporary_folder.h"
+#include "frontend/parse.h"
 #include "frontend/recipe.h"
 
 #include "ir/base/file.h"
@@ -10,19 +11,21 @@ static const col_option table[] = {
     {"data", "FILE", "", true},     {"optimizer", "NAME", "", false}, {"time-passes", NULL, "", false},
     {"recipe", "FILE", "", false},
 };
-static const char *const elsewhere[] = {"steps"};
+static const col_option other_table[] = {{"steps", "N", "", false}};
 
 /* Applies the recipe to a command line; the values as "key=value;key=value;" or the message. */
 static const char *apply(folder *f, const char *recipe, int argc, char *const *argv, bool *out_fine)
 {
     const col_option *const tables[] = {table};
+    const col_option *const other_tables[] = {other_table};
     const size_t sizes[] = {COL_COUNT(table)};
     col_arena *a = f->arena;
     const char *path = folder_file(f, "run.yaml");
     assert_ok(col_file_write(path, recipe, strlen(recipe)));
     col_options options;
     assert_ok(col_options_parse(tables, sizes, 1, argc, argv, a, &options));
-    col_status status = col_recipe_apply(path, elsewhere, COL_COUNT(elsewhere), &options, a);
+    col_status status =
+        col_recipe_apply(path, other_tables, (size_t[]){COL_COUNT(other_table)}, 1, &options, a);
     *out_fine = !status;
     if (status) {
         assert_int_equal(col_error_code(status), COL_BAD_INPUT);
@@ -100,6 +103,55 @@ static void test_faults(void **state)
     }
 }
 
+/* What models/recipes says: the model is there, takes the settings, and has as many parameters as known. */
+static void test_shipped_recipes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int64_t parameters;
+    } recipes[] = {
+        {"models/recipes/gpt2_nano.yaml", 1853760},     {"models/recipes/gpt2_124m.yaml", 124439808},
+        {"models/recipes/gpt2_355m.yaml", 354823168},   {"models/recipes/gpt2_774m.yaml", 774030080},
+        {"models/recipes/gpt2_1558m.yaml", 1557611200},
+    };
+    static const char *const names[] = {"set",   "batch",     "seq",       "accumulate",  "optimizer",
+                                        "beta2", "schedule",  "tokenizer", "lr",          "warmup",
+                                        "steps", "val-every", "clip",      "val-batches", "weight-decay"};
+    col_option options_of_all[COL_COUNT(names)];
+    for (size_t i = 0; i < COL_COUNT(names); i++)
+        options_of_all[i] = (col_option){names[i], "X", "", !strcmp(names[i], "set")};
+    const col_option *const tables[] = {options_of_all};
+    for (size_t i = 0; i < COL_COUNT(recipes); i++) {
+        col_arena *a = col_arena_create();
+        col_options options;
+        assert_ok(col_options_parse(tables, (size_t[]){COL_COUNT(names)}, 1, 0, NULL, a, &options));
+        assert_ok(col_recipe_apply(recipes[i].path, NULL, NULL, 0, &options, a));
+        assert_int_equal(options.positionals.len, 1);
+        col_source source = {.name = options.positionals.data[0]};
+        char *text;
+        assert_ok(col_file_read(a, source.name, 0, &text, &source.size));
+        source.text = text;
+        col_parse_setting settings[16];
+        col_parse_options parse = {.settings = settings};
+        for (size_t v = 0; v < options.values.len; v++) {
+            if (strcmp(options.values.data[v].option->name, "set")) continue;
+            char *key = col_arena_strdup(a, options.values.data[v].value), *equals = strchr(key, '=');
+            *equals = '\0';
+            settings[parse.setting_count++] = (col_parse_setting){key, equals + 1};
+        }
+        col_graph *graph;
+        assert_ok(col_parse_model(&source, &parse, a, &graph));
+        int64_t elements = 0;
+        for (size_t v = 0; v < graph->vars.len; v++) {
+            if (graph->vars.data[v]->kind == COL_VAR_PARAM)
+                elements += col_shape_numel(graph->vars.data[v]->type.shape);
+        }
+        assert_int_equal(elements, recipes[i].parameters);
+        col_arena_destroy(a);
+    }
+}
+
 static void test_all_faults_at_once(void **state)
 {
     folder *f = *state;
@@ -117,6 +169,7 @@ int main(void)
         FOLDER_TEST(test_merge),
         FOLDER_TEST(test_faults),
         FOLDER_TEST(test_all_faults_at_once),
+        cmocka_unit_test(test_shipped_recipes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
