@@ -1,7 +1,7 @@
-/* The rates of passes/machine.c, measured on this machine: matrix products and attention of GPT-2 124M's shapes
- * through the CPU device's own code, memory traffic of streams of several sizes, arithmetic in registers, and what
- * an instruction costs that does nothing. Prints a table for one core and for all; best of several repetitions,
- * since anything else on the machine only makes them slower. */
+/* The rates of passes/machine.c, measured on this machine: matrix products and attention of GPT-2 124M's
+ * shapes through the CPU device's own code, memory traffic of streams of several sizes, arithmetic in
+ * registers, and what an instruction costs that does nothing. Prints a table for one core and for all; best
+ * of several repetitions, since anything else on the machine only makes them slower. */
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -85,8 +85,8 @@ static void measure_product(int threads, int64_t m, int64_t n, int64_t k, bool t
     p.b = make_floats((size_t)(k * n));
     p.c = make_floats((size_t)(m * n));
     double seconds = measure(run_product, &p), flops = 2.0 * (double)m * (double)n * (double)k;
-    printf("  product %5lld x %5lld x %5lld %c%c  %10.1f us  %7.1f GFLOP/s  %6.1f GB/s\n", (long long)m, (long long)k,
-           (long long)n, ta ? 't' : '-', tb ? 't' : '-', 1e6 * seconds, 1e-9 * flops / seconds,
+    printf("  product %5lld x %5lld x %5lld %c%c  %10.1f us  %7.1f GFLOP/s  %6.1f GB/s\n", (long long)m,
+           (long long)k, (long long)n, ta ? 't' : '-', tb ? 't' : '-', 1e6 * seconds, 1e-9 * flops / seconds,
            4e-9 * (double)(m * k + k * n + m * n) / seconds);
     free(p.a);
     free(p.b);
@@ -103,7 +103,8 @@ typedef struct stream {
     int work; /* extra multiply-adds per element */
 } stream;
 
-__attribute__((target_clones("avx512f", "avx2", "default"))) static void stream_part(void *context, int64_t begin, int64_t end)
+__attribute__((target_clones("avx512f", "avx2", "default"))) static void
+stream_part(void *context, int64_t begin, int64_t end)
 {
     const stream *s = context;
     const float *restrict a = s->a, *restrict b = s->b;
@@ -113,7 +114,8 @@ __attribute__((target_clones("avx512f", "avx2", "default"))) static void stream_
 }
 
 /* Degree-32 polynomial: 64 operations per element, no memory to speak of. */
-__attribute__((target_clones("avx512f", "avx2", "default"))) static void work_part(void *context, int64_t begin, int64_t end)
+__attribute__((target_clones("avx512f", "avx2", "default"))) static void work_part(void *context,
+                                                                                   int64_t begin, int64_t end)
 {
     const stream *s = context;
     const float *restrict a = s->a, *restrict b = s->b;
@@ -134,11 +136,15 @@ static void run_stream(void *context)
 
 static void measure_stream(int threads, int64_t count, int work)
 {
-    stream s = {threads, count, make_floats((size_t)count), make_floats((size_t)count), make_floats((size_t)count), work};
+    stream s = {
+        threads, count, make_floats((size_t)count), make_floats((size_t)count), make_floats((size_t)count),
+        work};
     double seconds = measure(run_stream, &s);
-    if (work) printf("  arithmetic %29.1f us  %7.1f GFLOP/s\n", 1e6 * seconds, 64e-9 * (double)count / seconds);
-    else printf("  stream of %8.2f MiB %17.1f us  %6.1f GB/s\n", 12.0 * (double)count / (1 << 20), 1e6 * seconds,
-                12e-9 * (double)count / seconds);
+    if (work)
+        printf("  arithmetic %29.1f us  %7.1f GFLOP/s\n", 1e6 * seconds, 64e-9 * (double)count / seconds);
+    else
+        printf("  stream of %8.2f MiB %17.1f us  %6.1f GB/s\n", 12.0 * (double)count / (1 << 20),
+               1e6 * seconds, 12e-9 * (double)count / seconds);
     free(s.a);
     free(s.b);
     free(s.c);
@@ -146,8 +152,10 @@ static void measure_stream(int threads, int64_t count, int work)
 
 int main(void)
 {
-    static const int64_t products[][3] = {{256, 768, 768},   {256, 2304, 768}, {256, 3072, 768}, {256, 768, 3072}, {256, 50257, 768},
-                                          {256, 768, 50257}, {768, 3072, 256}, {50257, 768, 256}, {4096, 3072, 768}, {32, 128, 128}, {1, 768, 3072}};
+    static const int64_t products[][3] = {{256, 768, 768},  {256, 2304, 768},  {256, 3072, 768},
+                                          {256, 768, 3072}, {256, 50257, 768}, {256, 768, 50257},
+                                          {768, 3072, 256}, {50257, 768, 256}, {4096, 3072, 768},
+                                          {32, 128, 128},   {1, 768, 3072}};
     int most = omp_get_max_threads();
     for (int threads = 1; threads <= most; threads = threads == most ? most + 1 : most) {
         printf("%d thread%s\n", threads, threads == 1 ? "" : "s");
