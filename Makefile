@@ -1,5 +1,6 @@
 # A thin front over Meson. `make` builds; `make demo` and `make check` first install what is missing.
-# BUILD is where; JOBS is how many processes at once; further Meson options go in MESON_OPTIONS.
+# BUILD is where; JOBS is how many processes at once; further Meson options go in MESON_OPTIONS. PREFIX is where
+# `make install` puts the programs.
 BUILD ?= build
 JOBS ?= $(shell nproc)
 MESON_OPTIONS ?=
@@ -22,7 +23,7 @@ all: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	@command -v meson >/dev/null || { echo "meson is missing: run tests/install-dependencies" >&2; exit 2; }
-	meson setup $(BUILD) --prefix=$(PREFIX) $(MESON_OPTIONS)
+	meson setup $(BUILD) $(MESON_OPTIONS)
 
 needs:
 	@tests/install-dependencies build check
@@ -64,7 +65,8 @@ format:
 	python3 tests/lint/format.py --fix
 
 install: all
-	meson install -C $(BUILD) --no-rebuild
+	meson configure $(BUILD) --prefix=$(PREFIX)
+	meson install -C $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

@@ -18,6 +18,7 @@ typedef struct col_pass_options {
     double weight_decay;         /* of parameters of rank 2 and more; 0: none */
     double clip_norm;            /* global gradient norm; 0: no clipping */
     int64_t accumulate;          /* micro-batches per step */
+    int64_t cache_length;        /* positions that a key-value cache holds */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
 } col_pass_options;
 
@@ -49,6 +50,10 @@ typedef struct col_pass_hooks {
 COL_MUST_USE col_status col_passes_run(col_graph *graph, const col_pass *const *passes, size_t count,
                                        const col_pass_options *options, const col_pass_hooks *hooks);
 
+/* Turns off dropout. */
+COL_MUST_USE col_status col_pass_inference(col_graph *graph, const col_pass_options *options);
+/* Keeps keys and values of earlier positions in states, for generation. */
+COL_MUST_USE col_status col_pass_kv_cache(col_graph *graph, const col_pass_options *options);
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);

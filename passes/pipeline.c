@@ -3,6 +3,8 @@
 #include "passes/pass.h"
 
 static const col_pass table[] = {
+    {"inference", "turn off dropout", col_pass_inference},
+    {"kv_cache", "keep keys and values of earlier positions, for generation", col_pass_kv_cache},
     {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},
     {"optimizer", "turn gradients into the update of parameters and optimizer state", col_pass_optimizer},
     {"lower", "replace composite ops by primitives", col_pass_lower},

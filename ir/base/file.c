@@ -145,6 +145,35 @@ col_status col_writer_write(col_writer *writer, const void *data, size_t size)
     return NULL;
 }
 
+col_status col_writer_overwrite(col_writer *writer, uint64_t offset, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size) {
+        ssize_t put = pwrite(writer->fd, at, COL_MIN(size, (size_t)1 << 30), (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return col_error_from_errno(errno, "cannot write '%s'", writer->path);
+        at += put;
+        offset += (uint64_t)put;
+        size -= (size_t)put;
+    }
+    return NULL;
+}
+
+/* 0, or why the bytes are not safe on the disk. */
+static int sync_errno(const col_writer *writer)
+{
+    int failure = fsync(writer->fd) ? errno : 0;
+    bool in_place = !writer->temporary;
+    if (in_place && (failure == EINVAL || failure == EROFS || failure == ENOTSUP)) return 0; /* pipes, ttys */
+    return failure;
+}
+
+col_status col_writer_sync(col_writer *writer)
+{
+    int failure = sync_errno(writer);
+    return failure ? col_error_from_errno(failure, "cannot write '%s'", writer->path) : NULL;
+}
+
 static void sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -161,9 +190,7 @@ static void sync_folder_of(const char *path)
 col_status col_writer_commit(col_writer *writer)
 {
     bool in_place = !writer->temporary;
-    int failure = fsync(writer->fd) ? errno : 0;
-    if (in_place && (failure == EINVAL || failure == EROFS || failure == ENOTSUP))
-        failure = 0; /* pipes, ttys */
+    int failure = sync_errno(writer);
     if (close(writer->fd) && !failure) failure = errno;
     writer->fd = -1;
     if (!failure && !in_place && rename(writer->temporary, writer->target)) failure = errno;

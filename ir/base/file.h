@@ -26,6 +26,11 @@ typedef struct col_writer col_writer;
 
 COL_MUST_USE col_status col_writer_open(const char *path, col_writer **out_writer);
 COL_MUST_USE col_status col_writer_write(col_writer *writer, const void *data, size_t size);
+/* Replaces bytes that were written before, at `offset` from the start; the end of the file stays the end. */
+COL_MUST_USE col_status col_writer_overwrite(col_writer *writer, uint64_t offset, const void *data,
+                                             size_t size);
+/* Brings what was written to the disk, so that of several files all are safe before the first is renamed. */
+COL_MUST_USE col_status col_writer_sync(col_writer *writer);
 COL_MUST_USE col_status col_writer_commit(col_writer *writer); /* frees the writer in any case */
 void col_writer_discard(col_writer *writer);                   /* NULL is fine */
 
