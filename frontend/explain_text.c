@@ -183,10 +183,7 @@ static void print_variables(const col_plan *plan, col_str *out)
 
 static bool is_shown(const col_explain_options *options, const char *program)
 {
-    if (!options->program || !strcmp(options->program, program)) return true;
-    /* The memory of "micro" and "update" is planned as one. */
-    bool part = !strcmp(options->program, "micro") || !strcmp(options->program, "update");
-    return part && !strcmp(program, "step");
+    return !options->program || !strcmp(options->program, program);
 }
 
 void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out)

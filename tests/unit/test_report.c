@@ -197,15 +197,6 @@ static void report_is_json(void **state)
     json_decref(json);
 }
 
-static void instructions_of_a_step_that_accumulates(void **state)
-{
-    folder *f = *state;
-    col_plan *plan = make_plan(f->arena);
-    const col_plan_instruction **list;
-    assert_int_equal(col_report_instructions(plan, plan->memory[0], f->arena, &list), 3);
-    assert_string_equal(list[2]->name, "w");
-}
-
 /* Whether a line of the text holds all the parts, in order. */
 static void assert_line(const char *text, const char *const *parts)
 {
@@ -278,7 +269,6 @@ int main(void)
                                         folder_tear_down),
         cmocka_unit_test_setup_teardown(figures_add_up, folder_set_up, folder_tear_down),
         cmocka_unit_test_setup_teardown(report_is_json, folder_set_up, folder_tear_down),
-        cmocka_unit_test_setup_teardown(instructions_of_a_step_that_accumulates, folder_set_up,
                                         folder_tear_down),
         cmocka_unit_test_setup_teardown(text_tells_costs_and_memory, folder_set_up, folder_tear_down),
         cmocka_unit_test_setup_teardown(json_log_starts_with_the_report, folder_set_up, folder_tear_down),
