@@ -55,7 +55,7 @@ int64_t col_elab_salt(col_elab *e)
     return salt;
 }
 
-static const char *suggest_attr(const col_op_info *info, const char *name)
+static const char *suggest_attr(col_elab *e, const col_op_info *info, const char *name)
 {
     const char *names[COL_ATTR_COUNT];
     size_t count = 0;
@@ -63,7 +63,7 @@ static const char *suggest_attr(const col_op_info *info, const char *name)
         if ((info->required_attrs | info->optional_attrs) & (UINT64_C(1) << i))
             names[count++] = col_attr_name((col_attr_key)i);
     }
-    return col_suggest(name, names, count);
+    return col_elab_suggestion(e, name, names, count);
 }
 
 /* The argument as an attribute of the kind that its key has. */
@@ -169,10 +169,8 @@ static bool run_op(col_elab *e, const col_expr *expr, col_op op, const col_datum
         bool twice = false;
         for (uint32_t j = 0; j < attr_count; j++) twice = twice || attrs[j].key == key;
         if (!has) {
-            const char *near = suggest_attr(info, argument->keyword);
-            col_elab_fault(e, argument->loc, "'%s' has no attribute '%s'%s%s%s", info->name,
-                           argument->keyword, near ? "; did you mean '" : "", near ? near : "",
-                           near ? "'?" : "");
+            col_elab_fault(e, argument->loc, "'%s' has no attribute '%s'%s", info->name, argument->keyword,
+                           suggest_attr(e, info, argument->keyword));
             fine = false;
         } else if (twice) {
             col_elab_fault(e, argument->loc, "'%s' is given twice", argument->keyword);
@@ -238,11 +236,10 @@ static bool bind_parameters(col_elab *e, const col_expr *expr, const col_block *
             }
         }
         if (at == block->parameter_count) {
-            const char *names[256];
+            const char **names = COL_NEW_ARRAY(e->scratch, const char *, at);
             for (uint32_t j = 0; j < at; j++) names[j] = block->parameters[j].symbol->name;
-            const char *near = col_suggest(keyword, names, at);
-            col_elab_fault(e, call->arguments[i].loc, "block '%s' has no parameter '%s'%s%s%s", name, keyword,
-                           near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+            col_elab_fault(e, call->arguments[i].loc, "block '%s' has no parameter '%s'%s", name, keyword,
+                           col_elab_suggestion(e, keyword, names, at));
             fine = false;
         } else if (given[at]) {
             col_elab_fault(e, call->arguments[i].loc, "'%s' is given twice",
@@ -402,9 +399,8 @@ static void report_unknown(col_elab *e, const col_expr *expr)
         col_vec_push(e->scratch, &names, candidate);
     for (size_t i = 0; i < e->syntax->blocks.len && names.len < MOST; i++)
         col_vec_push(e->scratch, &names, e->syntax->blocks.data[i]->symbol->name);
-    const char *near = col_suggest(name, names.data, names.len);
-    col_elab_fault(e, expr->loc, "unknown op or block '%s'%s%s%s", name, near ? "; did you mean '" : "",
-                   near ? near : "", near ? "'?" : "");
+    col_elab_fault(e, expr->loc, "unknown op or block '%s'%s", name,
+                   col_elab_suggestion(e, name, names.data, names.len));
 }
 
 /* --- dispatch --- */

@@ -37,6 +37,12 @@ void col_elab_fault(col_elab *e, col_loc loc, const char *format, ...)
     if (e->diags->total >= COL_DIAG_LIMIT) e->stopped = true;
 }
 
+const char *col_elab_suggestion(col_elab *e, const char *name, const char *const *candidates, size_t count)
+{
+    const char *near = count ? col_suggest(name, candidates, count) : NULL;
+    return near ? col_arena_printf(e->scratch, "; did you mean '%s'?", near) : "";
+}
+
 bool col_elab_step(col_elab *e, col_loc loc)
 {
     if (e->stopped) return false;
@@ -121,6 +127,25 @@ static col_binding *own_binding(col_elab *e, const col_symbol *symbol)
 {
     col_binding *binding = col_elab_lookup(e, symbol);
     return binding && binding->frame == e->frame ? binding : NULL;
+}
+
+/* Whether a statement may bind the name; reports where not. */
+static bool may_bind(col_elab *e, const col_symbol *symbol, col_loc loc, bool to_tensor)
+{
+    const col_binding *own = own_binding(e, symbol);
+    col_datum word;
+    if (col_elab_constant(symbol->name, &word)) {
+        col_elab_fault(e, loc, "'%s' is a word of the language; choose another name", symbol->name);
+        return false;
+    }
+    if (!own || own->datum.kind == COL_DATUM_BAD) return !own || !own->fixed;
+    bool is_tensor = own->datum.kind == COL_DATUM_TENSORS;
+    if (!own->fixed && is_tensor == to_tensor) return true;
+    col_elab_fault(e, loc, "'%s' is %s already; choose another name", symbol->name,
+                   own->setting ? "a hyperparameter"
+                   : own->fixed ? "a loop's counter"
+                                : col_datum_describe(&own->datum));
+    return false;
 }
 
 const col_symbol *col_elab_symbol(col_elab *e, const col_name *name)
@@ -216,6 +241,18 @@ static bool may_begin_as(col_dtype dtype, col_init init)
     }
 }
 
+/* A variable's full name must not mean a number at the top level, or the printed graph could not say it. */
+static bool is_taken(col_elab *e, col_loc loc, const char *name)
+{
+    col_datum word;
+    const col_symbol *symbol = col_map_get(e->symbols->by_name, name);
+    bool number = symbol && slot(e, true, symbol->index)->fixed;
+    if (!number && !col_elab_constant(name, &word)) return false;
+    col_elab_fault(e, loc, "'%s' is %s; a variable cannot have this name", name,
+                   number ? "a hyperparameter or counter" : "a word of the language");
+    return true;
+}
+
 col_value *col_elab_declare(col_elab *e, col_loc loc, col_var_kind kind, const char *name, col_type type,
                             col_init init, bool frozen)
 {
@@ -226,6 +263,7 @@ col_value *col_elab_declare(col_elab *e, col_loc loc, col_var_kind kind, const c
                        name, before->loc.line);
         return NULL;
     }
+    if (is_taken(e, loc, name)) return NULL;
     if (!may_begin_as(type.dtype, init)) {
         col_elab_fault(e, loc, "'%s' is %s: it can begin as zeros or a constant that is one of its numbers",
                        name, col_dtype_name(type.dtype));
@@ -307,20 +345,6 @@ static bool type_holds(col_elab *e, const col_type_syntax *syntax, const col_val
     col_type_print(value->type, &text);
     col_elab_fault(e, syntax->loc, "the value is %s", col_str_text(&text));
     col_str_fini(&text);
-    return false;
-}
-
-/* Whether a statement may bind the name; reports where not. */
-static bool may_bind(col_elab *e, const col_symbol *symbol, col_loc loc, bool to_tensor)
-{
-    const col_binding *own = own_binding(e, symbol);
-    if (!own || own->datum.kind == COL_DATUM_BAD) return !own || !own->fixed;
-    bool is_tensor = own->datum.kind == COL_DATUM_TENSORS;
-    if (!own->fixed && is_tensor == to_tensor) return true;
-    col_elab_fault(e, loc, "'%s' is %s already; choose another name", symbol->name,
-                   own->setting ? "a hyperparameter"
-                   : own->fixed ? "a loop's counter"
-                                : col_datum_describe(&own->datum));
     return false;
 }
 

@@ -84,6 +84,8 @@ enum { COL_PATH_LIMIT = 1024 /* bytes of a scope or name */ };
 void col_elab_run(col_elab *e);
 /* Reports a fault at the place, with the instance it happened in. The same place is reported once. */
 void col_elab_fault(col_elab *e, col_loc loc, const char *format, ...) COL_PRINTF(3, 4);
+/* "; did you mean 'layers'?", or "" when no candidate is like the name. */
+const char *col_elab_suggestion(col_elab *e, const char *name, const char *const *candidates, size_t count);
 /* Counts a step of the walk: a statement, an expression, a round of a loop. False when the walk is to end,
  * because a limit (steps, tensors, memory) was met, which is reported, or enough faults were. */
 bool col_elab_step(col_elab *e, col_loc loc);
@@ -113,6 +115,8 @@ bool col_eval_int(col_elab *e, const col_expr *expr, const char *what, int64_t *
 bool col_eval_tensor(col_elab *e, const col_expr *expr, col_value **out);
 /* The one tensor of a datum, or a fault. */
 bool col_datum_tensor(col_elab *e, col_loc loc, const col_datum *datum, col_value **out);
+/* The words that mean something unless bound: true, false, inf, nan, zeros, ones. */
+bool col_elab_constant(const char *name, col_datum *out);
 bool col_datum_is_number(const col_datum *datum);
 double col_datum_number(const col_datum *datum);
 const char *col_datum_describe(const col_datum *datum);

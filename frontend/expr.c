@@ -96,7 +96,7 @@ static col_value *find_relative(col_elab *e, const char *name)
     return var ? var->value : NULL;
 }
 
-static bool find_constant(const char *name, col_datum *out)
+bool col_elab_constant(const char *name, col_datum *out)
 {
     static const struct {
         const char *name;
@@ -128,9 +128,8 @@ static void report_undefined(col_elab *e, col_loc loc, const char *name)
     for (size_t i = 0; i < e->graph->vars.len && names.len < 2 * MOST; i++) {
         col_vec_push(e->scratch, &names, e->graph->vars.data[i]->name);
     }
-    const char *near = col_suggest(name, names.data, names.len);
-    col_elab_fault(e, loc, "'%s' is not defined%s%s%s", name, near ? "; did you mean '" : "",
-                   near ? near : "", near ? "'?" : "");
+    col_elab_fault(e, loc, "'%s' is not defined%s", name,
+                   col_elab_suggestion(e, name, names.data, names.len));
 }
 
 static bool eval_name(col_elab *e, const col_expr *expr, col_datum *out)
@@ -156,7 +155,7 @@ static bool eval_name(col_elab *e, const col_expr *expr, col_datum *out)
         *out = col_datum_of_tensor(e, value);
         return true;
     }
-    if (find_constant(name, out)) return true;
+    if (col_elab_constant(name, out)) return true;
     report_undefined(e, expr->loc, name);
     return false;
 }

@@ -182,9 +182,11 @@ static void lex_quoted(col_lexer *l, col_token *token)
     l->at++;
     token->kind = quote == '"' ? COL_TOKEN_TEXT : COL_TOKEN_NAME;
     token->quoted = quote == '`';
-    if (token->quoted && (!token->size || memchr(start, '"', token->size))) {
+    if (token->quoted && (!token->size || *start == '%' || memchr(start, '"', token->size))) {
         col_diag_add(l->diags, token->loc, "a name in backquotes cannot %s",
-                     token->size ? "contain a double quote" : "be empty");
+                     !token->size    ? "be empty"
+                     : *start == '%' ? "begin with '%', as the names of results do"
+                                     : "contain a double quote");
         token->kind = COL_TOKEN_ERROR;
     }
 }

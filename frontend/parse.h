@@ -26,7 +26,7 @@ typedef struct col_parse_options {
 } col_parse_options;
 
 enum {
-    COL_PARSE_VALUES = 4 << 20,
+    COL_PARSE_VALUES = 1 << 20,
     COL_PARSE_STEPS = 64 << 20,
     COL_PARSE_BYTES = 256 << 20 /* of text */
 };

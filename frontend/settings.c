@@ -43,19 +43,19 @@ static const override *find_override(const override_list *list, const char *key)
 
 static void report_unknown(col_elab *e, const override *o)
 {
-    const char *names[256];
-    size_t count = 0;
-    for (; count < e->syntax->setting_count; count++) names[count] = e->syntax->settings[count].symbol->name;
-    const char *near = col_suggest(o->key, names, count);
+    uint32_t count = e->syntax->setting_count;
+    const char **names = COL_NEW_ARRAY(e->scratch, const char *, count);
     col_str all = {0};
-    for (size_t i = 0; i < count; i++) col_str_printf(&all, "%s%s", i ? ", " : "", names[i]);
-    if (near) {
-        col_diag_add(e->diags, (col_loc){0}, "%s: model '%s' has no hyperparameter '%s'; did you mean '%s'?",
-                     o->flag, e->graph->name, o->key, near);
-    } else {
-        col_diag_add(e->diags, (col_loc){0}, "%s: model '%s' has no hyperparameter '%s'; it has %s", o->flag,
-                     e->graph->name, o->key, count ? col_str_text(&all) : "none");
+    for (uint32_t i = 0; i < count; i++) {
+        names[i] = e->syntax->settings[i].symbol->name;
+        col_str_printf(&all, "%s%s", i ? ", " : "", names[i]);
     }
+    const char *suggestion = col_elab_suggestion(e, o->key, names, count);
+    col_diag_add(e->diags, (col_loc){0}, "%s: model '%s' has no hyperparameter '%s'%s%s", o->flag,
+                 e->graph->name, o->key, *suggestion ? suggestion : "; it has ",
+                 *suggestion ? ""
+                 : count     ? col_str_text(&all)
+                             : "none");
     col_str_fini(&all);
 }
 

@@ -29,15 +29,15 @@ static void skip_newlines(col_parser *p)
 /* After a fault: to the end of the line, over the bodies that begin on it. */
 static void skip_statement(col_parser *p)
 {
-    int depth = 0;
-    for (;; col_parser_advance(p)) {
+    col_diags unheard = {.arena = p->arena};
+    p->lexer.diags = &unheard;
+    for (int depth = 0; p->token.kind != COL_TOKEN_END; col_parser_advance(p)) {
         p->lexer.depth = 0;
-        if (p->token.kind == COL_TOKEN_END) return;
         if (p->token.kind == COL_TOKEN_OPEN_BODY) depth++;
-        if (p->token.kind == COL_TOKEN_CLOSE_BODY && depth-- == 0) return;
-        if (p->token.kind == COL_TOKEN_NEWLINE && !depth) return;
-        if (p->diags->total >= COL_DIAG_LIMIT) return;
+        if (p->token.kind == COL_TOKEN_CLOSE_BODY && depth-- == 0) break;
+        if (p->token.kind == COL_TOKEN_NEWLINE && !depth) break;
     }
+    p->lexer.diags = p->diags;
 }
 
 static bool parse_names(col_parser *p, col_stmt *s)

@@ -140,9 +140,22 @@ static bool too_long(col_parser *p, size_t count, const char *what)
     return true;
 }
 
-/* Expressions up to `close`, which is taken too. */
-static bool parse_list(col_parser *p, col_token_kind close, uint32_t *out_count, const col_expr *const **out)
+/* Takes the bracket that closes the one at `open`. Inside brackets a line break is space, so where the
+ * bracket was forgotten the parser notices lines later: then the fault is where it opens. */
+static bool close_bracket(col_parser *p, col_loc open, col_token_kind close)
 {
+    bool list = close == COL_TOKEN_CLOSE_LIST;
+    if (p->token.kind != close && p->token.kind != COL_TOKEN_ERROR && p->token.loc.line > open.line) {
+        col_diag_add(p->diags, open, "this '%s' has no '%s'", list ? "[" : "(", list ? "]" : ")");
+        return false;
+    }
+    return col_parser_expect(p, close, list ? "',' or ']'" : "',' or ')'");
+}
+
+/* Expressions up to `close`, which is taken too; the bracket at `open` was taken. */
+static bool parse_list(col_parser *p, col_loc open, uint32_t *out_count, const col_expr *const **out)
+{
+    const col_token_kind close = COL_TOKEN_CLOSE_LIST;
     COL_VEC(const col_expr *) items = {0};
     while (p->token.kind != close) {
         if (too_long(p, items.len, "items in one list")) return false;
@@ -153,7 +166,7 @@ static bool parse_list(col_parser *p, col_token_kind close, uint32_t *out_count,
     }
     *out_count = (uint32_t)items.len;
     *out = items.data;
-    return col_parser_expect(p, close, close == COL_TOKEN_CLOSE_LIST ? "',' or ']'" : "',' or ')'");
+    return close_bracket(p, open, close);
 }
 
 static bool parse_argument(col_parser *p, col_argument *out)
@@ -171,7 +184,8 @@ static bool parse_argument(col_parser *p, col_argument *out)
 
 static const col_expr *parse_call(col_parser *p, const col_name *name)
 {
-    col_parser_advance(p); /* the bracket */
+    col_loc open = p->token.loc;
+    col_parser_advance(p);
     COL_VEC(col_argument) arguments = {0};
     uint32_t positional = 0;
     while (p->token.kind != COL_TOKEN_CLOSE) {
@@ -186,7 +200,7 @@ static const col_expr *parse_call(col_parser *p, const col_name *name)
         col_vec_push(p->arena, &arguments, argument);
         if (!col_parser_accept(p, COL_TOKEN_COMMA)) break;
     }
-    if (!col_parser_expect(p, COL_TOKEN_CLOSE, "',' or ')'")) return NULL;
+    if (!close_bracket(p, open, COL_TOKEN_CLOSE)) return NULL;
     col_call call = {.callee = name->symbol,
                      .argument_count = (uint32_t)arguments.len,
                      .positional_count = positional,
@@ -240,12 +254,12 @@ static const col_expr *parse_primary(col_parser *p)
     case COL_TOKEN_OPEN_LIST:
         expr.kind = COL_EXPR_LIST;
         col_parser_advance(p);
-        if (!parse_list(p, COL_TOKEN_CLOSE_LIST, &expr.item_count, &expr.items)) return NULL;
+        if (!parse_list(p, token.loc, &expr.item_count, &expr.items)) return NULL;
         return new_expr(p, expr);
     case COL_TOKEN_OPEN: {
         col_parser_advance(p);
         const col_expr *inner = col_parse_expr(p);
-        return inner && col_parser_expect(p, COL_TOKEN_CLOSE, NULL) ? inner : NULL;
+        return inner && close_bracket(p, token.loc, COL_TOKEN_CLOSE) ? inner : NULL;
     }
     default: col_parser_fault(p, "an expression"); return NULL;
     }
@@ -328,8 +342,9 @@ bool col_parse_type(col_parser *p, col_type_syntax *out_type)
         return false;
     }
     col_parser_advance(p);
+    col_loc open = p->token.loc;
     if (!col_parser_expect(p, COL_TOKEN_OPEN_LIST, "'[' and the dimensions, as f32[4, 64]")) return false;
-    if (!parse_list(p, COL_TOKEN_CLOSE_LIST, &out_type->dim_count, &out_type->dims)) return false;
+    if (!parse_list(p, open, &out_type->dim_count, &out_type->dims)) return false;
     if (out_type->dim_count <= COL_MAX_RANK) return true;
     col_diag_add(p->diags, out_type->loc, "a tensor has at most %d dimensions", COL_MAX_RANK);
     return false;

@@ -16,6 +16,16 @@ static size_t data_size(col_type type)
     return sizeof(double) * (size_t)COL_MAX(col_shape_numel(type.shape), 1);
 }
 
+static col_status allocate(col_type type, double **out_data)
+{
+    char bytes[COL_HUMAN_SIZE];
+    *out_data = malloc(data_size(type));
+    if (*out_data) return NULL;
+    return col_error_make(
+        COL_DEVICE, "no memory for %s of the reference evaluation in fp64; take a smaller model or batch",
+        col_format_bytes(bytes, (double)data_size(type)));
+}
+
 static slot *make_slots(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
                         col_arena *scratch)
 {
@@ -41,7 +51,7 @@ static void drop(slot *s)
     s->tensor.data = NULL;
 }
 
-static void walk_node(const col_node *node, slot *slots, col_arena *scratch)
+static col_status walk_node(const col_node *node, slot *slots, col_arena *scratch)
 {
     col_tensor *operands = COL_NEW_ARRAY(scratch, col_tensor, node->operand_count);
     col_tensor *results = COL_NEW_ARRAY(scratch, col_tensor, node->result_count);
@@ -51,8 +61,8 @@ static void walk_node(const col_node *node, slot *slots, col_arena *scratch)
     }
     for (uint32_t i = 0; i < node->result_count; i++) {
         slot *s = &slots[node->results[i].id];
-        s->tensor = (col_tensor){node->results[i].type, malloc(data_size(node->results[i].type))};
-        if (!s->tensor.data) COL_PANIC("no memory for the reference evaluation");
+        s->tensor.type = node->results[i].type;
+        COL_TRY(allocate(s->tensor.type, &s->tensor.data));
         results[i] = s->tensor;
     }
     col_op_info_of(node->op)->eval(node, operands, results);
@@ -62,6 +72,7 @@ static void walk_node(const col_node *node, slot *slots, col_arena *scratch)
         drop(s);
     }
     for (uint32_t i = 0; i < node->result_count; i++) drop(&slots[node->results[i].id]);
+    return NULL;
 }
 
 /* Assigned values are read here only: all at once, since one may be another variable's value. */
@@ -73,14 +84,11 @@ static void assign_all(const col_graph *graph, col_phase last_phase, const slot 
         if (node->op != COL_OP_ASSIGN || node->phase > last_phase) continue;
         const col_var *var = col_graph_find_var(graph, col_node_text(node, COL_ATTR_VARIABLE));
         const col_tensor *value = &slots[col_node_operand(node, 0)->id].tensor;
-        copies[var->index] = malloc(data_size(value->type));
-        if (!copies[var->index]) COL_PANIC("no memory for the reference evaluation");
-        memcpy(copies[var->index], value->data, sizeof(double) * (size_t)col_shape_numel(value->type.shape));
+        copies[var->index] = col_arena_copy(scratch, value->data, data_size(value->type));
     }
     for (size_t i = 0; i < graph->vars.len; i++) {
-        if (!copies[i]) continue;
-        memcpy(vars[i].data, copies[i], sizeof(double) * (size_t)col_shape_numel(vars[i].type.shape));
-        free(copies[i]);
+        if (copies[i])
+            memcpy(vars[i].data, copies[i], sizeof(double) * (size_t)col_shape_numel(vars[i].type.shape));
     }
 }
 
@@ -91,30 +99,45 @@ static col_tensor keep(const slot *s, col_arena *arena)
     return tensor;
 }
 
-void col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
-                  col_arena *arena, col_evaluation *out)
+static const col_tensor *keep_outputs(const col_graph *graph, const slot *slots, col_arena *arena)
+{
+    col_tensor *outputs = COL_NEW_ARRAY(arena, col_tensor, graph->outputs.len);
+    for (size_t i = 0; i < graph->outputs.len; i++)
+        outputs[i] = keep(&slots[graph->outputs.data[i].value->id], arena);
+    return outputs;
+}
+
+static const col_tensor *keep_values(const col_graph *graph, const slot *slots, col_arena *arena)
+{
+    col_tensor *values = COL_NEW_ARRAY(arena, col_tensor, graph->next_value_id);
+    for (uint32_t i = 0; i < graph->next_value_id; i++) values[i] = keep(&slots[i], arena);
+    return values;
+}
+
+col_status col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
+                        col_arena *arena, col_evaluation *out)
 {
     static const col_evaluate_options whole = {.last_phase = COL_PHASE_UPDATE};
     if (!options) options = &whole;
     col_arena *scratch = col_arena_create();
     slot *slots = make_slots(graph, options, vars, scratch);
-    COL_FOR_EACH_NODE (node, graph) {
+    col_status status = NULL;
+    for (const col_node *node = graph->first; node && !status; node = node->next) {
         /* The value of an assignment stays in use until the end of the walk. */
-        if (node->phase <= options->last_phase && node->op != COL_OP_ASSIGN) walk_node(node, slots, scratch);
+        if (node->phase <= options->last_phase && node->op != COL_OP_ASSIGN)
+            status = walk_node(node, slots, scratch);
     }
-    col_tensor *outputs = COL_NEW_ARRAY(arena, col_tensor, graph->outputs.len), *values = NULL;
-    for (size_t i = 0; i < graph->outputs.len; i++)
-        outputs[i] = keep(&slots[graph->outputs.data[i].value->id], arena);
-    if (options->keep_values) {
-        values = COL_NEW_ARRAY(arena, col_tensor, graph->next_value_id);
-        for (uint32_t i = 0; i < graph->next_value_id; i++) values[i] = keep(&slots[i], arena);
+    *out = (col_evaluation){0};
+    if (!status) {
+        out->outputs = keep_outputs(graph, slots, arena);
+        if (options->keep_values) out->values = keep_values(graph, slots, arena);
+        assign_all(graph, options->last_phase, slots, vars, scratch);
     }
-    assign_all(graph, options->last_phase, slots, vars, scratch);
     for (uint32_t i = 0; i < graph->next_value_id; i++) {
         if (!slots[i].borrowed) free(slots[i].tensor.data);
     }
     col_arena_destroy(scratch);
-    *out = (col_evaluation){outputs, values};
+    return status;
 }
 
 col_tensor *col_evaluate_vars(const col_graph *graph, col_arena *arena)

@@ -19,9 +19,9 @@ typedef struct col_evaluation {
  *
  * `vars` holds one tensor per variable, by the variable's index and of its type. Every read of a variable
  * sees what it holds at the start; the assignments of the walked phases are written into `vars` at the end.
- * `out->outputs` and `out->values` live in `arena`. */
-void col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
-                  col_arena *arena, col_evaluation *out);
+ * `out->outputs` and `out->values` live in `arena`. COL_DEVICE when the machine has no memory for a value. */
+COL_MUST_USE col_status col_evaluate(const col_graph *graph, const col_evaluate_options *options,
+                                     const col_tensor *vars, col_arena *arena, col_evaluation *out);
 
 /* Zeroed tensors for all variables of a graph, in the arena. */
 col_tensor *col_evaluate_vars(const col_graph *graph, col_arena *arena);

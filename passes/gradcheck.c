@@ -7,18 +7,18 @@
 #include <math.h>
 #include <string.h>
 
-static double loss_at(const col_graph *graph, const col_tensor *vars)
+static col_status loss_at(const col_graph *graph, const col_tensor *vars, double *out_loss)
 {
     static const col_evaluate_options forward = {.last_phase = COL_PHASE_FORWARD};
     col_arena *arena = col_arena_create();
     col_evaluation evaluation;
-    col_evaluate(graph, &forward, vars, arena, &evaluation);
-    double loss = NAN;
-    for (size_t i = 0; i < graph->outputs.len; i++) {
-        if (!strcmp(graph->outputs.data[i].name, "loss")) loss = evaluation.outputs[i].data[0];
+    col_status status = col_evaluate(graph, &forward, vars, arena, &evaluation);
+    *out_loss = NAN;
+    for (size_t i = 0; !status && i < graph->outputs.len; i++) {
+        if (!strcmp(graph->outputs.data[i].name, "loss")) *out_loss = evaluation.outputs[i].data[0];
     }
     col_arena_destroy(arena);
-    return loss;
+    return status;
 }
 
 /* Variables whose data may be changed: assignments of the graph and the differences write here. */
@@ -31,8 +31,21 @@ static col_tensor *copy_vars(const col_graph *graph, const col_tensor *vars, col
     return copies;
 }
 
-static void check_variable(const col_graph *graph, const col_var *var, col_tensor gradient, col_tensor *vars,
-                           int64_t samples, uint64_t seed, col_gradcheck *out)
+/* The central difference of the loss at one element. */
+static col_status difference(const col_graph *graph, const col_tensor *vars, double *x, double *out)
+{
+    double middle = *x, h = 1e-5 * fmax(1, fabs(middle)), above, below;
+    *x = middle + h;
+    COL_TRY(loss_at(graph, vars, &above));
+    *x = middle - h;
+    COL_TRY(loss_at(graph, vars, &below));
+    *x = middle;
+    *out = (above - below) / (2 * h);
+    return NULL;
+}
+
+static col_status check_variable(const col_graph *graph, const col_var *var, col_tensor gradient,
+                                 const col_tensor *vars, int64_t samples, uint64_t seed, col_gradcheck *out)
 {
     int64_t count = col_shape_numel(gradient.type.shape);
     int64_t checks = samples && samples < count ? samples : count;
@@ -40,44 +53,39 @@ static void check_variable(const col_graph *graph, const col_var *var, col_tenso
     for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(gradient.data[i]));
     for (int64_t i = 0; i < checks; i++) {
         /* One element of each of `checks` equal runs. */
-        int64_t low = i * count / checks, high = (i + 1) * count / checks;
-        int64_t at = low + (int64_t)(col_philox_at(seed, 0, var->index, (uint64_t)i) * (float)(high - low));
-        at = COL_MIN(at, high - 1);
-        double *x = &vars[var->index].data[at], middle = *x, h = 1e-5 * fmax(1, fabs(middle));
-        *x = middle + h;
-        double above = loss_at(graph, vars);
-        *x = middle - h;
-        double below = loss_at(graph, vars);
-        *x = middle;
-        double analytic = gradient.data[at], numeric = (above - below) / (2 * h);
+        int64_t length = count / checks;
+        int64_t offset = (int64_t)(col_philox_at(seed, 0, var->index, (uint64_t)i) * (double)length);
+        int64_t at = i * length + offset;
+        double analytic = gradient.data[at], numeric;
+        COL_TRY(difference(graph, vars, &vars[var->index].data[at], &numeric));
         double sum = fabs(analytic) + fabs(numeric) + 1e-3 * largest;
         double error = sum == 0 ? 0 : fabs(analytic - numeric) / sum;
-        out->checked++;
-        if (out->worst_variable && error <= out->worst) continue; /* NaN replaces, and stays */
-        if (out->worst_variable && isnan(out->worst)) continue;
+        if (out->checked++ && (error <= out->worst || isnan(out->worst))) continue;
         out->worst = error;
-        out->worst_variable = var->name;
+        out->worst_variable = var->index;
         out->worst_element = at;
         out->analytic = analytic;
         out->numeric = numeric;
     }
+    return NULL;
 }
 
-void col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples, uint64_t seed,
-                         col_gradcheck *out)
+col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples, uint64_t seed,
+                               col_gradcheck *out)
 {
     static const col_evaluate_options backward = {.last_phase = COL_PHASE_BACKWARD};
     col_arena *arena = col_arena_create();
     col_evaluation evaluation;
-    col_evaluate(graph, &backward, copy_vars(graph, vars, arena), arena, &evaluation);
-    col_tensor *moving = copy_vars(graph, vars, arena);
     *out = (col_gradcheck){0};
-    for (size_t i = 0; i < graph->outputs.len; i++) {
+    col_status status = col_evaluate(graph, &backward, copy_vars(graph, vars, arena), arena, &evaluation);
+    col_tensor *moving = copy_vars(graph, vars, arena);
+    for (size_t i = 0; !status && i < graph->outputs.len; i++) {
         const char *name = graph->outputs.data[i].name;
         const col_var *var = strncmp(name, "grad.", 5) ? NULL : col_graph_find_var(graph, name + 5);
-        if (var) check_variable(graph, var, evaluation.outputs[i], moving, samples, seed, out);
+        if (var) status = check_variable(graph, var, evaluation.outputs[i], moving, samples, seed, out);
     }
     col_arena_destroy(arena);
+    return status;
 }
 
 static col_value *add_operand(col_graph *graph, const char *what, uint32_t index, col_type type, bool wanted)
@@ -145,12 +153,12 @@ col_status col_gradcheck_node(const col_node *node, const bool *wanted, const bo
     col_pass_options options = col_pass_options_default();
     col_graph *probe = col_gradcheck_probe(node, wanted, used, arena);
     col_status status = col_pass_autodiff(probe, &options);
-    if (!status) {
-        col_tensor *vars = col_evaluate_vars(probe, arena);
-        col_gradcheck_fill(probe, seed, false, vars);
-        if (isnan(loss_at(probe, vars))) col_gradcheck_fill(probe, seed, true, vars);
-        col_gradcheck_graph(probe, vars, samples, seed, out);
-    }
+    col_tensor *vars = col_evaluate_vars(probe, arena);
+    double loss = 0;
+    col_gradcheck_fill(probe, seed, false, vars);
+    if (!status) status = loss_at(probe, vars, &loss);
+    if (isnan(loss)) col_gradcheck_fill(probe, seed, true, vars);
+    if (!status) status = col_gradcheck_graph(probe, vars, samples, seed, out);
     col_arena_destroy(arena);
     return status;
 }

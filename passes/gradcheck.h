@@ -9,19 +9,19 @@
 #define COL_GRADCHECK_TOLERANCE 1e-6
 
 typedef struct col_gradcheck {
-    int64_t checked;            /* elements compared */
-    double worst;               /* largest |analytic - numeric| / (|analytic| + |numeric| + scale) */
-    const char *worst_variable; /* and where; NULL when nothing was compared */
-    int64_t worst_element;
+    int64_t checked; /* elements compared; the rest means nothing when 0 */
+    double worst;    /* largest |analytic - numeric| / (|analytic| + |numeric| + scale); NaN is worst */
+    uint32_t worst_variable; /* and where: index among the graph's variables; of a probed node, the operand */
+    int64_t worst_element;   /* row-major */
     double analytic, numeric; /* there */
 } col_gradcheck;
 
 /* Compares every "grad.<parameter>" output of a graph after autodiff with differences of its output `loss`,
  * at up to `samples` elements per parameter (0: all), chosen by `seed`. `vars` as for col_evaluate;
  * unchanged. `scale`, the magnitude below which a gradient counts as zero, is 1e-3 of the parameter's
- * largest. */
-void col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples, uint64_t seed,
-                         col_gradcheck *out);
+ * largest. Fails when the evaluation does. */
+COL_MUST_USE col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples,
+                                            uint64_t seed, col_gradcheck *out);
 
 /* A model whose loss is made by this one node: the operands that `wanted` marks are parameters "x<i>", the
  * others inputs, and the loss is the sum of the results that `used` marks, each weighted by an input

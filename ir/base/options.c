@@ -68,7 +68,7 @@ static col_status parse_one(const col_option *const *tables, const size_t *sizes
 col_status col_options_parse(const col_option *const *tables, const size_t *sizes, size_t table_count,
                              int argc, char *const *argv, col_arena *arena, col_options *out_options)
 {
-    *out_options = (col_options){0};
+    *out_options = (col_options){.tables = tables, .sizes = sizes, .table_count = table_count};
     for (int i = 0; i < argc && strcmp(argv[i], "--"); i++) {
         if (strcmp(argv[i], "--help") && strcmp(argv[i], "-h")) continue;
         out_options->help = true;
@@ -101,6 +101,11 @@ void col_options_default(col_options *options, const col_option *option, const c
     if (!option->repeats && col_options_has(options, option->name)) return;
     col_option_value entry = {option, value};
     col_vec_push(arena, &options->values, entry);
+}
+
+const col_option *col_options_known(const col_options *options, const char *name)
+{
+    return col_option_find(options->tables, options->sizes, options->table_count, name);
 }
 
 const char *col_options_get(const col_options *options, const char *name)

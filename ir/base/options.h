@@ -21,6 +21,9 @@ typedef struct col_option_value {
 typedef struct col_options {
     COL_VEC(col_option_value) values; /* in the order given */
     COL_VEC(const char *) positionals;
+    const col_option *const *tables; /* as given to col_options_parse */
+    const size_t *sizes;
+    size_t table_count;
     bool help; /* -h or --help was given: nothing else was checked */
 } col_options;
 
@@ -35,6 +38,9 @@ COL_MUST_USE col_status col_options_parse(const col_option *const *tables, const
 void col_options_default(col_options *options, const col_option *option, const char *value, col_arena *arena);
 const col_option *col_option_find(const col_option *const *tables, const size_t *sizes, size_t table_count,
                                   const char *name);
+
+/* The option of that name which the command has; NULL: none. */
+const col_option *col_options_known(const col_options *options, const char *name);
 
 /* The value of an option that is given at most once; NULL when absent. */
 const char *col_options_get(const col_options *options, const char *name);

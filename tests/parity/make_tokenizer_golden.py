@@ -3,6 +3,7 @@
 
     pip install tokenizers tiktoken
     tests/parity/make_tokenizer_golden.py FOLDER > tests/parity/tokenizer_golden.h
+    clang-format -i tests/parity/tokenizer_golden.h
 
 FOLDER holds GPT-2's vocab.json and merges.txt. Both references (Hugging Face tokenizers and tiktoken, which share
 no code) must agree before anything is written. A text is fragments drawn by SplitMix64, so it takes no room here.
@@ -99,7 +100,9 @@ def literal(data):
 def main():
     ids = reference(sys.argv[1])
     total = 0
-    print("/* Made by make_tokenizer_golden.py; do not edit. */\n")
+    print("/* Made by make_tokenizer_golden.py; do not edit. */\n"
+          "#ifndef COL_PARITY_TOKENIZER_GOLDEN_H\n#define COL_PARITY_TOKENIZER_GOLDEN_H\n\n"
+          "#include <stddef.h>\n#include <stdint.h>\n")
     print("typedef struct fragment {\n    const char *bytes;\n    size_t size;\n} fragment;\n")
     for g, group in enumerate(FRAGMENTS):
         rows = ",\n    ".join(f"{{{literal(f)}, {len(f)}}}" for f in group)
@@ -119,7 +122,7 @@ def main():
         numbers = lambda row: "{" + ", ".join(map(str, row)) + "}"
         print(f'    {{"{name}", {seed}, {size}, {longest_run}, {numbers(weights)}, {len(data)}, {len(got)}, '
               f"UINT64_C({h}),\n     {numbers(got[:12])}}},")
-    print("};")
+    print("};\n\n#endif")
     print(f"{total} bytes of text", file=sys.stderr)
 
 

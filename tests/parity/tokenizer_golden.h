@@ -1,4 +1,9 @@
 /* Made by make_tokenizer_golden.py; do not edit. */
+#ifndef COL_PARITY_TOKENIZER_GOLDEN_H
+#define COL_PARITY_TOKENIZER_GOLDEN_H
+
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct fragment {
     const char *bytes;
@@ -228,3 +233,5 @@ static const struct {
      UINT64_C(13771884869551746377),
      {176, 237, 123, 123, 157, 254, 236, 199, 262, 17031, 2231, 30924}},
 };
+
+#endif
