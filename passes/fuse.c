@@ -494,6 +494,8 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
         if (!producer || producer->id >= c->originals || !f->inlined[producer->id]) continue;
         if (producer->group == node->group && node->group != NONE)
             continue; /* a view of what the unit is for */
+        bool in_memory = !col_node_is_fusible(node) || col_operand_is_read(node, i);
+        if (in_memory && f->unit_of[producer->id] != NONE) continue; /* the bytes that it asked for */
         if (c->owner[producer->id] != owner + 1) {
             col_node *copy = clone_node(f->graph, producer, node->phase);
             copy->group = node->group;
