@@ -56,10 +56,13 @@ typedef struct col_tensor {
     double *data;
 } col_tensor;
 
-/* Fills in `node->results[i].type`; on a fault adds a diagnostic at the node and returns false. */
+/* Fills in `node->results[i].type`, and brings lists of axes (axes, perm) to the form that passes rely on:
+ * non-negative, `axes` ascending. On a fault adds a diagnostic at the node and returns false. */
 typedef bool (*col_infer_fn)(col_node *node, col_diags *diags);
 /* Given the gradients of the results (NULL where none flows), sets `operand_grads[i]` for the operands that
- * want one (`wanted[i]`); leaving NULL means zero. */
+ * want one (`wanted[i]`), each of its operand's type. Leaving a wanted one NULL says that the op is not
+ * differentiable in this use (an attention's mask), which differentiation reports; there is no implied zero.
+ */
 typedef void (*col_grad_fn)(col_builder *b, col_node *node, col_value *const *result_grads,
                             const bool *wanted, col_value **operand_grads);
 /* Sets `out_results[i]` to values that replace the node's results (NULL for results without users). */

@@ -24,13 +24,31 @@ static void print_double(double value, col_str *out)
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }
-    col_str_append(out, text);
+    col_str_append(out, strcmp(text, "-0") ? text : "-0.0"); /* a whole -0 would read back as 0 */
+}
+
+/* Words of letters, digits and _ joined by dots, the first not beginning with a digit, stand as they are;
+ * other names, as importers bring them, in backquotes. */
+static void print_name(const char *name, col_str *out)
+{
+    static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    bool plain = !(*name >= '0' && *name <= '9');
+    for (const char *at = name; plain; at++) {
+        size_t size = strspn(at, word);
+        plain = size > 0;
+        at += size;
+        if (*at != '.') {
+            plain = plain && !*at;
+            break;
+        }
+    }
+    col_str_printf(out, plain ? "%s" : "`%s`", name);
 }
 
 static void print_value_name(const col_value *value, col_str *out)
 {
     if (value->var)
-        col_str_append(out, value->var->name);
+        print_name(value->var->name, out);
     else
         col_str_printf(out, "%%%u", value->id);
 }
@@ -53,7 +71,8 @@ static void print_attr(const col_attr *attr, col_str *out)
 
 static void print_settings(const col_graph *graph, col_str *out)
 {
-    col_str_printf(out, "model %s", graph->name);
+    col_str_append(out, "model ");
+    print_name(graph->name, out);
     for (size_t i = 0; i < graph->settings.len; i++) {
         const col_setting *s = &graph->settings.data[i];
         col_str_printf(out, "%s%s = ", i ? ", " : "(", s->name);
@@ -72,7 +91,9 @@ static void print_settings(const col_graph *graph, col_str *out)
 static void print_var(const col_var *var, col_str *out)
 {
     static const char *const kinds[] = {"input", "param", "state"};
-    col_str_printf(out, "%s %s : ", kinds[var->kind], var->name);
+    col_str_printf(out, "%s ", kinds[var->kind]);
+    print_name(var->name, out);
+    col_str_append(out, " : ");
     col_type_print(var->type, out);
     if (var->kind != COL_VAR_INPUT) {
         static const char *const inits[] = {"zeros", "constant", "normal", "uniform"};
@@ -108,7 +129,10 @@ void col_node_print(const col_node *node, col_str *out)
     }
     if (node->group >= 0) col_str_printf(out, "%sgroup=%d", written ? ", " : "", node->group);
     col_str_append(out, ")");
-    if (*node->scope) col_str_printf(out, " @ %s", node->scope);
+    if (*node->scope) {
+        col_str_append(out, " @ ");
+        print_name(node->scope, out);
+    }
     for (uint32_t i = 0; i < node->result_count; i++) {
         col_str_append(out, i ? ", " : " : ");
         col_type_print(node->results[i].type, out);
@@ -128,7 +152,9 @@ void col_graph_print(const col_graph *graph, col_str *out)
         col_str_append(out, "\n");
     }
     for (size_t i = 0; i < graph->outputs.len; i++) {
-        col_str_printf(out, "output %s = ", graph->outputs.data[i].name);
+        col_str_append(out, "output ");
+        print_name(graph->outputs.data[i].name, out);
+        col_str_append(out, " = ");
         print_value_name(graph->outputs.data[i].value, out);
         col_str_append(out, "\n");
     }

@@ -207,6 +207,7 @@ col_status col_offsets_solve(const col_offsets_problem *problem, const col_offse
     for (size_t j = 0; j < problem->count; j++) {
         if (problem->buffers[j].fixed) offsets[j] = problem->buffers[j].offset;
     }
+    COL_TRY(offsets_check_fixed(problem, offsets));
     col_arena *scratch = col_arena_create();
     offsets_model model;
     build_model(&model, problem, scratch);

@@ -6,88 +6,95 @@
  *          the open items in s, as all of them would have to lie above e_j
  *   fail if f_s + r_s > ceiling, e_j + size_j > C, or e_j > place_j
  *
- * Only a range of sections is looked at: those whose bounds, or whose items' bounds, changed in the round
- * before. Elsewhere the state is at its fixpoint already.
+ * A queue holds the sections whose open items, or whose items' bounds, changed where it matters to them.
  */
 #include "solver/offsets_search.h"
 
-typedef struct range {
-    int32_t begin, end;
-} range;
-
-static bool raise_floors(search *q, search_part part, range dirty)
+static void enqueue(search *q, int32_t section)
 {
-    const offsets_item *items = q->model->items;
-    int64_t *first_end = q->first_end, *second_end = q->second_end;
-    for (int32_t s = dirty.begin; s < dirty.end; s++) {
-        first_end[s] = second_end[s] = INT64_MAX;
-        q->first_ender[s] = -1;
-        q->first_start[s] = INT64_MAX;
-    }
-    for (int32_t i = part.low; i < part.high; i++) {
-        uint32_t j = q->open[i];
-        int32_t from = COL_MAX(items[j].first, dirty.begin), to = COL_MIN(items[j].last + 1, dirty.end);
-        int64_t start = q->earliest[j], end = start + items[j].pad;
-        for (int32_t s = from; s < to; s++) {
-            q->first_start[s] = COL_MIN(q->first_start[s], start);
-            if (end < first_end[s]) {
-                second_end[s] = first_end[s];
-                first_end[s] = end;
-                q->first_ender[s] = (int32_t)j;
-            } else {
-                second_end[s] = COL_MIN(second_end[s], end);
-            }
-        }
-    }
-    for (int32_t s = dirty.begin; s < dirty.end; s++) {
-        if (q->rest[s] == 0) continue;
-        if (q->first_start[s] > q->floor[s]) search_set(q, &q->floor[s], q->first_start[s]);
-        if (q->floor[s] + q->rest[s] > q->ceiling) return false;
-    }
-    return true;
+    if (q->queued[section]) return;
+    q->queued[section] = true;
+    q->queue[q->queue_end] = section;
+    if (++q->queue_end == q->model->sections) q->queue_end = 0;
+    q->queue_len++;
 }
 
-/* The bound on e_j from the sections of the range; INT64_MAX if j has no place. */
-static int64_t earliest_of(const search *q, uint32_t j, range dirty)
+static int32_t dequeue(search *q)
+{
+    int32_t begin = q->queue_end - q->queue_len;
+    if (begin < 0) begin += q->model->sections;
+    q->queue_len--;
+    q->queued[q->queue[begin]] = false;
+    return q->queue[begin];
+}
+
+/* min over the open items of s other than j of e + pad. */
+static int64_t end_below(const search *q, int32_t section, uint32_t j)
+{
+    return q->first_ender[section] == (int64_t)j ? q->second_end[section] : q->first_end[section];
+}
+
+/* Raises e_j to at least e, and on as the third rule says. */
+static bool raise_item(search *q, uint32_t j, int64_t e)
 {
     const offsets_item *item = &q->model->items[j];
-    int32_t from = COL_MAX(item->first, dirty.begin), to = COL_MIN(item->last + 1, dirty.end);
-    int64_t e = q->earliest[j];
-    for (int32_t s = from; s < to; s++) e = COL_MAX(e, q->floor[s]);
-    int64_t above = e;
-    for (int32_t s = from; s < to; s++) {
-        if (e + q->rest[s] <= q->ceiling) continue;
-        above = COL_MAX(above, q->first_ender[s] == (int32_t)j ? q->second_end[s] : q->first_end[s]);
+    int64_t before = q->earliest[j], above = e;
+    for (int32_t s = item->first; s <= item->last; s++) {
+        if (e + q->rest[s] > q->ceiling) above = COL_MAX(above, end_below(q, s, j));
     }
-    return above == INT64_MAX ? above : offsets_round_up(above, item->align);
-}
-
-static bool raise_items(search *q, search_part part, range dirty, range *out_changed)
-{
-    const offsets_item *items = q->model->items;
-    *out_changed = (range){INT32_MAX, 0};
-    for (int32_t i = part.low; i < part.high; i++) {
-        uint32_t j = q->open[i];
-        const offsets_item *item = &items[j];
-        if (item->last < dirty.begin || item->first >= dirty.end) continue;
-        int64_t e = earliest_of(q, j, dirty);
-        if (e <= q->earliest[j]) continue;
-        if (e > q->capacity - item->size || item->place >= 0) return false;
-        search_set(q, &q->earliest[j], e);
-        out_changed->begin = COL_MIN(out_changed->begin, item->first);
-        out_changed->end = COL_MAX(out_changed->end, item->last + 1);
+    if (above > q->capacity - item->size || item->place >= 0) return false;
+    e = offsets_round_up(above, item->align);
+    if (e > q->capacity - item->size) return false;
+    search_set(q, &q->earliest[j], e);
+    for (int32_t s = item->first; s <= item->last; s++) {
+        if (before == q->floor[s] || before + item->pad <= q->second_end[s]) enqueue(q, s);
     }
     return true;
 }
 
-bool search_tighten(search *q, search_part part, int32_t begin, int32_t end)
+static bool tighten_section(search *q, int32_t s)
 {
-    range dirty = {begin, end};
-    while (dirty.begin < dirty.end) {
-        range changed;
-        if (!raise_floors(q, part, dirty)) return false;
-        if (!raise_items(q, part, dirty, &changed)) return false;
-        dirty = changed;
+    if (q->rest[s] == 0) return true;
+    const uint32_t *members = q->members + q->members_begin[s];
+    size_t count = q->members_begin[s + 1] - q->members_begin[s];
+    int64_t start = INT64_MAX, first = INT64_MAX, second = INT64_MAX;
+    int64_t ender = -1;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t j = members[i];
+        if (q->placed[j]) continue;
+        int64_t e = q->earliest[j], end = e + q->model->items[j].pad;
+        start = COL_MIN(start, e);
+        if (end < first) {
+            second = first;
+            first = end;
+            ender = j;
+        } else {
+            second = COL_MIN(second, end);
+        }
+    }
+    if (start > q->floor[s]) search_set(q, &q->floor[s], start);
+    if (q->floor[s] + q->rest[s] > q->ceiling) return false;
+    if (first != q->first_end[s]) search_set(q, &q->first_end[s], first);
+    if (second != q->second_end[s]) search_set(q, &q->second_end[s], second);
+    if (ender != q->first_ender[s]) search_set(q, &q->first_ender[s], ender);
+    int64_t floor = q->floor[s], last_alone = q->ceiling - q->rest[s];
+    for (size_t i = 0; i < count; i++) {
+        uint32_t j = members[i];
+        if (q->placed[j]) continue;
+        int64_t e = COL_MAX(q->earliest[j], floor);
+        if (e > last_alone) e = COL_MAX(e, (int64_t)j == ender ? second : first);
+        if (e > q->earliest[j] && !raise_item(q, j, e)) return false;
     }
     return true;
+}
+
+bool search_tighten(search *q, int32_t begin, int32_t end)
+{
+    for (int32_t s = begin; s < end; s++) enqueue(q, s);
+    bool open = true;
+    while (q->queue_len > 0) {
+        int32_t s = dequeue(q);
+        open = open && tighten_section(q, s); /* after a failure only the queue is emptied */
+    }
+    return open;
 }

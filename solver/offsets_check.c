@@ -1,5 +1,5 @@
 /* Checks an answer against the problem as given: nothing here comes from the model that made the answer. */
-#include "solver/offsets.h"
+#include "solver/offsets_model.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -67,28 +67,39 @@ static col_status check_sweep(const col_offsets_problem *problem, const uint64_t
     return NULL;
 }
 
-col_status col_offsets_check(const col_offsets_problem *problem, const uint64_t *offsets, uint64_t *out_peak)
+/* Buffers that meet in time are disjoint: all of them, or only those that are fixed. */
+static col_status check_disjoint(const col_offsets_problem *problem, const uint64_t *offsets, bool only_fixed)
 {
-    uint64_t peak = 0;
     size_t count = 0;
     col_arena *scratch = col_arena_create();
     edge *edges = COL_NEW_ARRAY(scratch, edge, 2 * problem->count + 1);
-    col_status status = NULL;
-    for (size_t j = 0; j < problem->count && !status; j++) {
+    for (size_t j = 0; j < problem->count; j++) {
         const col_offsets_buffer *b = &problem->buffers[j];
-        if ((b->alignment && offsets[j] % b->alignment) || (b->fixed && offsets[j] != b->offset)) {
-            status = col_error_make(COL_INTERNAL, "buffer %zu is misplaced at %" PRIu64, j, offsets[j]);
-        }
-        if (b->size == 0) continue;
-        peak = COL_MAX(peak, offsets[j] + b->size);
+        if (b->size == 0 || (only_fixed && !b->fixed)) continue;
         edges[count++] = (edge){b->lower, j, true};
         edges[count++] = (edge){b->upper, j, false};
     }
     qsort(edges, count, sizeof *edges, compare_edges);
-    if (!status)
-        status =
-            check_sweep(problem, offsets, edges, count, COL_NEW_ARRAY(scratch, size_t, problem->count + 1));
+    col_status status =
+        check_sweep(problem, offsets, edges, count, COL_NEW_ARRAY(scratch, size_t, problem->count + 1));
     col_arena_destroy(scratch);
-    *out_peak = peak;
     return status;
+}
+
+col_status offsets_check_fixed(const col_offsets_problem *problem, const uint64_t *offsets)
+{
+    return check_disjoint(problem, offsets, true);
+}
+
+col_status col_offsets_check(const col_offsets_problem *problem, const uint64_t *offsets, uint64_t *out_peak)
+{
+    *out_peak = 0;
+    for (size_t j = 0; j < problem->count; j++) {
+        const col_offsets_buffer *b = &problem->buffers[j];
+        if ((b->alignment && offsets[j] % b->alignment) || (b->fixed && offsets[j] != b->offset)) {
+            return col_error_make(COL_INTERNAL, "buffer %zu is misplaced at %" PRIu64, j, offsets[j]);
+        }
+        if (b->size) *out_peak = COL_MAX(*out_peak, offsets[j] + b->size);
+    }
+    return check_disjoint(problem, offsets, false);
 }

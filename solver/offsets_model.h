@@ -33,6 +33,9 @@ static inline int64_t offsets_round_up(int64_t value, int64_t align)
     return align == 1 ? value : (value + align - 1) / align * align;
 }
 
+/* COL_BAD_INPUT if two fixed buffers overlap (offsets_check.c). */
+COL_MUST_USE col_status offsets_check_fixed(const col_offsets_problem *problem, const uint64_t *offsets);
+
 /* Greedy answer (offsets_greedy.c). Writes one offset per item and returns the peak; stops early once the
  * peak is at most `target`, or at the deadline (col_solve_clock), but always has a whole answer. */
 int64_t offsets_greedy(const offsets_model *model, int64_t target, double deadline, col_arena *scratch,

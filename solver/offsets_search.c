@@ -242,7 +242,7 @@ static offsets_verdict try_item(tree *t, search_part part, uint32_t j)
     }
     search_part child = {part.low, part.high - 1, part.begin, part.end};
     offsets_verdict verdict = OFFSETS_REFUTED;
-    if (search_tighten(q, child, item->first, item->last + 1)) verdict = solve_part(t, child);
+    if (search_tighten(q, item->first, item->last + 1)) verdict = solve_part(t, child);
     if (verdict != OFFSETS_FITS) {
         q->placed[j] = false;
         rewind_to(q, mark);
@@ -259,7 +259,7 @@ static offsets_verdict try_gap(tree *t, search_part part, int32_t section)
     size_t mark = q->trail.len;
     search_set(q, &q->floor[section], next);
     offsets_verdict verdict = OFFSETS_REFUTED;
-    if (search_tighten(q, part, section, section + 1)) verdict = solve_part(t, part);
+    if (search_tighten(q, section, section + 1)) verdict = solve_part(t, part);
     if (verdict != OFFSETS_FITS) rewind_to(q, mark);
     return verdict;
 }
@@ -397,10 +397,12 @@ static void init_tree(tree *t, const offsets_model *m, int64_t capacity, col_are
                     .rest = COL_NEW_ARRAY(scratch, int64_t, sections),
                     .placed = COL_NEW_ARRAY(scratch, bool, n),
                     .open = COL_NEW_ARRAY(scratch, uint32_t, n),
-                    .first_start = COL_NEW_ARRAY(scratch, int64_t, sections),
                     .first_end = COL_NEW_ARRAY(scratch, int64_t, sections),
                     .second_end = COL_NEW_ARRAY(scratch, int64_t, sections),
-                    .first_ender = COL_NEW_ARRAY(scratch, int32_t, sections),
+                    .first_ender = COL_NEW_ARRAY(scratch, int64_t, sections),
+                    .members_begin = COL_NEW_ARRAY(scratch, size_t, sections + 2),
+                    .queue = COL_NEW_ARRAY(scratch, int32_t, sections),
+                    .queued = COL_NEW_ARRAY(scratch, bool, sections),
                     .scratch = scratch};
     t->name = COL_NEW_ARRAY(scratch, uint64_t, n);
     t->key = COL_NEW_ARRAY(scratch, int64_t, n);
@@ -417,7 +419,16 @@ static void init_tree(tree *t, const offsets_model *m, int64_t capacity, col_are
                      before->last == item->last && before->size == item->size && before->align == item->align;
         t->max_align = COL_MAX(t->max_align, item->align);
         t->plain = t->plain && item->place < 0 && item->align == m->grain;
-        for (int32_t s = item->first; s <= item->last; s++) t->q.rest[s] += item->pad;
+        for (int32_t s = item->first; s <= item->last; s++) {
+            t->q.rest[s] += item->pad;
+            t->q.members_begin[s + 2]++; /* shifted by one: filling brings it to its place */
+        }
+    }
+    size_t *begin = t->q.members_begin;
+    for (size_t s = 0; s < sections; s++) begin[s + 2] += begin[s + 1];
+    t->q.members = COL_NEW_ARRAY(scratch, uint32_t, begin[sections + 1]);
+    for (uint32_t j = 0; j < n; j++) {
+        for (int32_t s = m->items[j].first; s <= m->items[j].last; s++) t->q.members[begin[s + 1]++] = j;
     }
 }
 
@@ -435,7 +446,7 @@ offsets_verdict offsets_search(const offsets_model *model, int64_t capacity, dou
     if (!t.table) COL_PANIC("out of memory for the offsets search");
     search_part all = {0, (int32_t)model->count, 0, model->sections};
     offsets_verdict verdict = OFFSETS_REFUTED;
-    if (search_tighten(&t.q, all, all.begin, all.end)) {
+    if (search_tighten(&t.q, all.begin, all.end)) {
         uint64_t total = 0;
         size_t mark = t.q.trail.len;
         verdict = OFFSETS_STOPPED;

@@ -31,10 +31,15 @@ typedef struct search {
     bool *placed;      /* [count] */
     uint32_t *open;    /* [count], a permutation; parts are ranges of it */
 
-    /* Of the open items of a section: min e_j; min e_j + pad_j, whose it is, and the second least. Valid
-     * within the range that the bounds look at. */
-    int64_t *first_start, *first_end, *second_end;
-    int32_t *first_ender;
+    /* Of the open items of a section: min e_j + pad_j, whose it is (-1: none), and the second least. */
+    int64_t *first_end, *first_ender, *second_end;
+
+    uint32_t
+        *members; /* items of section s, open or placed: members[members_begin[s] .. members_begin[s + 1]) */
+    size_t *members_begin;
+    int32_t *queue; /* [sections] ring of sections to look at */
+    bool *queued;   /* [sections] */
+    int32_t queue_end, queue_len;
 
     COL_VEC(search_undo) trail;
     col_arena *scratch;
@@ -47,8 +52,8 @@ static inline void search_set(search *q, int64_t *where, int64_t value)
     *where = value;
 }
 
-/* Raises e and f of a part to their fixpoint after the floors of sections [begin, end) changed. False: no
- * answer extends this state. */
-bool search_tighten(search *q, search_part part, int32_t begin, int32_t end);
+/* Raises e and f to their fixpoint after the floors or the open items of sections [begin, end) changed.
+ * False: no answer extends this state. */
+bool search_tighten(search *q, int32_t begin, int32_t end);
 
 #endif

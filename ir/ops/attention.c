@@ -6,8 +6,8 @@
  *
  * keep is 1 without dropout; with rate r it is 1/(1-r) where the uniform number of element ((b h + h) t + i)
  * s
- * + j of the stream is >= r, and 0 elsewhere. A row whose scores are all -inf has lse -inf, output 0 and
- * gradient 0. Causal attention has t = s, so that which key a row sees is never in doubt.
+ * + j of the stream is >= r (rounded to f32), and 0 elsewhere. A row whose scores are all -inf has lse -inf,
+ * output 0 and gradient 0. Causal attention has t = s, so that which key a row sees is never in doubt.
  *
  * Backward, with p = exp(score - lse) recomputed (Dao et al., "FlashAttention", 2022, section B.4):
  *
@@ -19,10 +19,9 @@
  * There is no gradient with respect to the mask and through lse. */
 #include "ir/ops/family.h"
 
-#include "ir/base/philox.h"
-
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The optional operands begin at `first`: mask, then generator state. */
 static bool check_options(const col_node *node, col_diags *diags, uint32_t first, col_shape scores)
@@ -120,4 +119,170 @@ bool col_infer_attention_cached(col_node *node, col_diags *diags)
         return false;
     col_type q = operand_type(node, 0);
     return col_op_result(node, 0, q.dtype, q.shape);
+}
+
+void col_grad_attention(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                        col_value **dx)
+{
+    if (dy[1] || !dy[0]) return; /* not differentiable through lse */
+    col_value *operands[8] = {col_node_operand(node, 0), col_node_operand(node, 1), col_node_operand(node, 2),
+                              &node->results[0],         &node->results[1],         dy[0]};
+    uint32_t count = 6;
+    for (uint32_t i = 3; i < node->operand_count; i++) operands[count++] = col_node_operand(node, i);
+    col_node *gradient = col_build(b, COL_OP_ATTENTION_GRAD, count, operands, node->attr_count, node->attrs);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (wanted[i]) dx[i] = &gradient->results[i];
+    }
+}
+
+/* --- reference evaluation --------------------------------------------------------------------------------
+ */
+
+/* One attention, forward or backward, with its options resolved. Tensors are in the node's order. */
+typedef struct attention {
+    const col_node *node;
+    int64_t b, t, s, h, d;
+    const double *q, *k, *v, *mask; /* mask NULL: none */
+    int64_t mask_strides[COL_MAX_RANK];
+    col_tensor generator; /* data NULL: no dropout */
+    double scale, rate;
+    int64_t first_hidden; /* query i sees keys below first_hidden + i */
+} attention;
+
+static attention attention_of(const col_node *node, const col_tensor *operands, uint32_t options)
+{
+    col_shape q = operands[0].type.shape, k = operands[1].type.shape;
+    attention a = {.node = node,
+                   .b = q.dims[0],
+                   .t = q.dims[1],
+                   .s = k.dims[1],
+                   .h = q.dims[2],
+                   .d = q.dims[3],
+                   .q = operands[0].data,
+                   .k = operands[1].data,
+                   .v = operands[2].data,
+                   .scale = col_node_float(node, COL_ATTR_SCALE),
+                   .rate = col_node_float(node, COL_ATTR_RATE)};
+    a.first_hidden = col_node_int(node, COL_ATTR_CAUSAL) ? 1 : a.s;
+    if (a.rate > 0) a.generator = operands[node->operand_count - 1];
+    if (node->operand_count > options + (a.rate > 0)) {
+        a.mask = operands[options].data;
+        col_broadcast_strides(operands[options].type.shape,
+                              col_shape_make(4, (int64_t[]){a.b, a.h, a.t, a.s}), a.mask_strides);
+    }
+    return a;
+}
+
+/* Offsets of the row of width d at (batch, time, head) of a tensor with `times` times. */
+static int64_t row_at(const attention *a, int64_t times, int64_t b, int64_t time, int64_t h)
+{
+    return ((b * times + time) * a->h + h) * a->d;
+}
+
+static double dot(int64_t n, const double *x, const double *y)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+/* out += factor * x */
+static void add_row(int64_t n, double *out, double factor, const double *x)
+{
+    for (int64_t i = 0; i < n; i++) out[i] += factor * x[i];
+}
+
+/* score[b,h,i,.] into `scores`; returns its log-sum-exp. */
+static double score_row(const attention *a, int64_t b, int64_t h, int64_t i, double *scores)
+{
+    const double *q = a->q + row_at(a, a->t, b, i, h);
+    double largest = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < a->s; j++) {
+        scores[j] = -INFINITY;
+        if (j >= a->first_hidden + i) continue;
+        scores[j] = a->scale * dot(a->d, q, a->k + row_at(a, a->s, b, j, h));
+        if (a->mask) {
+            const int64_t *m = a->mask_strides;
+            scores[j] += a->mask[b * m[0] + h * m[1] + i * m[2] + j * m[3]];
+        }
+        if (scores[j] > largest || isnan(scores[j])) largest = scores[j];
+    }
+    if (largest == -INFINITY) return largest;
+    for (int64_t j = 0; j < a->s; j++) sum += exp(scores[j] - largest);
+    return largest + log(sum);
+}
+
+/* exp(score - lse), which is 0 in a row without keys. */
+static double probability(double score, double lse)
+{
+    return lse == -INFINITY ? 0 : exp(score - lse);
+}
+
+static double keep_factor(const attention *a, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    if (!a->generator.data) return 1;
+    int64_t index = ((b * a->h + h) * a->t + i) * a->s + j;
+    return col_eval_uniform(a->node, a->generator, index) >= (float)a->rate ? 1 / (1 - a->rate) : 0;
+}
+
+/* out and, unless NULL, lse. */
+static void attend(const attention *a, double *out, double *lse)
+{
+    double *scores = col_eval_alloc(a->s);
+    memset(out, 0, sizeof *out * (size_t)(a->b * a->t * a->h * a->d));
+    for (int64_t b = 0; b < a->b; b++) {
+        for (int64_t h = 0; h < a->h; h++) {
+            for (int64_t i = 0; i < a->t; i++) {
+                double sum = score_row(a, b, h, i, scores), *row = out + row_at(a, a->t, b, i, h);
+                for (int64_t j = 0; j < a->s; j++) {
+                    double p = probability(scores[j], sum) * keep_factor(a, b, h, i, j);
+                    if (p != 0) add_row(a->d, row, p, a->v + row_at(a, a->s, b, j, h));
+                }
+                if (lse) lse[(b * a->h + h) * a->t + i] = sum;
+            }
+        }
+    }
+    free(scores);
+}
+
+void col_eval_attention(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    attention a = attention_of(node, operands, 3);
+    attend(&a, results[0].data, results[1].data);
+}
+
+void col_eval_attention_cached(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    attention a = attention_of(node, operands, 4);
+    a.first_hidden = (int64_t)operands[3].data[0] + 1;
+    attend(&a, results[0].data, NULL);
+}
+
+void col_eval_attention_grad(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    attention a = attention_of(node, operands, 6);
+    const double *out = operands[3].data, *lse = operands[4].data, *dout = operands[5].data;
+    double *dq = results[0].data, *dk = results[1].data, *dv = results[2].data;
+    double *scores = col_eval_alloc(a.s);
+    for (uint32_t i = 0; i < 3; i++) col_fill(results[i], 0);
+    for (int64_t b = 0; b < a.b; b++) {
+        for (int64_t h = 0; h < a.h; h++) {
+            for (int64_t i = 0; i < a.t; i++) {
+                int64_t query = row_at(&a, a.t, b, i, h);
+                double delta = dot(a.d, dout + query, out + query);
+                score_row(&a, b, h, i, scores);
+                for (int64_t j = 0; j < a.s; j++) {
+                    int64_t key = row_at(&a, a.s, b, j, h);
+                    double p = probability(scores[j], lse[(b * a.h + h) * a.t + i]);
+                    if (p == 0) continue;
+                    double keep = keep_factor(&a, b, h, i, j);
+                    double ds = p * (keep * dot(a.d, dout + query, a.v + key) - delta);
+                    add_row(a.d, dv + key, keep * p, dout + query);
+                    add_row(a.d, dq + query, a.scale * ds, a.k + key);
+                    add_row(a.d, dk + key, a.scale * ds, a.q + query);
+                }
+            }
+        }
+    }
+    free(scores);
 }

@@ -1,8 +1,8 @@
 /* Einstein summation over two operands: every matrix product of the IR. */
+#include "ir/einsum.h"
 #include "ir/ops/equation.h"
 #include "ir/ops/family.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ const char *col_equation_parse(const char *text, col_equation *out_equation)
         } else if (p[0] == '-' && p[1] == '>' && part == 1) {
             part = 2;
             p++;
-        } else if (!isalpha((unsigned char)*p)) {
+        } else if (*p < 'a' || *p > 'z') {
             return "it should read like \"btc,cn->btn\"";
         } else if (e.rank[part] == COL_MAX_RANK) {
             return "a tensor has at most 8 dimensions";
@@ -76,4 +76,104 @@ bool col_infer_einsum(col_node *node, col_diags *diags)
         shape.dims[i] = x >= 0 ? x : letter_size(&e, node, 1, e.letters[2][i]);
     }
     return col_op_result(node, 0, operand_type(node, 0).dtype, shape);
+}
+
+/* --- gradient --------------------------------------------------------------------------------------------
+ */
+
+/* The gradient of operand `own` is again an einsum, of the result's gradient and the other operand. Letters
+ * that neither of the two has were summed over `own` alone: the gradient repeats along them. */
+static col_value *operand_gradient(col_builder *b, const col_node *node, const col_equation *e, int own,
+                                   col_value *dy)
+{
+    int other = 1 - own, count = 0;
+    char letters[COL_MAX_RANK + 1] = {0}, text[COL_EQUATION_SIZE];
+    col_shape shape = operand_type(node, (uint32_t)own).shape, aligned = shape;
+    for (int i = 0; i < e->rank[own]; i++) {
+        char letter = e->letters[own][i];
+        if (strchr(e->letters[2], letter) || strchr(e->letters[other], letter))
+            letters[count++] = letter;
+        else
+            aligned.dims[i] = 1;
+    }
+    /* Operands keep their sides, so that the product's shape stays the one its author thought of. */
+    col_value *partner = col_node_operand(node, (uint32_t)other);
+    col_value *product =
+        own == 0 ? col_build_einsum(b, col_equation_print(text, e->letters[2], e->letters[1], letters), dy,
+                                    partner)
+                 : col_build_einsum(b, col_equation_print(text, e->letters[0], e->letters[2], letters),
+                                    partner, dy);
+    return col_build_broadcast(b, col_build_reshape(b, product, aligned), shape);
+}
+
+void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    col_equation e;
+    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
+    for (int i = 0; i < 2; i++) {
+        if (wanted[i]) dx[i] = operand_gradient(b, node, &e, i, dy[0]);
+    }
+}
+
+/* --- reference evaluation --------------------------------------------------------------------------------
+ */
+
+/* Copies an operand (or, with `back`, the packed result) between its own layout and the letters of `order`,
+ * in row-major order; letters in none of them are summed. */
+static void pack(const char *subscripts, col_tensor tensor, const char *const order[3], double *packed,
+                 bool back)
+{
+    int64_t own[COL_MAX_RANK], strides[COL_MAX_RANK] = {0}, stride = 1;
+    col_shape_strides(tensor.type.shape, own);
+    for (int c = 2; c >= 0; c--) {
+        for (size_t i = strlen(order[c]); i-- > 0;) {
+            ptrdiff_t axis = strchr(subscripts, order[c][i]) - subscripts;
+            strides[axis] = stride;
+            stride *= tensor.type.shape.dims[axis];
+        }
+    }
+    if (back) {
+        col_walk(tensor.type.shape, tensor.data, own, packed, strides, COL_WALK_SET);
+        return;
+    }
+    memset(packed, 0, sizeof *packed * (size_t)stride);
+    col_walk(tensor.type.shape, packed, strides, tensor.data, own, COL_WALK_ADD);
+}
+
+/* z[m,n] = sum_k x[m,k] y[k,n], in blocks whose part of y stays in cache. */
+static void multiply(int64_t m, int64_t n, int64_t k, const double *restrict x, const double *restrict y,
+                     double *restrict z)
+{
+    enum { BLOCK_K = 64, BLOCK_N = 256 };
+    memset(z, 0, sizeof *z * (size_t)(m * n));
+    for (int64_t k0 = 0; k0 < k; k0 += BLOCK_K) {
+        int64_t k1 = COL_MIN(k, k0 + BLOCK_K);
+        for (int64_t n0 = 0; n0 < n; n0 += BLOCK_N) {
+            int64_t width = COL_MIN(n, n0 + BLOCK_N) - n0;
+            for (int64_t i = 0; i < m; i++) {
+                double *restrict row = z + i * n + n0;
+                for (int64_t l = k0; l < k1; l++) {
+                    double factor = x[i * k + l];
+                    const double *restrict from = y + l * n + n0;
+                    for (int64_t j = 0; j < width; j++) row[j] += factor * from[j];
+                }
+            }
+        }
+    }
+}
+
+void col_eval_einsum(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    col_einsum e = col_einsum_of(node);
+    int64_t batch = col_einsum_size(&e, e.batch), m = col_einsum_size(&e, e.rows);
+    int64_t n = col_einsum_size(&e, e.columns), k = col_einsum_size(&e, e.inner);
+    double *x = col_eval_alloc(batch * m * k), *y = col_eval_alloc(batch * k * n);
+    double *z = col_eval_alloc(batch * m * n);
+    pack(e.operands[0], operands[0], (const char *const[]){e.batch, e.rows, e.inner}, x, false);
+    pack(e.operands[1], operands[1], (const char *const[]){e.batch, e.inner, e.columns}, y, false);
+    for (int64_t i = 0; i < batch; i++) multiply(m, n, k, x + i * m * k, y + i * k * n, z + i * m * n);
+    pack(e.result, results[0], (const char *const[]){e.batch, e.rows, e.columns}, z, true);
+    free(x);
+    free(y);
+    free(z);
 }

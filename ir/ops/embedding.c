@@ -7,6 +7,7 @@
 #include "ir/ops/family.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ids' shape with the row length at the end. */
 static bool rows_shape(const col_node *node, col_diags *diags, col_shape ids, int64_t length, col_shape *out)
@@ -61,4 +62,65 @@ bool col_infer_update_slice(col_node *node, col_diags *diags)
                             col_op_type_text(diags, update), col_op_type_text(diags, base), axis);
     }
     return col_op_result(node, 0, base.dtype, base.shape);
+}
+
+void col_grad_embedding(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                        col_value **dx)
+{
+    (void)wanted;
+    col_value *zeros = col_build_full(b, 0, operand_type(node, 0));
+    col_value *operands[] = {zeros, col_node_operand(node, 1), dy[0]};
+    dx[0] = &col_build(b, COL_OP_SCATTER_ADD, 3, operands, 0, NULL)->results[0];
+}
+
+void col_grad_scatter_add(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                          col_value **dx)
+{
+    if (wanted[0]) dx[0] = dy[0];
+    if (wanted[2]) dx[2] = col_build_binary(b, COL_OP_EMBEDDING, dy[0], col_node_operand(node, 1));
+}
+
+/* The row that an index names, or -1. */
+static int64_t row_of(col_tensor table, double index)
+{
+    return index >= 0 && index < (double)table.type.shape.dims[0] ? (int64_t)index : -1;
+}
+
+void col_eval_embedding(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)node;
+    int64_t length = operands[0].type.shape.dims[1], count = col_shape_numel(operands[1].type.shape);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = row_of(operands[0], operands[1].data[i]);
+        for (int64_t j = 0; j < length; j++) {
+            results[0].data[i * length + j] = row < 0 ? NAN : operands[0].data[row * length + j];
+        }
+    }
+}
+
+void col_eval_scatter_add(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)node;
+    int64_t length = operands[0].type.shape.dims[1], count = col_shape_numel(operands[1].type.shape);
+    memcpy(results[0].data, operands[0].data,
+           sizeof(double) * (size_t)col_shape_numel(operands[0].type.shape));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = row_of(operands[0], operands[1].data[i]);
+        for (int64_t j = 0; row >= 0 && j < length; j++) {
+            results[0].data[row * length + j] += operands[2].data[i * length + j];
+        }
+    }
+}
+
+void col_eval_update_slice(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    col_shape base = operands[0].type.shape, update = operands[1].type.shape;
+    int axis = col_node_axis(node, base);
+    int64_t room = base.dims[axis] - update.dims[axis], start = (int64_t)operands[2].data[0];
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK];
+    start = COL_MIN(COL_MAX(start, 0), room);
+    col_shape_strides(update, from);
+    col_shape_strides(base, to);
+    memcpy(results[0].data, operands[0].data, sizeof(double) * (size_t)col_shape_numel(base));
+    col_walk(update, results[0].data + start * to[axis], to, operands[1].data, from, COL_WALK_SET);
 }

@@ -1,5 +1,5 @@
-/* The subscripts of an einsum, "btc,cn->btn": each letter names a dimension; letters that the result lacks
- * are summed. No letter repeats within one operand or in the result, and there is no ellipsis. */
+/* The subscripts of an einsum, "btc,cn->btn": each letter a-z names a dimension; letters that the result
+ * lacks are summed. No letter repeats within one operand or in the result, and there is no ellipsis. */
 #ifndef COL_IR_OPS_EQUATION_H
 #define COL_IR_OPS_EQUATION_H
 

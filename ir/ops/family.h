@@ -73,6 +73,9 @@ void col_fill(col_tensor tensor, double value);
 /* Uninitialised doubles on the heap; free() them. Aborts when the machine has no more memory. */
 double *col_eval_alloc(int64_t count);
 
+/* Uniform number `index` of the stream that a node's salt and a generator state name. */
+double col_eval_uniform(const col_node *node, col_tensor generator, int64_t index);
+
 /* --- building --------------------------------------------------------------------------------------------
  */
 

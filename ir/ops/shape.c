@@ -2,6 +2,8 @@
  * is one strided walk, and each gradient is the adjoint map. */
 #include "ir/ops/family.h"
 
+#include <string.h>
+
 bool col_infer_reshape(col_node *node, col_diags *diags)
 {
     col_type type = operand_type(node, 0);
@@ -117,4 +119,184 @@ bool col_infer_pad(col_node *node, col_diags *diags)
         }
     }
     return col_op_result(node, 0, type.dtype, type.shape);
+}
+
+/* --- gradients -------------------------------------------------------------------------------------------
+ */
+
+void col_grad_reshape(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                      col_value **dx)
+{
+    (void)wanted;
+    dx[0] = col_build_reshape(b, dy[0], operand_type(node, 0).shape);
+}
+
+void col_grad_transpose(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                        col_value **dx)
+{
+    (void)wanted;
+    int64_t inverse[COL_MAX_RANK];
+    int count;
+    const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
+    for (int i = 0; i < count; i++) inverse[perm[i]] = i;
+    dx[0] = col_build_transpose(b, dy[0], inverse);
+}
+
+void col_grad_broadcast(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                        col_value **dx)
+{
+    (void)wanted;
+    dx[0] = col_build_sum_to(b, dy[0], operand_type(node, 0).shape);
+}
+
+static col_value *build_pad(col_builder *b, col_value *x, const int64_t *low, const int64_t *high)
+{
+    int rank = x->type.shape.rank;
+    col_attr attrs[] = {col_attr_ints(COL_ATTR_LOW, rank, low), col_attr_ints(COL_ATTR_HIGH, rank, high)};
+    return &col_build(b, COL_OP_PAD, 1, &x, 2, attrs)->results[0];
+}
+
+void col_grad_slice(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    (void)wanted;
+    col_shape shape = operand_type(node, 0).shape;
+    int64_t after[COL_MAX_RANK];
+    int count;
+    const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
+    const int64_t *stops = col_node_ints(node, COL_ATTR_STOPS, &count);
+    for (int i = 0; i < count; i++) after[i] = shape.dims[i] - stops[i];
+    dx[0] = build_pad(b, dy[0], starts, after);
+}
+
+void col_grad_split(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    (void)wanted;
+    int axis = col_node_axis(node, operand_type(node, 0).shape);
+    uint32_t parts = node->result_count;
+    if (parts == 1) {
+        dx[0] = dy[0];
+        return;
+    }
+    int limit = col_op_info_of(COL_OP_CONCAT)->operands_max;
+    for (uint32_t first = 0; first < parts; first += (uint32_t)limit) {
+        col_value *run[64];
+        uint32_t count = COL_MIN((uint32_t)limit, parts - first);
+        for (uint32_t i = 0; i < count; i++) {
+            col_value *part = dy[first + i];
+            run[i] = part ? part : col_build_full(b, 0, node->results[first + i].type);
+        }
+        col_value *joined = col_build_concat(b, count, run, axis);
+        dx[0] = dx[0] ? col_build_concat(b, 2, (col_value *[]){dx[0], joined}, axis) : joined;
+    }
+}
+
+/* A run of one axis. */
+static col_value *cut(col_builder *b, col_value *x, int axis, int64_t start, int64_t size)
+{
+    int64_t starts[COL_MAX_RANK] = {0}, stops[COL_MAX_RANK];
+    for (int i = 0; i < x->type.shape.rank; i++) stops[i] = x->type.shape.dims[i];
+    starts[axis] = start;
+    stops[axis] = start + size;
+    return col_build_slice(b, x, starts, stops);
+}
+
+void col_grad_concat(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    int axis = col_node_axis(node, operand_type(node, 0).shape);
+    int64_t start = 0;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        int64_t size = operand_type(node, i).shape.dims[axis];
+        if (wanted[i]) dx[i] = cut(b, dy[0], axis, start, size);
+        start += size;
+    }
+}
+
+void col_grad_pad(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    (void)wanted;
+    col_shape shape = operand_type(node, 0).shape;
+    int64_t stops[COL_MAX_RANK];
+    int count;
+    const int64_t *low = col_node_ints(node, COL_ATTR_LOW, &count);
+    for (int i = 0; i < count; i++) stops[i] = low[i] + shape.dims[i];
+    dx[0] = count ? col_build_slice(b, dy[0], low, stops) : dy[0];
+}
+
+/* --- reference evaluation --------------------------------------------------------------------------------
+ */
+
+void col_eval_reshape(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)node;
+    memcpy(results[0].data, operands[0].data,
+           sizeof(double) * (size_t)col_shape_numel(results[0].type.shape));
+}
+
+void col_eval_transpose(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int64_t own[COL_MAX_RANK], from[COL_MAX_RANK], to[COL_MAX_RANK];
+    int count;
+    const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
+    col_shape_strides(operands[0].type.shape, own);
+    col_shape_strides(results[0].type.shape, to);
+    for (int i = 0; i < count; i++) from[i] = own[perm[i]];
+    col_walk(results[0].type.shape, results[0].data, to, operands[0].data, from, COL_WALK_SET);
+}
+
+void col_eval_broadcast(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)node;
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK];
+    col_broadcast_strides(operands[0].type.shape, results[0].type.shape, from);
+    col_shape_strides(results[0].type.shape, to);
+    col_walk(results[0].type.shape, results[0].data, to, operands[0].data, from, COL_WALK_SET);
+}
+
+void col_eval_slice(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK], offset = 0;
+    int count;
+    const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
+    col_shape_strides(operands[0].type.shape, from);
+    col_shape_strides(results[0].type.shape, to);
+    for (int i = 0; i < count; i++) offset += starts[i] * from[i];
+    col_walk(results[0].type.shape, results[0].data, to, operands[0].data + offset, from, COL_WALK_SET);
+}
+
+void col_eval_split(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int axis = col_node_axis(node, operands[0].type.shape);
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK];
+    col_shape_strides(operands[0].type.shape, from);
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        col_shape part = results[i].type.shape;
+        col_shape_strides(part, to);
+        col_walk(part, results[i].data, to, operands[0].data + (int64_t)i * part.dims[axis] * from[axis],
+                 from, COL_WALK_SET);
+    }
+}
+
+void col_eval_concat(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int axis = col_node_axis(node, operands[0].type.shape);
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK], start = 0;
+    col_shape_strides(results[0].type.shape, to);
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        col_shape part = operands[i].type.shape;
+        col_shape_strides(part, from);
+        col_walk(part, results[0].data + start * to[axis], to, operands[i].data, from, COL_WALK_SET);
+        start += part.dims[axis];
+    }
+}
+
+void col_eval_pad(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int64_t from[COL_MAX_RANK], to[COL_MAX_RANK], offset = 0;
+    int count;
+    const int64_t *low = col_node_ints(node, COL_ATTR_LOW, &count);
+    col_shape_strides(operands[0].type.shape, from);
+    col_shape_strides(results[0].type.shape, to);
+    for (int i = 0; i < count; i++) offset += low[i] * to[i];
+    col_fill(results[0], col_node_float(node, COL_ATTR_VALUE));
+    col_walk(operands[0].type.shape, results[0].data + offset, to, operands[0].data, from, COL_WALK_SET);
 }

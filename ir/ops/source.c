@@ -57,3 +57,50 @@ bool col_infer_position_ids(col_node *node, col_diags *diags)
         return false;
     return col_op_result(node, 0, COL_I32, shape);
 }
+
+/* start + index along the last axis */
+void col_lower_position_ids(col_builder *b, col_node *node, col_value **out)
+{
+    col_type type = node->results[0].type;
+    out[0] = col_build_iota(b, type, type.shape.rank - 1);
+    if (node->operand_count) out[0] = op_add(b, out[0], col_node_operand(node, 0));
+}
+
+void col_eval_constant(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)operands;
+    col_fill(results[0], col_node_float(node, COL_ATTR_VALUE));
+}
+
+/* start + index along an axis */
+static void count_along(col_tensor result, int axis, double start)
+{
+    int64_t strides[COL_MAX_RANK], count = col_shape_numel(result.type.shape);
+    col_shape_strides(result.type.shape, strides);
+    for (int64_t i = 0; i < count; i++) {
+        result.data[i] = start + (double)(i / strides[axis] % result.type.shape.dims[axis]);
+    }
+}
+
+void col_eval_iota(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    (void)operands;
+    count_along(results[0], col_node_axis(node, results[0].type.shape), 0);
+}
+
+void col_eval_position_ids(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    count_along(results[0], results[0].type.shape.rank - 1, node->operand_count ? operands[0].data[0] : 0);
+}
+
+double col_eval_uniform(const col_node *node, col_tensor generator, int64_t index)
+{
+    return col_philox_at((uint64_t)(int64_t)generator.data[0], (uint32_t)(int64_t)generator.data[1],
+                         (uint32_t)col_node_int(node, COL_ATTR_SALT), (uint64_t)index);
+}
+
+void col_eval_random_uniform(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    int64_t count = col_shape_numel(results[0].type.shape);
+    for (int64_t i = 0; i < count; i++) results[0].data[i] = col_eval_uniform(node, operands[0], i);
+}

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct col_metrics {
@@ -74,7 +75,8 @@ static col_status keep_earlier(const char *dir, const char *path)
 static col_status open_file(col_metrics *metrics, const char *dir, int64_t resume_step)
 {
     COL_TRY(col_make_folder(dir));
-    bool exists = col_file_exists(metrics->path);
+    struct stat info;
+    bool exists = !stat(metrics->path, &info) && info.st_size > 0;
     if (exists && resume_step < 0) COL_TRY(keep_earlier(dir, metrics->path));
     metrics->fd = open(metrics->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (metrics->fd < 0) return col_error_from_errno(errno, "cannot write '%s'", metrics->path);

@@ -105,7 +105,9 @@ static col_status add_weight_map(col_safetensors *set, const char *path, const j
         if (!has_suffix(name, ".safetensors")) {
             if (has_suffix(name, ".bin") || has_suffix(name, ".pt"))
                 return col_safetensors_refuse_pickle(name);
-            return col_error_make(COL_BAD_INPUT, "%s: '%.200s' is not a .safetensors file", path, name);
+            return col_error_make(COL_BAD_INPUT,
+                                  "%s: '%.200s' is not a .safetensors file; download or save the model again",
+                                  path, name);
         }
         char *file = col_map_get(seen, name);
         if (!file) {
@@ -162,7 +164,10 @@ static col_status add_base(col_safetensors *set, const char *folder, const char 
         char *pickle = col_arena_printf(set->arena, "%s/%s", folder, pickles[i]);
         if (col_file_exists(pickle)) return col_safetensors_refuse_pickle(pickle);
     }
-    return col_error_make(COL_BAD_INPUT, "'%s' has neither %s.safetensors nor %s.safetensors.index.json",
+    return col_error_make(COL_BAD_INPUT,
+                          "'%s' has neither %s.safetensors nor %s.safetensors.index.json; give a folder that "
+                          "has, or a .safetensors "
+                          "file",
                           folder, base, base);
 }
 

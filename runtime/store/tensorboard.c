@@ -92,7 +92,6 @@ static col_status start(col_tensorboard *board, const char *dir, int64_t resume_
     version.what_case = COL_EVENT__EVENT__WHAT_FILE_VERSION;
     version.file_version = version_text;
     COL_TRY(write_event(board, &version));
-    if (resume_step < 0) return NULL;
     ColEvent__SessionLog log = COL_EVENT__SESSION_LOG__INIT;
     log.status = COL_EVENT__SESSION_LOG__STATUS__START;
     ColEvent__Event restart = COL_EVENT__EVENT__INIT;

@@ -16,8 +16,9 @@ typedef struct col_tag_value {
     double value;    /* stored as a float; NaN and infinities are shown as such */
 } col_tag_value;
 
-/* Makes a new file events.out.tfevents.SECONDS.HOST.PID.N in DIR, making DIR. With `resume_step` >= 0 readers
- * drop what earlier files hold of later steps. COL_BAD_INPUT when DIR cannot be written. */
+/* Makes a new file events.out.tfevents.SECONDS.HOST.PID.N in DIR, making DIR. Readers no longer show what
+ * earlier files of the folder hold of steps beyond `resume_step`, which is -1 for a new run. COL_BAD_INPUT
+ * when DIR cannot be written. */
 COL_MUST_USE col_status col_tensorboard_open(const char *dir, int64_t resume_step,
                                              col_tensorboard **out_board);
 /* One event with all values, in one write(). COL_DEVICE for a full disk. */

@@ -78,10 +78,11 @@ COL_MUST_USE col_status bpe_builder_add_merge(bpe_builder *builder, const char *
                                               size_t left_size, const char *right, size_t right_size);
 COL_MUST_USE col_status bpe_builder_add_special(bpe_builder *builder, const char *place, const char *text,
                                                 size_t size, int64_t id, bool normalized);
-/* Whether every token of more than one byte can come out of a merge; names the first that cannot. Tokens
- * written <like this> or madeupwordNNNN, which vocabularies use as marks and as padding, are let be. */
-COL_MUST_USE col_status bpe_builder_check_reachable(const bpe_builder *builder, const char *vocab_name,
-                                                    const char *merges_name);
+/* What a damaged or foreign pair of files does not pass: the ids run from 0 without a gap, and every token of
+ * more than one byte comes out of a merge. Tokens written <like this> or madeupwordNNNN, which vocabularies
+ * use as marks and as padding, need no merge. */
+COL_MUST_USE col_status bpe_builder_check_complete(const bpe_builder *builder, const char *vocab_name,
+                                                   const char *merges_name);
 /* Adds the end-of-text token of the vocabulary, if it has one, to the special ones. */
 COL_MUST_USE col_status bpe_builder_add_end_of_text(bpe_builder *builder, const char *place);
 /* Checks the whole and makes the tokenizer; `vocab_place` names the vocabulary in messages. */

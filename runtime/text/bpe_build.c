@@ -111,7 +111,9 @@ col_status bpe_builder_add_special(bpe_builder *builder, const char *place, cons
     return NULL;
 }
 
-static const char *const end_of_text_names[] = {"<|endoftext|>", "</s>"};
+/* "</s>" first: the vocabularies that have it, such as OPT's, were made from GPT-2's and may have kept the
+ * other, unused. */
+static const char *const end_of_text_names[] = {"</s>", "<|endoftext|>"};
 
 static int32_t find_end_of_text(const bpe_builder *builder)
 {
@@ -141,20 +143,28 @@ static bool is_mark(const char *text, size_t size)
     return size > sizeof padding - 1 && !memcmp(text, padding, sizeof padding - 1);
 }
 
-col_status bpe_builder_check_reachable(const bpe_builder *builder, const char *vocab_name,
-                                       const char *merges_name)
+col_status bpe_builder_check_complete(const bpe_builder *builder, const char *vocab_name,
+                                      const char *merges_name)
 {
+    char quoted[COL_QUOTE_SIZE];
+    const col_map_entry *last = NULL;
     for (size_t i = 0; i < builder->ids->len; i++) {
         const col_map_entry *at = &builder->ids->entries[i];
         const vocab_entry *e = at->value;
+        if (!last || e->id > ((const vocab_entry *)last->value)->id) last = at;
         if (e->merged || (e->is_bytes && e->size == 1) || is_mark(at->key, at->key_size)) continue;
-        char quoted[COL_QUOTE_SIZE];
         return col_error_make(COL_BAD_INPUT,
                               "%s: no merge makes the token \"%s\" (id %d) of %s; the file is cut short or "
                               "belongs to another vocabulary: copy both files again",
                               merges_name, col_text_quote(quoted, at->key, at->key_size), e->id, vocab_name);
     }
-    return NULL;
+    int32_t largest = last ? ((const vocab_entry *)last->value)->id : -1;
+    if (largest < (int64_t)builder->ids->len) return NULL;
+    return col_error_make(
+        COL_BAD_INPUT,
+        "%s: token \"%s\" has the id %d, but there are only %zu tokens, which have the ids from 0 "
+        "on; the file is damaged: copy it again",
+        vocab_name, col_text_quote(quoted, last->key, last->key_size), largest, builder->ids->len);
 }
 
 /* tokens[] by id, and byte_ids[]. */
@@ -185,8 +195,9 @@ static col_status place_tokens(const bpe_builder *builder, const char *vocab_pla
     }
     for (size_t i = 0; i < builder->specials.len; i++) {
         const special *s = &builder->specials.data[i];
-        const vocab_entry *same = col_map_get_bytes(ids, s->bytes, s->size);
-        if (t->tokens[s->id].bytes && !(same && same->id == s->id)) {
+        /* One that the vocabulary has too keeps the bytes of that spelling, since merges may make it. */
+        if (col_map_get_bytes(ids, s->bytes, s->size)) continue;
+        if (t->tokens[s->id].bytes) {
             return col_error_make(COL_BAD_INPUT,
                                   "%s: the added token \"%s\" takes the id %d, which another token has; give "
                                   "it a free one",
@@ -242,7 +253,7 @@ static void place_specials(const bpe_builder *builder, col_tokenizer *t)
     t->specials = COL_NEW_ARRAY(t->arena, special, t->special_count);
     for (size_t i = 0; i < t->special_count; i++) {
         t->specials[i] = builder->specials.data[i];
-        t->specials[i].bytes = t->tokens[t->specials[i].id].bytes;
+        t->specials[i].bytes = col_arena_copy(t->arena, t->specials[i].bytes, t->specials[i].size);
         for (uint32_t k = 0; k < t->specials[i].size; k++) {
             if (strchr(" \t\n\v\f\r", t->specials[i].bytes[k])) t->needs_whole_text = true;
         }
@@ -285,6 +296,7 @@ static uint64_t fingerprint(const bpe_builder *builder, const col_tokenizer *t)
     for (size_t i = 0; i < t->special_count; i++) {
         int32_t row[] = {t->specials[i].id, t->specials[i].pass};
         hash_bytes(state, row, sizeof row);
+        hash_bytes(state, t->specials[i].bytes, t->specials[i].size);
     }
     uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);

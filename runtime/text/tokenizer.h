@@ -31,7 +31,7 @@ void col_tokenizer_destroy(col_tokenizer *tokenizer); /* NULL is fine */
 
 /* One more than the largest id; a model needs at least as many rows. */
 int32_t col_tokenizer_size(const col_tokenizer *tokenizer);
-/* The id of `<|endoftext|>`, else of `</s>`; -1 where the vocabulary has neither. */
+/* The id of `</s>` (OPT's), else of `<|endoftext|>` (GPT-2's); -1 where the vocabulary has neither. */
 int32_t col_tokenizer_end_of_text(const col_tokenizer *tokenizer);
 /* Equal for tokenizers that give equal ids (also depends on the Unicode version of the regex library). */
 uint64_t col_tokenizer_fingerprint(const col_tokenizer *tokenizer);

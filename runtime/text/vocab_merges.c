@@ -1,8 +1,8 @@
 /* `vocab.json` (an object: token -> id) and `merges.txt` (a pair a line, in order of rank), as GPT-2 came.
  *
  * Lines that begin with "#version" are comments. Every merge must join two tokens of the vocabulary into a
- * third, and every token must come out of a merge: so a file that was cut short, or that belongs to another
- * vocabulary, does not pass. */
+ * third, every token must come out of a merge, and the ids must be dense: so a file that was cut short,
+ * damaged, or that belongs to another vocabulary, does not pass. */
 #include "runtime/text/bpe.h"
 
 #include <string.h>
@@ -70,7 +70,7 @@ col_status col_tokenizer_parse_bpe(const char *vocab_name, const char *vocab, si
     col_status status = read_vocab(&builder, vocab_name, json);
     json_decref(json);
     if (!status) status = read_merges(&builder, merges_name, merges, merges_size);
-    if (!status) status = bpe_builder_check_reachable(&builder, vocab_name, merges_name);
+    if (!status) status = bpe_builder_check_complete(&builder, vocab_name, merges_name);
     if (!status) status = bpe_builder_add_end_of_text(&builder, vocab_name);
     if (!status) status = bpe_builder_finish(&builder, vocab_name, out_tokenizer);
     bpe_builder_fini(&builder);

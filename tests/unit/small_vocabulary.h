@@ -4,26 +4,21 @@
 #ifndef COL_UNIT_SMALL_VOCABULARY_H
 #define COL_UNIT_SMALL_VOCABULARY_H
 
+#include "tests/unit/unit.h"
 #include "ir/base/str.h"
 #include "runtime/text/tokenizer.h"
-
-/* The code point that spells a byte, after GPT-2's bytes_to_unicode: bytes that are not printable in Latin-1
- * get U+0100 and up in their order. */
-static inline unsigned spelling_of(unsigned byte)
-{
-    unsigned next = 0x100, found = 0;
-    for (unsigned b = 0; b <= byte; b++) {
-        bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
-        found = itself ? b : next++;
-    }
-    return found;
-}
 
 /* `{"\u0100": 0, ...}`: the bytes, the merged tokens ("a b" -> "ab"), and <|endoftext|> last. */
 static inline void small_vocabulary(col_str *out, const char *const *merges, size_t count)
 {
     col_str_append(out, "{");
-    for (unsigned b = 0; b < 256; b++) col_str_printf(out, "\"\\u%04x\": %u, ", spelling_of(b), b);
+    /* After GPT-2's bytes_to_unicode: bytes that are not printable in Latin-1 get U+0100 and up in their
+     * order. */
+    unsigned next = 0x100;
+    for (unsigned b = 0; b < 256; b++) {
+        bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+        col_str_printf(out, "\"\\u%04x\": %u, ", itself ? b : next++, b);
+    }
     for (size_t i = 0; i < count; i++) {
         col_str_append(out, "\"");
         for (const char *at = merges[i]; *at; at++) {
@@ -72,8 +67,9 @@ static inline col_tokenizer *small_tokenizer(void)
     small_vocabulary(&vocab, small_pairs, COL_COUNT(small_pairs));
     small_merges(&merges, small_pairs, COL_COUNT(small_pairs));
     col_tokenizer *tokenizer = NULL;
-    assert_ok(col_tokenizer_parse_bpe("vocab.json", vocab.data, vocab.len, "merges.txt", merges.data,
-                                      merges.len, &tokenizer));
+    col_status status = col_tokenizer_parse_bpe("vocab.json", vocab.data, vocab.len, "merges.txt",
+                                                merges.data, merges.len, &tokenizer);
+    COL_ASSERT(!status);
     col_str_fini(&vocab);
     col_str_fini(&merges);
     return tokenizer;

@@ -1,10 +1,11 @@
 /* Checkpoints: round trips, fallback over damage, pruning, full disks, and being killed at any moment. */
 #include "tests/unit/temporary_folder.h"
-#include "runtime/store/checkpoint.h"
+#include "runtime/store/checkpoint_state.h"
 
-#include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <time.h>
+#include <xxhash.h>
 
 enum { WEIGHTS = 700 };
 
@@ -274,18 +275,25 @@ static void being_killed_leaves_whole_checkpoints(void **state)
     folder *f = *state;
     int64_t last = 0;
     assert_ok(save(f->path, 1, 0));
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 40; round++) {
+        int saved[2]; /* the child says so after each checkpoint */
+        assert_int_equal(pipe(saved), 0);
         pid_t child = fork();
         assert_true(child >= 0);
         if (!child) {
             for (int64_t step = last + 1;; step++) {
                 if (col_error_ignore(save(f->path, step, step % 2 ? 0 : 3000))) _exit(1);
+                if (write(saved[1], "", 1) != 1) _exit(1);
                 if (step % 4 == 0 && col_error_ignore(col_checkpoint_prune(f->path, 2))) _exit(1);
             }
         }
-        struct timespec pause = {0, 1000000 + (long)(round * 7919 % 97) * 200000};
+        close(saved[1]);
+        char byte = 0;
+        for (int i = 0; i < round % 3; i++) assert_int_equal(read(saved[0], &byte, 1), 1);
+        struct timespec pause = {0, (long)(round * 7919 % 97) * 200000};
         nanosleep(&pause, NULL);
         assert_int_equal(kill(child, SIGKILL), 0);
+        close(saved[0]);
         int status = 0;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
@@ -298,11 +306,68 @@ static void being_killed_leaves_whole_checkpoints(void **state)
         check_contents(c, last);
         col_checkpoint_close(c);
     }
-    assert_true(last > 1);
+    assert_true(last > 40 / 3);
     assert_ok(save(f->path, last + 1, 0));
     DIR *dir = opendir(f->path);
     for (struct dirent *e; (e = readdir(dir));) assert_null(strstr(e->d_name, ".tmp."));
     closedir(dir);
+}
+
+#define STATE(version, step, files, scalars)                                                                 \
+    "\",\"format\":\"colc-checkpoint\",\"version\":" version ",\"library_version\":\"9.9\",\"step\":" step   \
+    ",\"files\":" files ",\"scalars\":" scalars "}"
+#define FILE_NAMED(name) "[{\"name\":\"" name "\",\"bytes\":1,\"header_xxh3\":\"0123456789abcdef\"}]"
+
+/* With a right checksum, so that what is wrong inside is what is told. */
+static void state_rules(void **state)
+{
+    folder *f = *state;
+    static const struct {
+        const char *rest, *message; /* NULL: it is read */
+    } cases[] = {
+        {STATE("1", "5", FILE_NAMED("model.safetensors"), "{\"a\":1}"), NULL},
+        {STATE("2", "5", "[]", "{}"),
+         "checkpoint version 2, but this colc reads version 1; use the colc that wrote it (9.9)"},
+        {STATE("\"1\"", "5", "[]", "{}"), "checkpoint version 0"},
+        {STATE("1", "-5", "[]", "{}"), "is missing"},
+        {STATE("1", "5.0", "[]", "{}"), "is missing"},
+        {STATE("1", "5", "{}", "{}"), "is missing"},
+        {STATE("1", "5", "[]", "[]"), "is missing"},
+        {STATE("1", "5", FILE_NAMED("../x"), "{}"), "plain name"},
+        {STATE("1", "5", FILE_NAMED("a/x"), "{}"), "plain name"},
+        {STATE("1", "5", FILE_NAMED(""), "{}"), "plain name"},
+        {STATE("1", "5", "[1]", "{}"), "plain name"},
+        {STATE("1", "5", "[{\"name\":\"x\",\"bytes\":-1,\"header_xxh3\":\"0123456789abcdef\"}]", "{}"),
+         "bytes"},
+        {STATE("1", "5", "[{\"name\":\"x\",\"bytes\":1,\"header_xxh3\":\"0123456789ABCDEF\"}]", "{}"),
+         "header_xxh3"},
+        {STATE("1", "5", "[]", "{\"a\":null}"), "scalar 'a' is neither"},
+        {STATE("1", "5", "[]", "{\"a\":{\"real\":\"x\"}}"), "scalar 'a' is neither"},
+        {STATE("1", "5", "[]", "{\"a\":1,\"a\":1}"), "duplicate object key"},
+        {"\",\"format\":\"other\"}", "'format' is not"},
+        {"\"} x", "end of file expected"},
+    };
+    for (size_t i = 0; i < COL_COUNT(cases); i++) {
+        char *text = col_arena_printf(f->arena, "{\n  \"xxh3\": \"0000000000000000%s", cases[i].rest);
+        uint64_t hash = XXH3_64bits(text, strlen(text));
+        text = col_arena_printf(f->arena, "{\n  \"xxh3\": \"%016" PRIx64 "%s", hash, cases[i].rest);
+        col_checkpoint_state parsed;
+        col_status status = col_checkpoint_state_parse(f->arena, "state.json", text, strlen(text), &parsed);
+        if (cases[i].message) {
+            assert_fails(status, COL_BAD_INPUT, cases[i].message);
+        } else {
+            assert_ok(status);
+            assert_int_equal(parsed.step, 5);
+        }
+    }
+    col_checkpoint_state twice = {.library_version = "1",
+                                  .scalars =
+                                      (col_scalar[]){COL_SCALAR_OF_INT("a", 1), COL_SCALAR_OF_INT("a", 2)},
+                                  .scalar_count = 2};
+    col_str out = {0};
+    assert_fails(col_checkpoint_state_print(&twice, &out), COL_BAD_INPUT,
+                 "value 'a' is not UTF-8 or occurs twice");
+    col_str_fini(&out);
 }
 
 static void weights_come_from_anywhere(void **state)
@@ -353,6 +418,7 @@ int main(void)
         FOLDER_TEST(full_disk_keeps_what_was_there),
         FOLDER_TEST(unwritable_folder_is_told_at_the_start),
         FOLDER_TEST(being_killed_leaves_whole_checkpoints),
+        FOLDER_TEST(state_rules),
         FOLDER_TEST(weights_come_from_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

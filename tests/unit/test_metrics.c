@@ -109,6 +109,9 @@ static void a_new_run_keeps_the_old_file(void **state)
     assert_int_equal(read_steps(f, folder_file(f, "metrics.1.jsonl"), steps, 64), 3);
     assert_int_equal(read_steps(f, folder_file(f, "metrics.2.jsonl"), steps, 64), 2);
     assert_int_equal(read_steps(f, folder_file(f, "metrics.jsonl"), steps, 64), 1);
+    assert_ok(col_file_write(folder_file(f, "metrics.jsonl"), "", 0)); /* nothing to keep */
+    assert_ok(log_steps(f->path, -1, 1, 1));
+    assert_false(col_file_exists(folder_file(f, "metrics.3.jsonl")));
 }
 
 static void failures_are_told(void **state)

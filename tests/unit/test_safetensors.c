@@ -489,6 +489,36 @@ static void tensors_may_come_in_pieces(void **state)
     free(p);
 }
 
+static col_status die_at_second_piece(void *user, uint64_t offset, size_t size, const void **out_bytes)
+{
+    static const unsigned char zeros[1 << 20];
+    (void)user;
+    if (offset) raise(SIGKILL);
+    *out_bytes = size <= sizeof zeros ? zeros : NULL;
+    return NULL;
+}
+
+static void killed_writer_leaves_the_old_file(void **state)
+{
+    folder *f = *state;
+    char *path = folder_file(f, "x.safetensors");
+    int64_t shape[] = {3 << 20};
+    col_tensor_source source = {
+        .name = "big", .dtype = COL_STORE_U8, .rank = 1, .shape = shape, .fetch = die_at_second_piece};
+    assert_ok(col_safetensors_write(path, four, 4, NULL, 0));
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) _exit(col_error_ignore(col_safetensors_write(path, &source, 1, NULL, 0)));
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    col_safetensors *set = NULL;
+    assert_ok(col_safetensors_open(path, &set));
+    assert_int_equal(col_safetensors_count(set), 4);
+    assert_ok(col_safetensors_verify(set, NULL));
+    col_safetensors_close(set);
+}
+
 static void full_disk_leaves_the_old_file(void **state)
 {
     folder *f = *state;
@@ -536,6 +566,7 @@ int main(void)
         FOLDER_TEST(index_is_checked),
         FOLDER_TEST(writer_refuses_bad_names),
         FOLDER_TEST(tensors_may_come_in_pieces),
+        FOLDER_TEST(killed_writer_leaves_the_old_file),
         FOLDER_TEST(full_disk_leaves_the_old_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,158 @@
+#include "codegen/llvm.h"
+
+#include <string.h>
+
+static LLVMTypeRef element_type(const col_llvm *l, col_dtype dtype, bool memory)
+{
+    switch (dtype) {
+    case COL_F64: return LLVMDoubleTypeInContext(l->context);
+    case COL_F16: return memory ? LLVMHalfTypeInContext(l->context) : LLVMFloatTypeInContext(l->context);
+    case COL_BF16: return memory ? LLVMInt16TypeInContext(l->context) : LLVMFloatTypeInContext(l->context);
+    case COL_I32: return LLVMInt32TypeInContext(l->context);
+    case COL_I64: return LLVMInt64TypeInContext(l->context);
+    case COL_U8: return LLVMInt8TypeInContext(l->context);
+    case COL_BOOL: return memory ? LLVMInt8TypeInContext(l->context) : LLVMInt1TypeInContext(l->context);
+    default: return LLVMFloatTypeInContext(l->context);
+    }
+}
+
+LLVMTypeRef col_llvm_register(const col_llvm *l, col_dtype dtype)
+{
+    return element_type(l, dtype, false);
+}
+
+LLVMTypeRef col_llvm_memory(const col_llvm *l, col_dtype dtype)
+{
+    return element_type(l, dtype, true);
+}
+
+bool col_llvm_is_vector(LLVMValueRef value)
+{
+    return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
+}
+
+LLVMTypeRef col_llvm_widen(LLVMTypeRef element, LLVMValueRef like)
+{
+    return col_llvm_is_vector(like) ? LLVMVectorType(element, LLVMGetVectorSize(LLVMTypeOf(like))) : element;
+}
+
+LLVMValueRef col_llvm_i64(const col_llvm *l, int64_t value)
+{
+    return LLVMConstInt(LLVMInt64TypeInContext(l->context), (unsigned long long)value, true);
+}
+
+static LLVMValueRef constant_of(LLVMValueRef scalar, LLVMTypeRef type)
+{
+    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) return scalar;
+    LLVMValueRef list[256];
+    unsigned n = LLVMGetVectorSize(type);
+    COL_ASSERT(n <= COL_COUNT(list));
+    for (unsigned i = 0; i < n; i++) list[i] = scalar;
+    return LLVMConstVector(list, n);
+}
+
+static LLVMTypeRef element_of(LLVMTypeRef type)
+{
+    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+}
+
+LLVMValueRef col_llvm_float_like(const col_llvm *l, double value, LLVMValueRef like)
+{
+    (void)l;
+    LLVMTypeRef type = LLVMTypeOf(like);
+    return constant_of(LLVMConstReal(element_of(type), value), type);
+}
+
+LLVMValueRef col_llvm_int_like(const col_llvm *l, int64_t value, LLVMValueRef like)
+{
+    (void)l;
+    LLVMTypeRef type = LLVMTypeOf(like);
+    return constant_of(LLVMConstInt(element_of(type), (unsigned long long)value, true), type);
+}
+
+LLVMValueRef col_llvm_splat(const col_llvm *l, LLVMValueRef scalar)
+{
+    if (col_llvm_is_vector(scalar)) return scalar;
+    LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(scalar), l->lanes), i32 = LLVMInt32TypeInContext(l->context);
+    LLVMValueRef first =
+        LLVMBuildInsertElement(l->b, LLVMGetPoison(type), scalar, LLVMConstInt(i32, 0, false), "");
+    return LLVMBuildShuffleVector(l->b, first, LLVMGetPoison(type),
+                                  LLVMConstNull(LLVMVectorType(i32, l->lanes)), "");
+}
+
+LLVMValueRef col_llvm_lanes(const col_llvm *l)
+{
+    LLVMValueRef list[256];
+    COL_ASSERT(l->lanes <= COL_COUNT(list));
+    for (unsigned i = 0; i < l->lanes; i++) list[i] = col_llvm_i64(l, i);
+    return LLVMConstVector(list, l->lanes);
+}
+
+LLVMValueRef col_llvm_intrinsic(const col_llvm *l, const char *name, LLVMTypeRef *overloads,
+                                unsigned overload_count, LLVMValueRef *args, unsigned arg_count)
+{
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    COL_ASSERT(id);
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(l->module, id, overloads, overload_count);
+    LLVMTypeRef type = LLVMIntrinsicGetType(l->context, id, overloads, overload_count);
+    return LLVMBuildCall2(l->b, type, function, args, arg_count, "");
+}
+
+LLVMValueRef col_llvm_fast(LLVMValueRef value)
+{
+    if (LLVMIsAInstruction(value) && LLVMCanValueUseFastMathFlags(value)) {
+        LLVMSetFastMathFlags(value, LLVMFastMathAllowContract);
+    }
+    return value;
+}
+
+/* bf16 is the upper half of a float; rounding is to nearest, ties to even, and keeps NaN. */
+static LLVMValueRef bf16_bits(const col_llvm *l, LLVMValueRef value)
+{
+    LLVMTypeRef i32 = col_llvm_widen(LLVMInt32TypeInContext(l->context), value);
+    LLVMValueRef bits = LLVMBuildBitCast(l->b, value, i32, "");
+    LLVMValueRef odd = LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, bits, col_llvm_int_like(l, 16, bits), ""),
+                                    col_llvm_int_like(l, 1, bits), "");
+    LLVMValueRef bias = LLVMBuildAdd(l->b, odd, col_llvm_int_like(l, 0x7fff, bits), "");
+    LLVMValueRef rounded = LLVMBuildAdd(l->b, bits, bias, "");
+    LLVMValueRef quiet = LLVMBuildOr(l->b, bits, col_llvm_int_like(l, 0x400000, bits), "");
+    LLVMValueRef is_nan = LLVMBuildFCmp(l->b, LLVMRealUNO, value, value, "");
+    return LLVMBuildSelect(l->b, is_nan, quiet, rounded, "");
+}
+
+LLVMValueRef col_llvm_unpack(const col_llvm *l, col_dtype dtype, LLVMValueRef stored)
+{
+    LLVMTypeRef f32 = col_llvm_widen(LLVMFloatTypeInContext(l->context), stored);
+    switch (dtype) {
+    case COL_F16: return LLVMBuildFPExt(l->b, stored, f32, "");
+    case COL_BF16: {
+        LLVMTypeRef i32 = col_llvm_widen(LLVMInt32TypeInContext(l->context), stored);
+        LLVMValueRef wide = LLVMBuildZExt(l->b, stored, i32, "");
+        return LLVMBuildBitCast(l->b, LLVMBuildShl(l->b, wide, col_llvm_int_like(l, 16, wide), ""), f32, "");
+    }
+    case COL_BOOL: return LLVMBuildICmp(l->b, LLVMIntNE, stored, col_llvm_int_like(l, 0, stored), "");
+    default: return stored;
+    }
+}
+
+LLVMValueRef col_llvm_pack(const col_llvm *l, col_dtype dtype, LLVMValueRef value)
+{
+    switch (dtype) {
+    case COL_F16:
+        return LLVMBuildFPTrunc(l->b, value, col_llvm_widen(LLVMHalfTypeInContext(l->context), value), "");
+    case COL_BF16: {
+        LLVMValueRef bits = bf16_bits(l, value);
+        LLVMValueRef upper = LLVMBuildLShr(l->b, bits, col_llvm_int_like(l, 16, bits), "");
+        return LLVMBuildTrunc(l->b, upper, col_llvm_widen(LLVMInt16TypeInContext(l->context), value), "");
+    }
+    case COL_BOOL:
+        return LLVMBuildZExt(l->b, value, col_llvm_widen(LLVMInt8TypeInContext(l->context), value), "");
+    default: return value;
+    }
+}
+
+LLVMValueRef col_llvm_round(const col_llvm *l, col_dtype dtype, LLVMValueRef value)
+{
+    if (dtype != COL_F16 && dtype != COL_BF16) return value;
+    return col_llvm_unpack(l, dtype, col_llvm_pack(l, dtype, value));
+}

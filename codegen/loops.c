@@ -1,0 +1,628 @@
+/* Loop nests (codegen/kernel.h says what a kernel means).
+ *
+ *     for it in [begin, end):                          parallel dims, decoded from the iteration's number
+ *       [ for j in the tile, `lanes` at a time ]       when the innermost dim is parallel
+ *         for s in 0..passes:
+ *           instructions of stage s without reduced dims, and their stores
+ *           for all reduced dims, the innermost `lanes` at a time when it is reduced:
+ *             instructions with reduced dims that pass s needs; accumulate, or store
+ *
+ * The vector loop leaves a remainder, which runs the same code with one lane. Reductions keep one accumulator
+ * per lane and are folded by halving at the end: the order depends on the kernel alone. Accumulators are
+ * allocas; LLVM keeps them in registers.
+ */
+#include "codegen/loops.h"
+
+#include <string.h>
+
+typedef struct nest {
+    col_llvm *l;
+    const col_kernel *k;
+    col_arena *scratch;
+    LLVMValueRef args;                   /* void *const * */
+    LLVMValueRef *bases;                 /* by argument */
+    LLVMValueRef index[COL_KERNEL_DIMS]; /* i64; of the innermost dim: the first lane's */
+    LLVMValueRef *values;                /* by instruction, at the present point */
+    LLVMValueRef *sums;                  /* accumulators: allocas by instruction */
+    LLVMValueRef dummy;                  /* somewhere to read from when a guard does not hold */
+    uint32_t inner;                      /* bit of the innermost dim */
+} nest;
+
+/* Small pieces. */
+
+static LLVMValueRef i64(const nest *n, int64_t value)
+{
+    return col_llvm_i64(n->l, value);
+}
+
+static LLVMBasicBlockRef new_block(const nest *n)
+{
+    return LLVMAppendBasicBlockInContext(n->l->context, n->l->function, "");
+}
+
+/* An alloca at the function's entry. */
+static LLVMValueRef new_slot(const nest *n, LLVMTypeRef type)
+{
+    LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(n->l->function), here = LLVMGetInsertBlock(n->l->b);
+    LLVMPositionBuilderBefore(n->l->b, LLVMGetFirstInstruction(entry));
+    LLVMValueRef slot = LLVMBuildAlloca(n->l->b, type, "");
+    LLVMPositionBuilderAtEnd(n->l->b, here);
+    return slot;
+}
+
+typedef struct loop {
+    LLVMBasicBlockRef head, exit;
+    LLVMValueRef slot, step;
+} loop;
+
+/* for (i = from; i + step <= to; i += step): opens the body and gives i. */
+static loop open_loop(const nest *n, LLVMValueRef from, LLVMValueRef to, int64_t step, LLVMValueRef *out_i)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef type = LLVMInt64TypeInContext(n->l->context);
+    loop made = {new_block(n), new_block(n), new_slot(n, type), i64(n, step)};
+    LLVMBasicBlockRef body = new_block(n);
+    LLVMBuildStore(b, from, made.slot);
+    LLVMBuildBr(b, made.head);
+    LLVMPositionBuilderAtEnd(b, made.head);
+    *out_i = LLVMBuildLoad2(b, type, made.slot, "");
+    LLVMValueRef next = step == 1 ? *out_i : LLVMBuildAdd(b, *out_i, i64(n, step - 1), "");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, to, ""), body, made.exit);
+    LLVMPositionBuilderAtEnd(b, body);
+    return made;
+}
+
+static void close_loop(const nest *n, loop made)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef i = LLVMBuildLoad2(b, LLVMInt64TypeInContext(n->l->context), made.slot, "");
+    LLVMBuildStore(b, LLVMBuildAdd(b, i, made.step, ""), made.slot);
+    LLVMBuildBr(b, made.head);
+    LLVMPositionBuilderAtEnd(b, made.exit);
+}
+
+/* The counter after the loop: where the remainder starts. */
+static LLVMValueRef loop_end(const nest *n, loop made)
+{
+    return LLVMBuildLoad2(n->l->b, LLVMInt64TypeInContext(n->l->context), made.slot, "");
+}
+
+static bool depends_on_inner(const nest *n, uint32_t dims)
+{
+    return (dims & n->inner) != 0;
+}
+
+/* Memory. */
+
+typedef struct address {
+    LLVMValueRef pointer; /* of the first lane */
+    int64_t stride;       /* elements from lane to lane; 0: the same for all */
+    LLVMValueRef guard;   /* i1 or a vector of them; NULL: none */
+} address;
+
+/* offset + sum of strides[d] * i[d], as i64 of the first lane. */
+static LLVMValueRef linear(const nest *n, int64_t offset, const int64_t *strides)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef at = i64(n, offset);
+    for (int d = 0; d < n->k->rank; d++) {
+        if (strides[d]) at = LLVMBuildAdd(b, at, LLVMBuildMul(b, n->index[d], i64(n, strides[d]), ""), "");
+    }
+    return at;
+}
+
+static LLVMValueRef guard_of(const nest *n, const col_access *access, bool vector)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef scalar = NULL, lanes = NULL;
+    for (int g = 0; g < access->guard_count; g++) {
+        const col_guard *guard = &access->guards[g];
+        bool inner = vector && guard->dim == n->k->rank - 1;
+        LLVMValueRef i = n->index[guard->dim], *to = inner ? &lanes : &scalar;
+        if (inner) i = LLVMBuildAdd(b, col_llvm_splat(n->l, i), col_llvm_lanes(n->l), "");
+        LLVMValueRef holds =
+            LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntSGE, i, col_llvm_int_like(n->l, guard->low, i), ""),
+                         LLVMBuildICmp(b, LLVMIntSLT, i, col_llvm_int_like(n->l, guard->high, i), ""), "");
+        *to = *to ? LLVMBuildAnd(b, *to, holds, "") : holds;
+    }
+    if (!lanes) return scalar && vector ? col_llvm_splat(n->l, scalar) : scalar;
+    return scalar ? LLVMBuildAnd(b, lanes, col_llvm_splat(n->l, scalar), "") : lanes;
+}
+
+/* Row of a gather, cut to the table; i64 of the width of the row's instruction. */
+static LLVMValueRef clamp_row(const nest *n, const col_access *access, LLVMValueRef *out_inside)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef row = n->values[access->row];
+    row = LLVMBuildSExt(b, row, col_llvm_widen(LLVMInt64TypeInContext(n->l->context), row), "");
+    LLVMValueRef low = col_llvm_int_like(n->l, 0, row), high = col_llvm_int_like(n->l, access->rows - 1, row);
+    LLVMValueRef below = LLVMBuildICmp(b, LLVMIntSLT, row, low, ""),
+                 above = LLVMBuildICmp(b, LLVMIntSGT, row, high, "");
+    *out_inside = LLVMBuildNot(b, LLVMBuildOr(b, below, above, ""), "");
+    return LLVMBuildSelect(b, below, low, LLVMBuildSelect(b, above, high, row, ""), "");
+}
+
+static LLVMValueRef element_pointer(const nest *n, const col_access *access, LLVMValueRef at)
+{
+    return LLVMBuildGEP2(n->l->b, col_llvm_memory(n->l, access->dtype), n->bases[access->arg], &at, 1, "");
+}
+
+static unsigned alignment_of(const col_access *access)
+{
+    return (unsigned)col_dtype_size(access->dtype);
+}
+
+/* Pointers of all lanes. `rows`: a vector of row numbers, or NULL. */
+static LLVMValueRef lane_pointers(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef lanes = col_llvm_lanes(n->l);
+    LLVMValueRef steps =
+        LLVMBuildMul(b, lanes, col_llvm_int_like(n->l, access->strides[n->k->rank - 1], lanes), "");
+    LLVMValueRef offsets = LLVMBuildAdd(b, col_llvm_splat(n->l, at), steps, "");
+    if (rows) {
+        offsets = LLVMBuildAdd(
+            b, offsets, LLVMBuildMul(b, rows, col_llvm_int_like(n->l, access->row_stride, rows), ""), "");
+    }
+    return LLVMBuildGEP2(b, col_llvm_memory(n->l, access->dtype), n->bases[access->arg], &offsets, 1, "");
+}
+
+static LLVMValueRef i32(const nest *n, unsigned value)
+{
+    return LLVMConstInt(LLVMInt32TypeInContext(n->l->context), value, false);
+}
+
+static LLVMValueRef all_lanes(const nest *n)
+{
+    LLVMTypeRef mask = LLVMVectorType(LLVMInt1TypeInContext(n->l->context), n->l->lanes);
+    return LLVMConstAllOnes(mask);
+}
+
+static LLVMValueRef load_scalar(const nest *n, const col_access *access, LLVMValueRef at,
+                                LLVMValueRef otherwise)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef type = col_llvm_memory(n->l, access->dtype);
+    LLVMValueRef pointer = element_pointer(n, access, at), guard = guard_of(n, access, false);
+    if (guard) pointer = LLVMBuildSelect(b, guard, pointer, n->dummy, "");
+    LLVMValueRef loaded = LLVMBuildLoad2(b, type, pointer, "");
+    LLVMSetAlignment(loaded, alignment_of(access));
+    LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
+    return guard ? LLVMBuildSelect(b, guard, value, otherwise, "") : value;
+}
+
+static LLVMValueRef load_vector(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows,
+                                LLVMValueRef otherwise)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef type = LLVMVectorType(col_llvm_memory(n->l, access->dtype), n->l->lanes);
+    LLVMTypeRef pointers = LLVMVectorType(LLVMPointerTypeInContext(n->l->context, 0), n->l->lanes);
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
+    LLVMValueRef guard = guard_of(n, access, true), loaded, nothing = LLVMConstNull(type);
+    if (access->strides[n->k->rank - 1] != 1 || rows) {
+        LLVMValueRef args[] = {lane_pointers(n, access, at, rows), i32(n, alignment_of(access)),
+                               guard ? guard : all_lanes(n), nothing};
+        loaded = col_llvm_intrinsic(n->l, "llvm.masked.gather", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
+    } else if (guard) {
+        LLVMValueRef args[] = {element_pointer(n, access, at), i32(n, alignment_of(access)), guard, nothing};
+        loaded = col_llvm_intrinsic(n->l, "llvm.masked.load", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
+    } else {
+        loaded = LLVMBuildLoad2(b, type, element_pointer(n, access, at), "");
+        LLVMSetAlignment(loaded, alignment_of(access));
+    }
+    LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
+    return guard ? LLVMBuildSelect(b, guard, value, col_llvm_splat(n->l, otherwise), "") : value;
+}
+
+static LLVMValueRef emit_load(const nest *n, const col_instr *in)
+{
+    LLVMBuilderRef b = n->l->b;
+    const col_access *access = &in->access;
+    bool vector = depends_on_inner(n, in->dims);
+    LLVMTypeRef type = col_llvm_register(n->l, access->dtype);
+    LLVMValueRef otherwise = in->operands[0] >= 0 ? n->values[in->operands[0]] : LLVMConstNull(type);
+    LLVMValueRef at = linear(n, access->offset, access->strides), rows = NULL, inside = NULL;
+    if (access->row >= 0) {
+        LLVMValueRef row = clamp_row(n, access, &inside);
+        if (col_llvm_is_vector(row))
+            rows = row;
+        else
+            at = LLVMBuildAdd(b, at, LLVMBuildMul(b, row, i64(n, access->row_stride), ""), "");
+    }
+    LLVMValueRef value;
+    if (vector && (rows || access->strides[n->k->rank - 1]))
+        value = load_vector(n, access, at, rows, otherwise);
+    else if (vector && access->guard_count)
+        value = load_vector(n, access, at, rows, otherwise); /* only the guard varies */
+    else
+        value = load_scalar(n, access, at, otherwise);
+    if (!inside) return value;
+    LLVMValueRef outside = col_dtype_is_float(access->dtype)
+                               ? col_llvm_float_like(n->l, __builtin_nan(""), value)
+                               : LLVMConstNull(LLVMTypeOf(value));
+    if (col_llvm_is_vector(inside) != col_llvm_is_vector(value)) {
+        if (col_llvm_is_vector(value))
+            inside = col_llvm_splat(n->l, inside);
+        else
+            value = col_llvm_splat(n->l, value), outside = col_llvm_splat(n->l, outside);
+    }
+    return LLVMBuildSelect(b, inside, value, outside, "");
+}
+
+static void emit_store(const nest *n, const col_store *store)
+{
+    LLVMBuilderRef b = n->l->b;
+    const col_access *access = &store->access;
+    LLVMValueRef value = n->values[store->instr], at = linear(n, access->offset, access->strides);
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
+    int64_t stride = access->strides[n->k->rank - 1];
+    bool varies = n->l->lanes && stride;
+    LLVMValueRef guard = guard_of(n, access, varies);
+    if (!varies) {
+        if (col_llvm_is_vector(value)) value = LLVMBuildExtractElement(b, value, i32(n, 0), "");
+        LLVMValueRef to = element_pointer(n, access, at);
+        if (guard) to = LLVMBuildSelect(b, guard, to, n->dummy, "");
+        LLVMSetAlignment(LLVMBuildStore(b, col_llvm_pack(n->l, access->dtype, value), to),
+                         alignment_of(access));
+        return;
+    }
+    LLVMValueRef packed = col_llvm_pack(n->l, access->dtype, col_llvm_splat(n->l, value));
+    LLVMTypeRef type = LLVMTypeOf(packed), pointers = LLVMVectorType(pointer, n->l->lanes);
+    if (stride != 1) {
+        LLVMValueRef args[] = {packed, lane_pointers(n, access, at, NULL), i32(n, alignment_of(access)),
+                               guard ? guard : all_lanes(n)};
+        col_llvm_intrinsic(n->l, "llvm.masked.scatter", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
+    } else if (guard) {
+        LLVMValueRef args[] = {packed, element_pointer(n, access, at), i32(n, alignment_of(access)), guard};
+        col_llvm_intrinsic(n->l, "llvm.masked.store", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
+    } else {
+        LLVMSetAlignment(LLVMBuildStore(b, packed, element_pointer(n, access, at)), alignment_of(access));
+    }
+}
+
+/* Instructions. */
+
+static LLVMValueRef constant_of(const nest *n, const col_instr *in)
+{
+    LLVMTypeRef type = col_llvm_register(n->l, in->dtype);
+    if (col_dtype_is_float(in->dtype)) return LLVMConstReal(type, in->value);
+    if (in->dtype == COL_BOOL) return LLVMConstInt(type, in->value != 0, false);
+    return LLVMConstInt(type, (unsigned long long)(int64_t)in->value, true);
+}
+
+/* Operands brought to one width: vectors if any is one. */
+static void same_width(const nest *n, const col_instr *in, LLVMValueRef operands[3])
+{
+    bool vector = false;
+    for (int i = 0; i < 3; i++) {
+        operands[i] = in->operands[i] >= 0 ? n->values[in->operands[i]] : NULL;
+        vector |= operands[i] && col_llvm_is_vector(operands[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (vector && operands[i]) operands[i] = col_llvm_splat(n->l, operands[i]);
+    }
+}
+
+static LLVMValueRef emit_index(const nest *n, const col_instr *in)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef at = linear(n, in->access.offset, in->access.strides);
+    if (!depends_on_inner(n, in->dims)) return at;
+    LLVMValueRef lanes = col_llvm_lanes(n->l);
+    LLVMValueRef steps =
+        LLVMBuildMul(b, lanes, col_llvm_int_like(n->l, in->access.strides[n->k->rank - 1], lanes), "");
+    return LLVMBuildAdd(b, col_llvm_splat(n->l, at), steps, "");
+}
+
+static void emit_instr(const nest *n, int i)
+{
+    const col_instr *in = &n->k->instrs[i];
+    LLVMValueRef operands[3];
+    same_width(n, in, operands);
+    switch (in->kind) {
+    case COL_INSTR_LOAD: n->values[i] = emit_load(n, in); break;
+    case COL_INSTR_INDEX: n->values[i] = emit_index(n, in); break;
+    case COL_INSTR_CONSTANT: n->values[i] = constant_of(n, in); break;
+    case COL_INSTR_RANDOM:
+        n->values[i] = col_llvm_uniform(n->l, operands[0], operands[1], (uint32_t)in->salt, operands[2]);
+        break;
+    case COL_INSTR_COMPUTE: {
+        /* A select's condition is not what its dtype is about. */
+        col_dtype dtype = n->k->instrs[in->operands[in->op == COL_OP_WHERE ? 1 : 0]].dtype;
+        n->values[i] = col_llvm_compute(n->l, in->op, dtype, in->dtype, operands);
+        break;
+    }
+    case COL_INSTR_REDUCE: COL_PANIC("a reduction is emitted by its pass"); break;
+    }
+}
+
+static bool is_reduced(const nest *n, const col_instr *in)
+{
+    return (in->dims & n->k->reduced) != 0;
+}
+
+/* Instructions of a stage that do not walk the reduced dims, then their stores. */
+static void emit_outside(const nest *n, int stage)
+{
+    const col_kernel *k = n->k;
+    for (int i = 0; i < k->instr_count; i++) {
+        const col_instr *in = &k->instrs[i];
+        if (in->kind != COL_INSTR_REDUCE && (int)in->stage == stage && !is_reduced(n, in)) emit_instr(n, i);
+    }
+    for (int s = 0; s < k->store_count; s++) {
+        const col_instr *in = &k->instrs[k->stores[s].instr];
+        int known = in->kind == COL_INSTR_REDUCE ? (int)in->stage + 1 : (int)in->stage;
+        if (!is_reduced(n, in) && known == stage) emit_store(n, &k->stores[s]);
+    }
+}
+
+/* Passes. */
+
+static void mark(const col_kernel *k, bool *needed, int i)
+{
+    if (i < 0 || needed[i]) return;
+    needed[i] = true;
+    const col_instr *in = &k->instrs[i];
+    if (in->kind == COL_INSTR_REDUCE) return; /* known by now */
+    for (int o = 0; o < 3; o++) mark(k, needed, in->operands[o]);
+    if (in->kind == COL_INSTR_LOAD) mark(k, needed, in->access.row);
+}
+
+static bool in_pass(const nest *n, const col_store *store, int pass)
+{
+    const col_instr *in = &n->k->instrs[store->instr];
+    return is_reduced(n, in) && (int)in->stage == pass;
+}
+
+/* What the pass's reductions and stores are made of. */
+static bool *needed_in(const nest *n, int pass)
+{
+    const col_kernel *k = n->k;
+    bool *needed = COL_NEW_ARRAY(n->scratch, bool, k->instr_count);
+    for (int i = 0; i < k->instr_count; i++) {
+        if (k->instrs[i].kind == COL_INSTR_REDUCE && (int)k->instrs[i].stage == pass)
+            mark(k, needed, k->instrs[i].operands[0]);
+    }
+    for (int s = 0; s < k->store_count; s++) {
+        if (in_pass(n, &k->stores[s], pass)) mark(k, needed, k->stores[s].instr);
+    }
+    return needed;
+}
+
+static bool reduces_in(const col_instr *in, int pass)
+{
+    return in->kind == COL_INSTR_REDUCE && (int)in->stage == pass;
+}
+
+/* The innermost body of a pass, at one point of the reduced dims (or `lanes` of them). */
+static void emit_point(nest *n, int pass, const bool *needed, LLVMValueRef *sums)
+{
+    const col_kernel *k = n->k;
+    for (int i = 0; i < k->instr_count; i++) {
+        const col_instr *in = &k->instrs[i];
+        if (needed[i] && in->kind != COL_INSTR_REDUCE && is_reduced(n, in)) emit_instr(n, i);
+    }
+    for (int s = 0; s < k->store_count; s++) {
+        if (in_pass(n, &k->stores[s], pass)) emit_store(n, &k->stores[s]);
+    }
+    for (int i = 0; i < k->instr_count; i++) {
+        const col_instr *in = &k->instrs[i];
+        if (!reduces_in(in, pass)) continue;
+        LLVMValueRef x = n->values[in->operands[0]];
+        LLVMTypeRef type = LLVMGetAllocatedType(sums[i]);
+        if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) x = col_llvm_splat(n->l, x);
+        LLVMValueRef sum = LLVMBuildLoad2(n->l->b, type, sums[i], "");
+        LLVMBuildStore(n->l->b, col_llvm_combine(n->l, in->op, in->dtype, sum, x), sums[i]);
+    }
+}
+
+/* Accumulators of a pass, neutral; vectors of `lanes` if any. */
+static LLVMValueRef *open_sums(const nest *n, int pass, unsigned lanes)
+{
+    LLVMValueRef *sums = COL_NEW_ARRAY(n->scratch, LLVMValueRef, n->k->instr_count);
+    for (int i = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        if (!reduces_in(in, pass)) continue;
+        LLVMTypeRef element = col_llvm_register(n->l, in->dtype),
+                    type = lanes ? LLVMVectorType(element, lanes) : element;
+        sums[i] = new_slot(n, type);
+        LLVMBuildStore(n->l->b, col_llvm_neutral(n->l, in->op, in->dtype, type), sums[i]);
+    }
+    return sums;
+}
+
+static LLVMValueRef read_sum(const nest *n, LLVMValueRef slot)
+{
+    return LLVMBuildLoad2(n->l->b, LLVMGetAllocatedType(slot), slot, "");
+}
+
+/* Folds a vector by halves into a scalar. */
+static LLVMValueRef fold(const nest *n, const col_instr *in, LLVMValueRef vector)
+{
+    LLVMBuilderRef b = n->l->b;
+    for (unsigned width = LLVMGetVectorSize(LLVMTypeOf(vector)); width > 1; width /= 2) {
+        LLVMValueRef low[128], high[128];
+        COL_ASSERT(width % 2 == 0 && width / 2 <= COL_COUNT(low));
+        for (unsigned i = 0; i < width / 2; i++) {
+            low[i] = i32(n, i);
+            high[i] = i32(n, i + width / 2);
+        }
+        LLVMValueRef none = LLVMGetPoison(LLVMTypeOf(vector));
+        LLVMValueRef a = LLVMBuildShuffleVector(b, vector, none, LLVMConstVector(low, width / 2), "");
+        LLVMValueRef c = LLVMBuildShuffleVector(b, vector, none, LLVMConstVector(high, width / 2), "");
+        vector = col_llvm_combine(n->l, in->op, in->dtype, a, c);
+    }
+    return LLVMBuildExtractElement(b, vector, i32(n, 0), "");
+}
+
+/* Loops over the reduced dims from `d` on; the innermost dim of the kernel is not opened here. */
+static int open_outer(nest *n, loop *loops)
+{
+    int count = 0;
+    for (int d = 0; d < n->k->rank - 1; d++) {
+        if (n->k->reduced >> d & 1)
+            loops[count++] = open_loop(n, i64(n, 0), i64(n, n->k->sizes[d]), 1, &n->index[d]);
+    }
+    return count;
+}
+
+static void close_outer(const nest *n, const loop *loops, int count)
+{
+    while (count--) close_loop(n, loops[count]);
+}
+
+/* A pass when the innermost dim is parallel: lanes are already set. */
+static void emit_column_pass(nest *n, int pass)
+{
+    loop loops[COL_KERNEL_DIMS];
+    LLVMValueRef *sums = open_sums(n, pass, n->l->lanes);
+    int count = open_outer(n, loops);
+    emit_point(n, pass, needed_in(n, pass), sums);
+    close_outer(n, loops, count);
+    for (int i = 0; i < n->k->instr_count; i++) {
+        if (sums[i]) n->values[i] = read_sum(n, sums[i]);
+    }
+}
+
+/* A pass when the innermost dim is reduced: its vector loop, and the remainder lane by lane. */
+static void emit_row_pass(nest *n, int pass, unsigned lanes)
+{
+    const col_kernel *k = n->k;
+    int inner = k->rank - 1;
+    int64_t size = k->sizes[inner], whole = size - size % lanes;
+    const bool *needed = needed_in(n, pass);
+    loop loops[COL_KERNEL_DIMS];
+    LLVMValueRef *sums = open_sums(n, pass, lanes), *rest = whole < size ? open_sums(n, pass, 1) : NULL;
+    int count = open_outer(n, loops);
+    n->l->lanes = lanes;
+    if (whole) {
+        loop body = open_loop(n, i64(n, 0), i64(n, whole), lanes, &n->index[inner]);
+        emit_point(n, pass, needed, sums);
+        close_loop(n, body);
+    }
+    if (rest) {
+        n->l->lanes = 1;
+        loop body = open_loop(n, i64(n, whole), i64(n, size), 1, &n->index[inner]);
+        emit_point(n, pass, needed, rest);
+        close_loop(n, body);
+    }
+    n->l->lanes = 0;
+    close_outer(n, loops, count);
+    for (int i = 0; i < k->instr_count; i++) {
+        if (!sums[i]) continue;
+        n->values[i] = fold(n, &k->instrs[i], read_sum(n, sums[i]));
+        if (!rest) continue;
+        LLVMValueRef more = fold(n, &k->instrs[i], read_sum(n, rest[i]));
+        n->values[i] = col_llvm_combine(n->l, k->instrs[i].op, k->instrs[i].dtype, n->values[i], more);
+    }
+}
+
+static void emit_stages(nest *n, unsigned row_lanes)
+{
+    for (int stage = 0; stage <= n->k->passes; stage++) {
+        emit_outside(n, stage);
+        if (stage == n->k->passes) break;
+        if (n->k->tile)
+            emit_column_pass(n, stage);
+        else
+            emit_row_pass(n, stage, row_lanes);
+    }
+}
+
+/* The widest vector that divides the size: two registers, for independent chains, down to a quarter of one;
+ * else as many lanes as the size fills. */
+static unsigned choose_lanes(int64_t size, unsigned width)
+{
+    for (unsigned lanes = 2 * width; lanes >= width / 2 && lanes > 1; lanes /= 2) {
+        if (size % lanes == 0) return lanes;
+    }
+    unsigned lanes = 2 * width;
+    while (lanes > 1 && (int64_t)lanes * 4 > size) lanes /= 2;
+    return lanes;
+}
+
+/* Iterations are numbered row-major over the parallel dims; the innermost counts in tiles. */
+static void decode(nest *n, LLVMValueRef iteration)
+{
+    LLVMBuilderRef b = n->l->b;
+    const col_kernel *k = n->k;
+    for (int d = k->rank - 1; d >= 0; d--) {
+        if (k->reduced >> d & 1) continue;
+        int64_t count = k->sizes[d];
+        bool tiled = d == k->rank - 1 && k->tile;
+        if (tiled) count = (count + k->tile - 1) / k->tile;
+        n->index[d] = LLVMBuildURem(b, iteration, i64(n, count), "");
+        iteration = LLVMBuildUDiv(b, iteration, i64(n, count), "");
+        if (tiled) n->index[d] = LLVMBuildMul(b, n->index[d], i64(n, k->tile), "");
+    }
+}
+
+/* One tile: as many whole vectors as it has, then single lanes. */
+static void emit_tile(nest *n, unsigned width)
+{
+    const col_kernel *k = n->k;
+    int inner = k->rank - 1;
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef first = n->index[inner], end = LLVMBuildAdd(b, first, i64(n, k->tile), "");
+    if (k->sizes[inner] % k->tile) {
+        LLVMValueRef over = LLVMBuildICmp(b, LLVMIntSGT, end, i64(n, k->sizes[inner]), "");
+        end = LLVMBuildSelect(b, over, i64(n, k->sizes[inner]), end, "");
+    }
+    int64_t common = k->sizes[inner] % k->tile ? k->sizes[inner] % k->tile : k->tile;
+    unsigned lanes =
+        choose_lanes(k->passes ? COL_MIN(k->tile, k->sizes[inner]) : k->tile, k->passes ? 2 * width : width);
+    n->l->lanes = lanes;
+    loop body = open_loop(n, first, end, lanes, &n->index[inner]);
+    emit_stages(n, 0);
+    close_loop(n, body);
+    if (lanes > 1 && (k->tile % lanes || common % lanes)) {
+        n->l->lanes = 1;
+        LLVMValueRef from = loop_end(n, body);
+        loop rest = open_loop(n, from, end, 1, &n->index[inner]);
+        emit_stages(n, 0);
+        close_loop(n, rest);
+    }
+    n->l->lanes = 0;
+}
+
+static void load_bases(nest *n)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
+    int count = n->k->input_count + n->k->output_count;
+    n->bases = COL_NEW_ARRAY(n->scratch, LLVMValueRef, count);
+    for (int i = 0; i < count; i++) {
+        LLVMValueRef at = i64(n, i), slot = LLVMBuildGEP2(b, pointer, n->args, &at, 1, "");
+        n->bases[i] = LLVMBuildLoad2(b, pointer, slot, "");
+    }
+}
+
+void col_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, unsigned width,
+                    col_arena *scratch)
+{
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(l->context, 0), word = LLVMInt64TypeInContext(l->context);
+    LLVMTypeRef type =
+        LLVMFunctionType(LLVMVoidTypeInContext(l->context), (LLVMTypeRef[]){pointer, word, word}, 3, false);
+    l->function = LLVMAddFunction(l->module, name, type);
+    l->lanes = 0;
+    nest n = {.l = l, .k = kernel, .scratch = scratch, .args = LLVMGetParam(l->function, 0)};
+    n.values = COL_NEW_ARRAY(scratch, LLVMValueRef, kernel->instr_count);
+    n.inner = kernel->rank ? UINT32_C(1) << (kernel->rank - 1) : 0;
+    LLVMBasicBlockRef entry = new_block(&n), start = new_block(&n);
+    LLVMPositionBuilderAtEnd(l->b, entry);
+    n.dummy = LLVMBuildAlloca(l->b, LLVMArrayType2(word, 2), "");
+    LLVMPositionBuilderAtEnd(l->b, start);
+    load_bases(&n);
+    LLVMValueRef iteration;
+    loop iterations =
+        open_loop(&n, LLVMGetParam(l->function, 1), LLVMGetParam(l->function, 2), 1, &iteration);
+    decode(&n, iteration);
+    if (kernel->tile)
+        emit_tile(&n, width);
+    else
+        emit_stages(&n, kernel->rank ? choose_lanes(kernel->sizes[kernel->rank - 1], width) : 1);
+    close_loop(&n, iterations);
+    LLVMBuildRetVoid(l->b);
+    LLVMPositionBuilderAtEnd(l->b, entry);
+    LLVMBuildBr(l->b, start);
+}

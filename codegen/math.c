@@ -1,0 +1,208 @@
+/* Elementary functions in f32 as straight-line vector code, so that loops over lanes need no calls. Each is
+ * within 2 ulp of the correctly rounded result (tests/unit/test_math.c measures it), and treats infinities,
+ * NaN and denormals as C's functions do.
+ *
+ * Polynomials: exp and log from S. Moshier's Cephes (single precision); tanh likewise; erf a minimax fit on
+ * two intervals, the outer one as 1 - e^p(|x|). */
+#include "codegen/llvm.h"
+
+#include <math.h>
+
+static LLVMValueRef number(const col_llvm *l, double value, LLVMValueRef like)
+{
+    return col_llvm_float_like(l, value, like);
+}
+
+static LLVMValueRef add(const col_llvm *l, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildFAdd(l->b, a, b, "");
+}
+
+static LLVMValueRef sub(const col_llvm *l, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildFSub(l->b, a, b, "");
+}
+
+static LLVMValueRef mul(const col_llvm *l, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildFMul(l->b, a, b, "");
+}
+
+/* a b + c, fused where the processor can. */
+static LLVMValueRef fma3(const col_llvm *l, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
+{
+    LLVMTypeRef type = LLVMTypeOf(a);
+    return col_llvm_intrinsic(l, "llvm.fmuladd", &type, 1, (LLVMValueRef[]){a, b, c}, 3);
+}
+
+static LLVMValueRef absolute(const col_llvm *l, LLVMValueRef x)
+{
+    LLVMTypeRef type = LLVMTypeOf(x);
+    return col_llvm_intrinsic(l, "llvm.fabs", &type, 1, &x, 1);
+}
+
+static LLVMValueRef copysign_of(const col_llvm *l, LLVMValueRef magnitude, LLVMValueRef sign)
+{
+    LLVMTypeRef type = LLVMTypeOf(magnitude);
+    return col_llvm_intrinsic(l, "llvm.copysign", &type, 1, (LLVMValueRef[]){magnitude, sign}, 2);
+}
+
+/* Horner's rule, highest coefficient first. */
+static LLVMValueRef polynomial(const col_llvm *l, LLVMValueRef x, const double *coefficients, size_t count)
+{
+    LLVMValueRef p = number(l, coefficients[0], x);
+    for (size_t i = 1; i < count; i++) p = fma3(l, p, x, number(l, coefficients[i], x));
+    return p;
+}
+
+static LLVMTypeRef ints(const col_llvm *l, LLVMValueRef like)
+{
+    return col_llvm_widen(LLVMInt32TypeInContext(l->context), like);
+}
+
+static LLVMValueRef choose(const col_llvm *l, LLVMRealPredicate predicate, LLVMValueRef x, double bound,
+                           LLVMValueRef yes, LLVMValueRef no)
+{
+    return LLVMBuildSelect(l->b, LLVMBuildFCmp(l->b, predicate, x, number(l, bound, x), ""), yes, no, "");
+}
+
+/* 2^n as a float for -126 <= n <= 127. */
+static LLVMValueRef power_of_two(const col_llvm *l, LLVMValueRef n, LLVMTypeRef type)
+{
+    LLVMValueRef biased = LLVMBuildAdd(l->b, n, col_llvm_int_like(l, 127, n), "");
+    return LLVMBuildBitCast(l->b, LLVMBuildShl(l->b, biased, col_llvm_int_like(l, 23, n), ""), type, "");
+}
+
+/* e^x = 2^n e^r with |r| <= ln2 / 2. Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits,
+ * for NaN too, where a conversion would be undefined. 2^n is applied in two halves so that results down to
+ * the smallest denormal and up to infinity come out. */
+LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x)
+{
+    static const double c[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
+                               4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
+    LLVMTypeRef type = LLVMTypeOf(x);
+    const double magic = 12582912.0;
+    x = choose(l, LLVMRealOGT, x, 89.0, number(l, 89.0, x), x);
+    x = choose(l, LLVMRealOLT, x, -104.0, number(l, -104.0, x), x);
+    LLVMValueRef shifted = fma3(l, x, number(l, 1.44269504088896341, x), number(l, magic, x));
+    LLVMValueRef n = sub(l, shifted, number(l, magic, x));
+    LLVMValueRef bits = LLVMBuildBitCast(l->b, shifted, ints(l, x), "");
+    LLVMValueRef whole = LLVMBuildSub(l->b, bits, col_llvm_int_like(l, 0x4B400000, bits), "");
+    LLVMValueRef r = fma3(l, n, number(l, -0.693359375, x), x);
+    r = fma3(l, n, number(l, 2.12194440e-4, x), r);
+    LLVMValueRef p = polynomial(l, r, c, COL_COUNT(c));
+    p = add(l, fma3(l, p, mul(l, r, r), r), number(l, 1, x));
+    LLVMValueRef half = LLVMBuildAShr(l->b, whole, col_llvm_int_like(l, 1, whole), "");
+    LLVMValueRef rest = LLVMBuildSub(l->b, whole, half, "");
+    return mul(l, mul(l, p, power_of_two(l, half, type)), power_of_two(l, rest, type));
+}
+
+/* ln x = e ln2 + ln m with m in [sqrt(1/2), sqrt(2)). */
+LLVMValueRef col_llvm_log(const col_llvm *l, LLVMValueRef x)
+{
+    static const double c[] = {7.0376836292e-2,  -1.1514610310e-1, 1.1676998740e-1,
+                               -1.2420140846e-1, 1.4249322787e-1,  -1.6668057665e-1,
+                               2.0000714765e-1,  -2.4999993993e-1, 3.3333331174e-1};
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMValueRef tiny = LLVMBuildFCmp(l->b, LLVMRealOLT, x, number(l, 0x1p-126, x), "");
+    LLVMValueRef scaled = LLVMBuildSelect(l->b, tiny, mul(l, x, number(l, 0x1p25, x)), x, "");
+    LLVMValueRef bits = LLVMBuildBitCast(l->b, scaled, ints(l, x), "");
+    /* Subtracting the bits of sqrt(1/2) puts the cut between exponents there. */
+    LLVMValueRef from_root = LLVMBuildSub(l->b, bits, col_llvm_int_like(l, 0x3f3504f3, bits), "");
+    LLVMValueRef e = LLVMBuildAShr(l->b, from_root, col_llvm_int_like(l, 23, bits), "");
+    LLVMValueRef m_bits =
+        LLVMBuildSub(l->b, bits, LLVMBuildShl(l->b, e, col_llvm_int_like(l, 23, bits), ""), "");
+    LLVMValueRef f = sub(l, LLVMBuildBitCast(l->b, m_bits, type, ""), number(l, 1, x));
+    LLVMValueRef exponent = LLVMBuildSIToFP(l->b, e, type, "");
+    exponent = sub(l, exponent, LLVMBuildSelect(l->b, tiny, number(l, 25, x), number(l, 0, x), ""));
+    LLVMValueRef square = mul(l, f, f);
+    LLVMValueRef y = mul(l, mul(l, polynomial(l, f, c, COL_COUNT(c)), f), square);
+    y = fma3(l, exponent, number(l, -2.12194440e-4, x), y);
+    y = fma3(l, square, number(l, -0.5, x), y);
+    LLVMValueRef result = fma3(l, exponent, number(l, 0.693359375, x), add(l, f, y));
+    result = choose(l, LLVMRealOEQ, x, INFINITY, x, result);
+    result = choose(l, LLVMRealOEQ, x, 0, number(l, -INFINITY, x), result);
+    return choose(l, LLVMRealUGE, x, 0,
+                  LLVMBuildSelect(l->b, LLVMBuildFCmp(l->b, LLVMRealUNO, x, x, ""), x, result, ""),
+                  number(l, NAN, x));
+}
+
+/* An odd polynomial near zero, 1 - 2 / (e^2|x| + 1) elsewhere. */
+LLVMValueRef col_llvm_tanh(const col_llvm *l, LLVMValueRef x)
+{
+    static const double c[] = {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
+                               -3.33332819422e-1};
+    LLVMValueRef size = absolute(l, x), square = mul(l, x, x);
+    LLVMValueRef near = fma3(l, mul(l, polynomial(l, square, c, COL_COUNT(c)), square), x, x);
+    LLVMValueRef power = col_llvm_exp(l, add(l, size, size));
+    LLVMValueRef quotient = LLVMBuildFDiv(l->b, number(l, 2, x), add(l, power, number(l, 1, x)), "");
+    LLVMValueRef far = copysign_of(l, sub(l, number(l, 1, x), quotient), x);
+    return choose(l, LLVMRealOLT, size, 0.625, near, far);
+}
+
+LLVMValueRef col_llvm_erf(const col_llvm *l, LLVMValueRef x)
+{
+    static const double inner[] = {-5.96761703e-4, 4.99119423e-3,  -2.67681349e-2,
+                                   1.12819925e-1,  -3.76125336e-1, 1.28379166e-1};
+    static const double high[] = {-1.72853470e-5, 3.83197126e-4}, low[] = {-3.88396438e-3, 2.42546219e-2};
+    static const double outer[] = {-1.06777877e-1, -6.34846687e-1, -1.28717512e-1};
+    LLVMValueRef t = absolute(l, x), s = mul(l, x, x);
+    LLVMValueRef near = fma3(l, polynomial(l, s, inner, COL_COUNT(inner)), x, x);
+    LLVMValueRef r =
+        fma3(l, polynomial(l, t, high, COL_COUNT(high)), s, polynomial(l, t, low, COL_COUNT(low)));
+    for (size_t i = 0; i < COL_COUNT(outer); i++) r = fma3(l, r, t, number(l, outer[i], x));
+    r = fma3(l, r, t, LLVMBuildFNeg(l->b, t, ""));
+    r = choose(l, LLVMRealOGT, t, 10, number(l, -100, x), r);
+    LLVMValueRef far = copysign_of(l, sub(l, number(l, 1, x), col_llvm_exp(l, r)), x);
+    return choose(l, LLVMRealOGT, t, 0.927734375, far, near);
+}
+
+/* Philox. */
+
+static LLVMValueRef low_word(const col_llvm *l, LLVMValueRef wide)
+{
+    return LLVMBuildTrunc(l->b, wide, ints(l, wide), "");
+}
+
+static LLVMValueRef high_word(const col_llvm *l, LLVMValueRef wide)
+{
+    return low_word(l, LLVMBuildLShr(l->b, wide, col_llvm_int_like(l, 32, wide), ""));
+}
+
+static LLVMValueRef product(const col_llvm *l, LLVMValueRef word, uint32_t factor)
+{
+    LLVMTypeRef wide = col_llvm_widen(LLVMInt64TypeInContext(l->context), word);
+    LLVMValueRef extended = LLVMBuildZExt(l->b, word, wide, "");
+    return LLVMBuildMul(l->b, extended, col_llvm_int_like(l, factor, extended), "");
+}
+
+LLVMValueRef col_llvm_uniform(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
+                              LLVMValueRef element)
+{
+    LLVMBuilderRef b = l->b;
+    LLVMValueRef block = LLVMBuildLShr(b, element, col_llvm_int_like(l, 2, element), "");
+    LLVMValueRef c[4] = {low_word(l, block), high_word(l, block), NULL, low_word(l, step)};
+    c[2] = col_llvm_int_like(l, (int32_t)salt, c[0]);
+    LLVMValueRef key0 = low_word(l, seed), key1 = high_word(l, seed);
+    for (int round = 0; round < 10; round++) {
+        LLVMValueRef p0 = product(l, c[0], 0xD2511F53u), p1 = product(l, c[2], 0xCD9E8D57u);
+        LLVMValueRef next0 = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p1), c[1], ""), key0, "");
+        LLVMValueRef next2 = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p0), c[3], ""), key1, "");
+        c[0] = next0;
+        c[1] = low_word(l, p1);
+        c[2] = next2;
+        c[3] = low_word(l, p0);
+        key0 = LLVMBuildAdd(b, key0, col_llvm_int_like(l, (int32_t)0x9E3779B9u, key0), "");
+        key1 = LLVMBuildAdd(b, key1, col_llvm_int_like(l, (int32_t)0xBB67AE85u, key1), "");
+    }
+    LLVMValueRef lane = LLVMBuildAnd(b, low_word(l, element), col_llvm_int_like(l, 3, c[0]), "");
+    LLVMValueRef word = c[3];
+    for (int i = 2; i >= 0; i--) {
+        LLVMValueRef is = LLVMBuildICmp(b, LLVMIntEQ, lane, col_llvm_int_like(l, i, lane), "");
+        word = LLVMBuildSelect(b, is, c[i], word, "");
+    }
+    LLVMValueRef bits = LLVMBuildLShr(b, word, col_llvm_int_like(l, 8, word), "");
+    LLVMValueRef uniform =
+        LLVMBuildUIToFP(b, bits, col_llvm_widen(LLVMFloatTypeInContext(l->context), bits), "");
+    return mul(l, uniform, number(l, 0x1p-24, uniform));
+}

@@ -1,0 +1,73 @@
+/* colc compile: a model to a plan file, with a summary and, on request, a report. */
+#include <stdio.h>
+#include <string.h>
+
+#include "frontend/commands.h"
+#include "frontend/compile.h"
+#include "frontend/report.h"
+#include "ir/base/file.h"
+#include "ir/plan/plan_io.h"
+
+static const col_option own_options[] = {
+    {"output", "PLAN", "the plan's file (-o; default: the model's name with .plan)", false},
+    {"for", "USE", "train (default for a model with a loss), forward or generate", false},
+    {"report", "FILE.json", "write the figures of the plan as JSON", false},
+};
+
+static const char *default_output(const char *model, col_arena *arena)
+{
+    const char *slash = strrchr(model, '/'), *base = slash ? slash + 1 : model, *dot = strrchr(base, '.');
+    size_t size = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+    return col_arena_printf(arena, "%.*s.plan", (int)size, base);
+}
+
+/* Training where there is a loss to train, otherwise forward. */
+static col_status choose_use(const col_options *options, col_compile_options *out, col_arena *arena)
+{
+    static const char *const uses[] = {"train", "forward", "generate"};
+    int use = -1;
+    COL_TRY(col_options_choice(options, "for", uses, COL_COUNT(uses), &use));
+    if (use < 0) {
+        col_graph *graph;
+        COL_TRY(col_compile_parse(out, 0, 0, arena, &graph));
+        use = col_graph_find_output(graph, "loss") ? COL_USE_TRAIN : COL_USE_FORWARD;
+    }
+    out->use = (col_use)use;
+    return NULL;
+}
+
+static col_status compile(col_options *options, const col_command *command, col_arena *arena)
+{
+    col_compile_options compile_options = {0};
+    col_plan *plan;
+    COL_TRY(col_compile_recipe(options, arena));
+    COL_TRY(col_command_argument(command, options, &compile_options.model_path));
+    COL_TRY(col_compile_options_read(options, arena, &compile_options));
+    COL_TRY(choose_use(options, &compile_options, arena));
+    COL_TRY(col_compile(&compile_options, arena, &plan));
+    if (!plan) return NULL;
+    const char *output = col_options_get(options, "output"), *report = col_options_get(options, "report");
+    if (!output) output = default_output(compile_options.model_path, arena);
+    COL_TRY(col_plan_write(plan, output));
+    if (report) COL_TRY(col_report_write(plan, report));
+    col_str text = {0};
+    col_report_summary(plan, &text);
+    fprintf(stderr, "%swrote %s\n", col_str_text(&text), output);
+    col_str_fini(&text);
+    return NULL;
+}
+
+col_status col_command_compile(const col_command *command, int argc, char **argv)
+{
+    const col_option *tables[] = {own_options, col_compile_option_table};
+    size_t sizes[] = {COL_COUNT(own_options), col_compile_option_count};
+    col_arena *arena = col_arena_create();
+    col_options options;
+    col_status status = col_options_parse(tables, sizes, 2, argc, argv, arena, &options);
+    if (!status && options.help)
+        col_command_help(command, tables, sizes, 2);
+    else if (!status)
+        status = compile(&options, command, arena);
+    col_arena_destroy(arena);
+    return status;
+}

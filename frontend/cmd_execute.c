@@ -1,0 +1,189 @@
+/* colc train, generate, run: compile if given a model, then become colrun on the plan.
+ *
+ * Plans compiled here are kept in a cache, so that a second run starts at once:
+ * $XDG_CACHE_HOME/colc/HASH.plan (default ~/.cache/colc), where HASH is of the model's text, of every option
+ * that compiling depends on, and of the program itself. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "frontend/commands.h"
+#include "frontend/compile.h"
+#include "frontend/report.h"
+#include "ir/base/file.h"
+#include "ir/plan/plan_io.h"
+#include "runtime/command_options.h"
+
+typedef struct executed {
+    const char *name;
+    col_use use;
+    const col_command_spec *spec; /* the options that are colrun's own */
+} executed;
+
+static executed find_executed(const char *name)
+{
+    static const struct {
+        const char *name;
+        col_use use;
+    } uses[] = {{"train", COL_USE_TRAIN}, {"generate", COL_USE_GENERATE}, {"run", COL_USE_FORWARD}};
+    size_t i = 0;
+    while (strcmp(uses[i].name, name)) i++;
+    const col_command_spec *spec = col_command_spec_find(name);
+    COL_ASSERT(spec);
+    return (executed){name, uses[i].use, spec};
+}
+
+/* The folder that holds this program: colrun stands beside it. */
+static col_status own_folder(col_arena *arena, const char **out_folder, const char **out_program)
+{
+    char path[4096];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (size <= 0) return col_error_from_errno(errno, "cannot find the folder of colc");
+    path[size] = '\0';
+    *out_program = col_arena_strdup(arena, path);
+    *out_folder = col_arena_strdup(arena, dirname(path));
+    return NULL;
+}
+
+static bool is_plan(const char *path)
+{
+    char magic[8] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    bool plan =
+        fread(magic, 1, sizeof magic, file) == sizeof magic && !memcmp(magic, "colcplan", sizeof magic);
+    fclose(file);
+    return plan;
+}
+
+static col_status cache_path(const col_options *options, const char *model, const executed *what,
+                             const char *program, col_arena *arena, const char **out_path)
+{
+    char *text;
+    size_t size;
+    struct stat self = {0};
+    COL_TRY(col_file_read(arena, model, COL_PARSE_BYTES, &text, &size));
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) COL_PANIC("out of memory");
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, text, size);
+    XXH3_64bits_update(state, what->name, strlen(what->name) + 1);
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        bool compiles = v->option >= col_compile_option_table &&
+                        v->option < col_compile_option_table + col_compile_option_count;
+        if (!compiles || !strcmp(v->option->name, "recipe")) continue;
+        XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
+        XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
+    }
+    if (!stat(program, &self)) {
+        XXH3_64bits_update(state, &self.st_size, sizeof self.st_size);
+        XXH3_64bits_update(state, &self.st_mtim, sizeof self.st_mtim);
+    }
+    unsigned long long hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache)
+        *out_path = col_arena_printf(arena, "%s/colc/%016llx.plan", cache, hash);
+    else
+        *out_path = col_arena_printf(arena, "%s/.cache/colc/%016llx.plan", home ? home : "/tmp", hash);
+    return NULL;
+}
+
+/* Writes the plan into the cache, or beside the system's temporary files where that cannot be written. */
+static col_status keep_plan(const col_plan *plan, const char **path, col_arena *arena)
+{
+    char *folder = col_arena_strdup(arena, *path);
+    *strrchr(folder, '/') = '\0';
+    col_status status = col_make_folder(folder);
+    if (!status) status = col_plan_write(plan, *path);
+    if (!status) return NULL;
+    const char *temporary = getenv("TMPDIR");
+    *path = col_arena_printf(arena, "%s/colc-%ld.plan", temporary ? temporary : "/tmp", (long)getpid());
+    fprintf(stderr, "colc: the plan cannot be cached (%s); it is kept in %s\n", col_error_message(status),
+            *path);
+    col_error_free(status);
+    return col_plan_write(plan, *path);
+}
+
+static col_status find_plan(const executed *what, col_options *options, const char *model,
+                            const char *program, col_arena *arena, const char **out_plan)
+{
+    if (is_plan(model)) {
+        *out_plan = model;
+        return NULL;
+    }
+    col_compile_options compile_options = {.model_path = model, .use = what->use};
+    COL_TRY(col_compile_options_read(options, arena, &compile_options));
+    COL_TRY(cache_path(options, model, what, program, arena, out_plan));
+    col_plan *plan = NULL;
+    bool wants_text = compile_options.print_after || compile_options.stop_after || compile_options.dump_dir ||
+                      compile_options.time_passes;
+    if (!wants_text && col_file_exists(*out_plan) && !col_error_ignore(col_plan_read(*out_plan, &plan))) {
+        col_plan_free(plan);
+        return NULL;
+    }
+    COL_TRY(col_compile(&compile_options, arena, &plan));
+    if (!plan) {
+        *out_plan = NULL;
+        return NULL;
+    }
+    return keep_plan(plan, out_plan, arena);
+}
+
+/* Hands over to colrun, with the options that are its own. */
+static col_status become_colrun(const executed *what, const col_options *options, const char *folder,
+                                const char *plan, col_arena *arena)
+{
+    char **argv = COL_NEW_ARRAY(arena, char *, 2 * options->values.len + 4);
+    size_t n = 0;
+    argv[n++] = col_arena_printf(arena, "%s/colrun", folder);
+    argv[n++] = col_arena_strdup(arena, what->name);
+    argv[n++] = col_arena_strdup(arena, plan);
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        if (v->option < what->spec->options || v->option >= what->spec->options + what->spec->option_count)
+            continue;
+        argv[n++] = v->option->argument ? col_arena_printf(arena, "--%s=%s", v->option->name, v->value)
+                                        : col_arena_printf(arena, "--%s", v->option->name);
+    }
+    fflush(NULL);
+    execv(argv[0], argv);
+    return col_error_from_errno(errno, "cannot start '%s', which should stand beside colc", argv[0]);
+}
+
+static col_status execute(const col_command *command, const executed *what, col_options *options,
+                          col_arena *arena)
+{
+    const char *model, *folder, *program, *plan;
+    COL_TRY(col_compile_recipe(options, arena));
+    COL_TRY(col_command_argument(command, options, &model));
+    COL_TRY(own_folder(arena, &folder, &program));
+    COL_TRY(find_plan(what, options, model, program, arena, &plan));
+    return plan ? become_colrun(what, options, folder, plan, arena) : NULL;
+}
+
+col_status col_command_execute(const col_command *command, int argc, char **argv)
+{
+    executed what = find_executed(command->name);
+    const col_option *tables[] = {what.spec->options, col_compile_option_table};
+    size_t sizes[] = {what.spec->option_count, col_compile_option_count};
+    col_arena *arena = col_arena_create();
+    col_options options;
+    col_status status = col_options_parse(tables, sizes, 2, argc, argv, arena, &options);
+    if (!status && options.help) {
+        col_command_help(command, tables, sizes, 2);
+        if (what.spec->notes) printf("\n%s", what.spec->notes);
+    } else if (!status) {
+        status = execute(command, &what, &options, arena);
+    }
+    col_arena_destroy(arena);
+    return status;
+}

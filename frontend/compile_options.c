@@ -1,0 +1,126 @@
+/* The options that say how a model is compiled, shared by every command that compiles. */
+#include <string.h>
+
+#include "frontend/compile.h"
+#include "frontend/recipe.h"
+#include "ir/base/vec.h"
+#include "runtime/command_options.h"
+
+const col_option col_compile_option_table[] = {
+    {"set", "KEY=VALUE", "set a hyperparameter of the model; repeats", true},
+    {"recipe", "FILE", "YAML file of options; the command line wins", false},
+    {"batch", "N", "samples of a micro-batch (the model's `batch`)", false},
+    {"seq", "N", "tokens of a sample (the model's `seq`)", false},
+    {"target", "NAME", "cpu", false},
+    {"precision", "NAME", "fp32", false},
+    {"optimizer", "NAME", "adamw (default), adam or sgd", false},
+    {"accumulate", "N", "micro-batches of a step (default 1)", false},
+    {"schedule", "NAME", "learning rate after the warm-up: cosine (default), linear or constant", false},
+    {"weight-decay", "X", "of parameters of rank 2 and more (default 0.1)", false},
+    {"clip", "X", "global gradient norm (default 1; 0: no clipping)", false},
+    {"beta1", "X", "Adam's first decay (default 0.9)", false},
+    {"beta2", "X", "Adam's second decay (default 0.999)", false},
+    {"eps", "X", "Adam's epsilon (default 1e-8)", false},
+    {"momentum", "X", "of sgd (default 0.9)", false},
+    {"cpu", "LEVEL", "generate code for sse2, avx2 or avx512 (default: this machine)", false},
+    {"print-after", "PASS", "print the graph after the pass (or `parse`, or `all`)", false},
+    {"stop-after", "PASS", "end the compilation after the pass", false},
+    {"dump-dir", "DIR", "write the graph after every pass, the kernels and their LLVM IR", false},
+    {"time-passes", NULL, "print the time of every pass", false},
+};
+const size_t col_compile_option_count = COL_COUNT(col_compile_option_table);
+
+static col_status read_settings(const col_options *options, col_arena *arena, col_parse_options *out)
+{
+    COL_VEC(col_parse_setting) list = {0};
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        if (strcmp(v->option->name, "set")) continue;
+        const char *equals = strchr(v->value, '=');
+        if (!equals || equals == v->value) {
+            return col_error_make(COL_BAD_INPUT, "--set: '%s' is not KEY=VALUE", v->value);
+        }
+        col_parse_setting setting = {col_arena_strndup(arena, v->value, (size_t)(equals - v->value)),
+                                     equals + 1};
+        col_vec_push(arena, &list, setting);
+    }
+    out->settings = list.data;
+    out->setting_count = list.len;
+    COL_TRY(col_options_int(options, "batch", 1, INT32_MAX, &out->batch));
+    return col_options_int(options, "seq", 1, INT32_MAX, &out->seq);
+}
+
+static col_status read_training(const col_options *options, col_compile_options *out)
+{
+    static const char *const optimizers[] = {"adamw", "adam", "sgd"}, *const schedules[] = {
+                                                                          "constant", "linear", "cosine"};
+    int optimizer = COL_OPTIMIZER_ADAMW, schedule = COL_LR_COSINE;
+    col_pass_options *p = &out->passes;
+    COL_TRY(col_options_choice(options, "optimizer", optimizers, COL_COUNT(optimizers), &optimizer));
+    COL_TRY(col_options_choice(options, "schedule", schedules, COL_COUNT(schedules), &schedule));
+    p->optimizer = (col_optimizer)optimizer;
+    p->lr_schedule = (col_lr_schedule)schedule;
+    out->optimizer_name = optimizers[optimizer];
+    COL_TRY(col_options_int(options, "accumulate", 1, 1 << 20, &p->accumulate));
+    COL_TRY(col_options_double(options, "weight-decay", 0, 1e3, &p->weight_decay));
+    COL_TRY(col_options_double(options, "clip", 0, 1e30, &p->clip_norm));
+    COL_TRY(col_options_double(options, "beta1", 0, 0.999999999, &p->beta1));
+    COL_TRY(col_options_double(options, "beta2", 0, 0.999999999, &p->beta2));
+    COL_TRY(col_options_double(options, "eps", 1e-30, 1, &p->eps));
+    return col_options_double(options, "momentum", 0, 0.999999999, &p->momentum);
+}
+
+static col_status check_pass_name(const char *option, const char *name)
+{
+    if (!name || !strcmp(name, "parse") || (!strcmp(option, "print-after") && !strcmp(name, "all")) ||
+        col_pass_find(name)) {
+        return NULL;
+    }
+    const char *names[64];
+    size_t count;
+    const col_pass *passes = col_passes(&count);
+    COL_ASSERT(count <= COL_COUNT(names));
+    for (size_t i = 0; i < count; i++) names[i] = passes[i].name;
+    const char *near = col_suggest(name, names, count);
+    return col_error_make(COL_BAD_INPUT, "--%s: there is no pass '%s'%s%s%s", option, name,
+                          near ? "; did you mean '" : "", near ? near : "",
+                          near ? "'?" : "; 'colc opt --help' lists them");
+}
+
+typedef COL_VEC(const char *) col_option_names;
+
+static void add_names(const col_option *table, size_t count, col_arena *arena, col_option_names *names)
+{
+    for (size_t i = 0; i < count; i++) col_vec_push(arena, names, table[i].name);
+}
+
+col_status col_compile_recipe(col_options *options, col_arena *arena)
+{
+    const char *recipe = col_options_get(options, "recipe");
+    if (!recipe) return NULL;
+    col_option_names names = {0}; /* of every command, so that one recipe serves them all */
+    add_names(col_compile_option_table, col_compile_option_count, arena, &names);
+    size_t count;
+    const col_command_spec *specs = col_command_specs(&count);
+    for (size_t i = 0; i < count; i++) add_names(specs[i].options, specs[i].option_count, arena, &names);
+    return col_recipe_apply(recipe, names.data, names.len, options, arena);
+}
+
+col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)
+{
+    static const char *const targets[] = {"cpu"}, *const precisions[] = {"fp32"};
+    int ignored = 0;
+    out->passes = col_pass_options_default();
+    COL_TRY(read_settings(options, arena, &out->parse));
+    COL_TRY(read_training(options, out));
+    COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));
+    COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
+    out->cpu_features = col_options_get(options, "cpu");
+    out->print_after = col_options_get(options, "print-after");
+    out->stop_after = col_options_get(options, "stop-after");
+    out->dump_dir = col_options_get(options, "dump-dir");
+    out->time_passes = col_options_has(options, "time-passes");
+    out->threads = 2;
+    COL_TRY(check_pass_name("print-after", out->print_after));
+    return check_pass_name("stop-after", out->stop_after);
+}

@@ -1,0 +1,122 @@
+/* Recipes: what they add to a command line, and what is said of wrong ones. */
+#include "tests/unit/unit.h"
+#include "tests/unit/temporary_folder.h"
+#include "frontend/recipe.h"
+
+#include "ir/base/file.h"
+
+static const col_option table[] = {
+    {"set", "KEY=VALUE", "", true}, {"batch", "N", "", false},        {"memory", "SIZE", "", false},
+    {"data", "FILE", "", true},     {"optimizer", "NAME", "", false}, {"time-passes", NULL, "", false},
+    {"recipe", "FILE", "", false},
+};
+static const char *const elsewhere[] = {"steps"};
+
+/* Applies the recipe to a command line; the values as "key=value;key=value;" or the message. */
+static const char *apply(folder *f, const char *recipe, int argc, char *const *argv, bool *out_fine)
+{
+    const col_option *const tables[] = {table};
+    const size_t sizes[] = {COL_COUNT(table)};
+    col_arena *a = f->arena;
+    const char *path = folder_file(f, "run.yaml");
+    assert_ok(col_file_write(path, recipe, strlen(recipe)));
+    col_options options;
+    assert_ok(col_options_parse(tables, sizes, 1, argc, argv, a, &options));
+    col_status status = col_recipe_apply(path, elsewhere, COL_COUNT(elsewhere), &options, a);
+    *out_fine = !status;
+    if (status) {
+        assert_int_equal(col_error_code(status), COL_BAD_INPUT);
+        const char *message = col_error_message(status), *file = strstr(message, "run.yaml:");
+        message = col_arena_strdup(a, file ? file : message);
+        col_error_free(status);
+        return message;
+    }
+    col_str out = {0};
+    for (size_t i = 0; i < options.positionals.len; i++) {
+        const char *model = options.positionals.data[i], *slash = strrchr(model, '/');
+        col_str_printf(&out, "%s;", slash ? slash + 1 : model);
+    }
+    for (size_t i = 0; i < options.values.len; i++)
+        col_str_printf(&out, "%s=%s;", options.values.data[i].option->name, options.values.data[i].value);
+    const char *text = col_arena_strdup(a, col_str_text(&out));
+    col_str_fini(&out);
+    return text;
+}
+
+static const char *apply_fine(folder *f, const char *recipe, int argc, char *const *argv)
+{
+    bool fine;
+    const char *text = apply(f, recipe, argc, argv, &fine);
+    if (!fine) fail_msg("%s", text);
+    return text;
+}
+
+static void test_merge(void **state)
+{
+    folder *f = *state;
+    const char *recipe = "# a run\nmodel: gpt2.ir\nset: { layers: 48, width: 1600 }\nbatch: 8\nsteps: 10\n"
+                         "data: [a.txt, 'b c.txt']\ntime-passes: true\n";
+    assert_string_equal(apply_fine(f, recipe, 0, NULL),
+                        "gpt2.ir;set=layers=48;set=width=1600;batch=8;data=a.txt;data=b c.txt;time-passes=;");
+    char *const argv[] = {"mine.ir", "--batch", "2", "--set", "layers=2", "--data", "x.txt"};
+    assert_string_equal(apply_fine(f, recipe, 7, argv),
+                        "mine.ir;set=layers=48;set=width=1600;batch=2;set=layers=2;data=x.txt;time-passes=;");
+    assert_string_equal(apply_fine(f, "time-passes: false\ndata: one\nmemory: 40GiB\n", 0, NULL),
+                        "data=one;memory=40GiB;");
+    assert_string_equal(apply_fine(f, "set: {}\n", 0, NULL), "");
+}
+
+static void test_faults(void **state)
+{
+    folder *f = *state;
+    static const char *const cases[][2] = {
+        {"", "run.yaml:1:1: error: the recipe is empty"},
+        {"# nothing\n", "run.yaml:2:1: error: the recipe is empty"},
+        {"batch: 8\noptimiser: adamw\n", "run.yaml:2:1: error: unknown key 'optimiser'; did you mean "
+                                         "'optimizer'?\n    optimiser: adamw\n    ^"},
+        {"batch: 8\nzzzzzz: {a: [1]}\nmemory: 1\n", "run.yaml:2:1: error: unknown key 'zzzzzz'; keys are"},
+        {"batch: 8\nbatch: 9\n", "run.yaml:2:1: error: 'batch' is given twice"},
+        {"set: {a: 1, a: 2}\n", "run.yaml:1:13: error: 'a' is given twice"},
+        {"set: layers\n", "run.yaml:1:6: error: set: hyperparameters are wanted"},
+        {"set: {a: [1]}\n", "run.yaml:1:10: error: a: a single value is wanted"},
+        {"batch: [1, 2]\n", "run.yaml:1:8: error: batch: a single value is wanted"},
+        {"batch:\n", "run.yaml:1:7: error: batch: a value is missing"},
+        {"time-passes: maybe\n", "run.yaml:1:14: error: time-passes: true or false is wanted"},
+        {"recipe: other.yaml\n", "run.yaml:1:1: error: a recipe cannot name another"},
+        {"model: {a: b}\n", "run.yaml:1:8: error: model: a single value is wanted"},
+        {"- a\n- b\n", "run.yaml:1:1: error: a recipe is a list of 'key: value' lines"},
+        {"batch: b: c\n", "run.yaml:1:9: error: this is not YAML"},
+        {"batch: 8\n  memory: 9\n", "run.yaml:2:"},
+        {"batch: &x 8\nmemory: *x\n", "run.yaml:2:9: error: memory: aliases are not for recipes"},
+        {"batch: 8\n---\nbatch: 9\n", "run.yaml:2:1: error: a recipe is one document"},
+        {"[[[[[[", "run.yaml:"},
+        {"batch: \"\\0\"\n", "run.yaml:1:8: error: batch: a value is missing"},
+    };
+    for (size_t i = 0; i < COL_COUNT(cases); i++) {
+        bool fine;
+        const char *message = apply(f, cases[i][0], 0, NULL, &fine);
+        if (fine || strncmp(message, cases[i][1], strlen(cases[i][1])) != 0)
+            fail_msg("case %zu: %s", i, message);
+    }
+}
+
+static void test_all_faults_at_once(void **state)
+{
+    folder *f = *state;
+    bool fine;
+    const char *message = apply(f, "bach: 1\nbatch: 2\nmemry: 3\nbatch: 4\n", 0, NULL, &fine);
+    assert_false(fine);
+    assert_non_null(strstr(message, "'bach'"));
+    assert_non_null(strstr(message, "'memry'"));
+    assert_non_null(strstr(message, "'batch' is given twice"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FOLDER_TEST(test_merge),
+        FOLDER_TEST(test_faults),
+        FOLDER_TEST(test_all_faults_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
