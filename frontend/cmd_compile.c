@@ -40,6 +40,7 @@ static col_status compile(col_options *options, const col_command *command, col_
 {
     col_compile_options compile_options = {0};
     col_plan *plan;
+    COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &compile_options.model_path));
     COL_TRY(col_compile_options_read(options, arena, &compile_options));
     COL_TRY(choose_use(options, &compile_options, arena));
@@ -63,8 +64,10 @@ col_status col_command_compile(const col_command *command, int argc, char **argv
     col_arena *arena = col_arena_create();
     col_options options;
     col_status status = col_options_parse(tables, sizes, 2, argc, argv, arena, &options);
-    if (!status && options.help) col_command_help(command, tables, sizes, 2);
-    else if (!status) status = compile(&options, command, arena);
+    if (!status && options.help)
+        col_command_help(command, tables, sizes, 2);
+    else if (!status)
+        status = compile(&options, command, arena);
     col_arena_destroy(arena);
     return status;
 }

@@ -1,8 +1,8 @@
 /* colc train, generate, run: compile if given a model, then become colrun on the plan.
  *
  * Plans compiled here are kept in a cache, so that a second run starts at once:
- * $XDG_CACHE_HOME/colc/HASH.plan (default ~/.cache/colc), where HASH is of the model's text, of every option that
- * compiling depends on, and of the program itself. */
+ * $XDG_CACHE_HOME/colc/HASH.plan (default ~/.cache/colc), where HASH is of the model's text, of every option
+ * that compiling depends on, and of the program itself. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <libgen.h>
@@ -24,18 +24,21 @@
 typedef struct executed {
     const char *name;
     col_use use;
-    const col_option *const *options;
-    const size_t *option_count;
+    const col_command_spec *spec; /* the options that are colrun's own */
 } executed;
 
-static const col_option *const train_options = col_train_options, *const generate_options = col_generate_options,
-                               *const run_options = col_run_options;
-
-static const executed list[] = {
-    {"train", COL_USE_TRAIN, &train_options, &col_train_option_count},
-    {"generate", COL_USE_GENERATE, &generate_options, &col_generate_option_count},
-    {"run", COL_USE_FORWARD, &run_options, &col_run_option_count},
-};
+static executed find_executed(const char *name)
+{
+    static const struct {
+        const char *name;
+        col_use use;
+    } uses[] = {{"train", COL_USE_TRAIN}, {"generate", COL_USE_GENERATE}, {"run", COL_USE_FORWARD}};
+    size_t i = 0;
+    while (strcmp(uses[i].name, name)) i++;
+    const col_command_spec *spec = col_command_spec_find(name);
+    COL_ASSERT(spec);
+    return (executed){name, uses[i].use, spec};
+}
 
 /* The folder that holds this program: colrun stands beside it. */
 static col_status own_folder(col_arena *arena, const char **out_folder, const char **out_program)
@@ -54,18 +57,20 @@ static bool is_plan(const char *path)
     char magic[8] = {0};
     FILE *file = fopen(path, "rb");
     if (!file) return false;
-    bool plan = fread(magic, 1, sizeof magic, file) == sizeof magic && !memcmp(magic, "colcplan", sizeof magic);
+    bool plan =
+        fread(magic, 1, sizeof magic, file) == sizeof magic && !memcmp(magic, "colcplan", sizeof magic);
     fclose(file);
     return plan;
 }
 
-static col_status cache_path(const col_options *options, const char *model, const executed *what, const char *program,
-                             col_arena *arena, const char **out_path)
+static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
+                             const executed *what, const char *program, col_arena *arena,
+                             const char **out_path)
 {
     char *text;
     size_t size;
     struct stat self = {0};
-    COL_TRY(col_file_read(arena, model, COL_PARSE_BYTES, &text, &size));
+    COL_TRY(col_file_read(arena, compile_options->model_path, COL_PARSE_BYTES, &text, &size));
     XXH3_state_t *state = XXH3_createState();
     if (!state) COL_PANIC("out of memory");
     XXH3_64bits_reset(state);
@@ -73,10 +78,14 @@ static col_status cache_path(const col_options *options, const char *model, cons
     XXH3_64bits_update(state, what->name, strlen(what->name) + 1);
     for (size_t i = 0; i < options->values.len; i++) {
         const col_option_value *v = &options->values.data[i];
-        bool compiles = v->option >= col_compile_option_table && v->option < col_compile_option_table + col_compile_option_count;
+        bool compiles = v->option >= col_compile_option_table &&
+                        v->option < col_compile_option_table + col_compile_option_count;
         if (!compiles || !strcmp(v->option->name, "recipe")) continue;
         XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
         XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
+    }
+    for (size_t i = 0; i < compile_options->fed_count; i++) {
+        XXH3_64bits_update(state, compile_options->fed[i], strlen(compile_options->fed[i]) + 1);
     }
     if (!stat(program, &self)) {
         XXH3_64bits_update(state, &self.st_size, sizeof self.st_size);
@@ -85,8 +94,10 @@ static col_status cache_path(const col_options *options, const char *model, cons
     unsigned long long hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (cache && *cache) *out_path = col_arena_printf(arena, "%s/colc/%016llx.plan", cache, hash);
-    else *out_path = col_arena_printf(arena, "%s/.cache/colc/%016llx.plan", home ? home : "/tmp", hash);
+    if (cache && *cache)
+        *out_path = col_arena_printf(arena, "%s/colc/%016llx.plan", cache, hash);
+    else
+        *out_path = col_arena_printf(arena, "%s/.cache/colc/%016llx.plan", home ? home : "/tmp", hash);
     return NULL;
 }
 
@@ -100,13 +111,29 @@ static col_status keep_plan(const col_plan *plan, const char **path, col_arena *
     if (!status) return NULL;
     const char *temporary = getenv("TMPDIR");
     *path = col_arena_printf(arena, "%s/colc-%ld.plan", temporary ? temporary : "/tmp", (long)getpid());
-    fprintf(stderr, "colc: the plan cannot be cached (%s); it is kept in %s\n", col_error_message(status), *path);
+    fprintf(stderr, "colc: the plan cannot be cached (%s); it is kept in %s\n", col_error_message(status),
+            *path);
     col_error_free(status);
     return col_plan_write(plan, *path);
 }
 
-static col_status find_plan(const executed *what, col_options *options, const char *model, const char *program,
-                            col_arena *arena, const char **out_plan)
+/* The names in --input NAME=FILE. */
+static void read_fed(const col_options *options, col_arena *arena, col_compile_options *out)
+{
+    COL_VEC(const char *) names = {0};
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        const char *equals = strchr(v->value, '=');
+        if (strcmp(v->option->name, "input") || !equals) continue;
+        const char *name = col_arena_strndup(arena, v->value, (size_t)(equals - v->value));
+        col_vec_push(arena, &names, name);
+    }
+    out->fed = names.data;
+    out->fed_count = names.len;
+}
+
+static col_status find_plan(const executed *what, col_options *options, const char *model,
+                            const char *program, col_arena *arena, const char **out_plan)
 {
     if (is_plan(model)) {
         *out_plan = model;
@@ -114,7 +141,8 @@ static col_status find_plan(const executed *what, col_options *options, const ch
     }
     col_compile_options compile_options = {.model_path = model, .use = what->use};
     COL_TRY(col_compile_options_read(options, arena, &compile_options));
-    COL_TRY(cache_path(options, model, what, program, arena, out_plan));
+    read_fed(options, arena, &compile_options);
+    COL_TRY(cache_path(options, &compile_options, what, program, arena, out_plan));
     col_plan *plan = NULL;
     bool wants_text = compile_options.print_after || compile_options.stop_after || compile_options.dump_dir ||
                       compile_options.time_passes;
@@ -131,8 +159,8 @@ static col_status find_plan(const executed *what, col_options *options, const ch
 }
 
 /* Hands over to colrun, with the options that are its own. */
-static col_status become_colrun(const executed *what, const col_options *options, const char *folder, const char *plan,
-                                col_arena *arena)
+static col_status become_colrun(const executed *what, const col_options *options, const char *folder,
+                                const char *plan, col_arena *arena)
 {
     char **argv = COL_NEW_ARRAY(arena, char *, 2 * options->values.len + 4);
     size_t n = 0;
@@ -141,7 +169,8 @@ static col_status become_colrun(const executed *what, const col_options *options
     argv[n++] = col_arena_strdup(arena, plan);
     for (size_t i = 0; i < options->values.len; i++) {
         const col_option_value *v = &options->values.data[i];
-        if (v->option < *what->options || v->option >= *what->options + *what->option_count) continue;
+        if (v->option < what->spec->options || v->option >= what->spec->options + what->spec->option_count)
+            continue;
         argv[n++] = v->option->argument ? col_arena_printf(arena, "--%s=%s", v->option->name, v->value)
                                         : col_arena_printf(arena, "--%s", v->option->name);
     }
@@ -150,28 +179,31 @@ static col_status become_colrun(const executed *what, const col_options *options
     return col_error_from_errno(errno, "cannot start '%s', which should stand beside colc", argv[0]);
 }
 
-static col_status execute(const col_command *command, const executed *what, col_options *options, col_arena *arena)
+static col_status execute(const col_command *command, const executed *what, col_options *options,
+                          col_arena *arena)
 {
     const char *model, *folder, *program, *plan;
+    COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &model));
     COL_TRY(own_folder(arena, &folder, &program));
-    const char *recipe = col_options_get(options, "recipe");
-    if (recipe) COL_TRY(col_recipe_apply(recipe, options, arena));
     COL_TRY(find_plan(what, options, model, program, arena, &plan));
     return plan ? become_colrun(what, options, folder, plan, arena) : NULL;
 }
 
 col_status col_command_execute(const col_command *command, int argc, char **argv)
 {
-    const executed *what = list;
-    while (strcmp(what->name, command->name)) what++;
-    const col_option *tables[] = {*what->options, col_compile_option_table};
-    size_t sizes[] = {*what->option_count, col_compile_option_count};
+    executed what = find_executed(command->name);
+    const col_option *tables[] = {what.spec->options, col_compile_option_table};
+    size_t sizes[] = {what.spec->option_count, col_compile_option_count};
     col_arena *arena = col_arena_create();
     col_options options;
     col_status status = col_options_parse(tables, sizes, 2, argc, argv, arena, &options);
-    if (!status && options.help) col_command_help(command, tables, sizes, 2);
-    else if (!status) status = execute(command, what, &options, arena);
+    if (!status && options.help) {
+        col_command_help(command, tables, sizes, 2);
+        if (what.spec->notes) printf("\n%s", what.spec->notes);
+    } else if (!status) {
+        status = execute(command, &what, &options, arena);
+    }
     col_arena_destroy(arena);
     return status;
 }

@@ -9,11 +9,14 @@ static const col_option own_options[] = {
     {"passes", "A,B,C", "run these passes in this order (default: none; the graph as parsed)", false},
 };
 
-static col_status add_pass(const char *name, size_t size, col_arena *arena, const col_pass **passes, size_t *count)
+static col_status add_pass(const char *name, size_t size, col_arena *arena, const col_pass **passes,
+                           size_t *count)
 {
     const char *text = col_arena_strndup(arena, name, size);
     const col_pass *pass = col_pass_find(text);
-    if (!pass) return col_error_make(COL_BAD_INPUT, "--passes: there is no pass '%s'; 'colc opt --help' lists them", text);
+    if (!pass)
+        return col_error_make(COL_BAD_INPUT, "--passes: there is no pass '%s'; 'colc opt --help' lists them",
+                              text);
     if (*count == 64) return col_error_make(COL_BAD_INPUT, "--passes: at most 64 passes");
     passes[(*count)++] = pass;
     return NULL;
@@ -25,6 +28,7 @@ static col_status opt(col_options *options, const col_command *command, col_aren
     const col_pass *passes[64];
     size_t count = 0;
     col_graph *graph;
+    COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &compile_options.model_path));
     COL_TRY(col_compile_options_read(options, arena, &compile_options));
     const char *list = col_options_get(options, "passes");

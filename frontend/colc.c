@@ -6,28 +6,32 @@
 
 static const col_command commands[] = {
     {"compile", "MODEL.ir [-o PLAN] [options]", "compile a model into a plan", col_command_compile},
-    {"explain", "PLAN [--format text|json] [-o FILE]", "why the plan is what it is: costs, memory, kernels", col_command_explain},
+    {"explain", "PLAN [--format text|json] [-o FILE]", "why the plan is what it is: costs, memory, kernels",
+     col_command_explain},
     {"train", "MODEL.ir|PLAN --data FILE…|synthetic [options]", "train a model", col_command_execute},
-    {"generate", "MODEL.ir|PLAN --weights DIR --prompt TEXT [options]", "continue a text", col_command_execute},
-    {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]… [--output DIR]", "run a model forward", col_command_execute},
-    {"verify", "MODEL.ir|PLAN", "check gradients, and the plan against the reference", col_command_verify},
+    {"generate", "MODEL.ir|PLAN --weights DIR --prompt TEXT [options]", "continue a text",
+     col_command_execute},
+    {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]… [--output DIR]", "run a model forward",
+     col_command_execute},
     {"opt", "MODEL.ir --passes A,B,C", "print the graph after the passes", col_command_opt},
-    {"solve", "offsets FILE [options]", "solve a bare problem", col_command_solve},
 };
 
 static void print_commands(FILE *out)
 {
     fprintf(out, "colc compiles deep-learning models to plans and runs them.\n\nusage: colc COMMAND ...\n\n");
-    for (size_t i = 0; i < COL_COUNT(commands); i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    for (size_t i = 0; i < COL_COUNT(commands); i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(out, "\n'colc COMMAND --help' tells more. Exit status: 0 done, 1 internal error, 2 bad input,\n"
                  "3 infeasible, 4 device, disk or communication failure.\n");
 }
 
-void col_command_help(const col_command *command, const col_option *const *tables, const size_t *sizes, size_t table_count)
+void col_command_help(const col_command *command, const col_option *const *tables, const size_t *sizes,
+                      size_t table_count)
 {
     col_str text = {0};
     for (size_t i = 0; i < table_count; i++) col_options_help(tables[i], sizes[i], &text);
-    printf("usage: colc %s %s\n%s.\n\n%s", command->name, command->usage, command->summary, col_str_text(&text));
+    printf("usage: colc %s %s\n%s.\n\n%s", command->name, command->usage, command->summary,
+           col_str_text(&text));
     col_str_fini(&text);
 }
 
@@ -37,7 +41,8 @@ col_status col_command_argument(const col_command *command, const col_options *o
         *out = options->positionals.data[0];
         return NULL;
     }
-    if (!options->positionals.len) return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
+    if (!options->positionals.len)
+        return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
     return col_error_make(COL_BAD_INPUT, "one argument expected, but there is also '%s'; usage: colc %s %s",
                           options->positionals.data[1], command->name, command->usage);
 }

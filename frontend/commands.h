@@ -1,4 +1,5 @@
-/* The commands of colc. Each takes the arguments after its name; its row in colc.c's table names the function. */
+/* The commands of colc. Each takes the arguments after its name; its row in colc.c's table names the
+ * function. */
 #ifndef COL_FRONTEND_COMMANDS_H
 #define COL_FRONTEND_COMMANDS_H
 
@@ -19,8 +20,10 @@ COL_MUST_USE col_status col_command_verify(const col_command *command, int argc,
 COL_MUST_USE col_status col_command_solve(const col_command *command, int argc, char **argv);
 
 /* Prints usage, summary and the option tables to stdout. */
-void col_command_help(const col_command *command, const col_option *const *tables, const size_t *sizes, size_t table_count);
+void col_command_help(const col_command *command, const col_option *const *tables, const size_t *sizes,
+                      size_t table_count);
 /* The one positional argument, or an error that shows the usage. */
-COL_MUST_USE col_status col_command_argument(const col_command *command, const col_options *options, const char **out);
+COL_MUST_USE col_status col_command_argument(const col_command *command, const col_options *options,
+                                             const char **out);
 
 #endif

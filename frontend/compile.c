@@ -93,7 +93,8 @@ static col_status dump_graph(compiler *c, const char *pass, const col_graph *gra
     if (print) printf("# %s after %s\n%s\n", c->program_name, pass, col_str_text(&text));
     col_status status = NULL;
     if (o->dump_dir) {
-        const char *path = col_arena_printf(c->arena, "%s/%s.%02zu.%s.ir", o->dump_dir, c->program_name, c->times.len, pass);
+        const char *path =
+            col_arena_printf(c->arena, "%s/%s.%02zu.%s.ir", o->dump_dir, c->program_name, c->times.len, pass);
         status = col_file_write(path, col_str_text(&text), text.len);
     }
     col_str_fini(&text);
@@ -125,7 +126,8 @@ static col_status run_passes(compiler *c, col_graph *graph, const char *const *n
 }
 
 /* From primitives to scheduled kernels: the same for every program. */
-static const char *const backend_passes[] = {"lower", "fold", "cse", "dce", "legalize", "cse", "dce", "fuse", "schedule"};
+static const char *const backend_passes[] = {"lower", "fold", "cse",  "dce",     "legalize",
+                                             "cse",   "dce",  "fuse", "schedule"};
 
 /* Outputs that a program keeps. */
 
@@ -154,9 +156,33 @@ static bool is_nothing(const col_output *output)
     return false;
 }
 
+/* Drops the outputs that depend on an input that is not fed. */
+static void keep_fed_outputs(const compiler *c, col_graph *graph)
+{
+    const col_compile_options *o = c->options;
+    uint8_t *unfed = COL_NEW_ARRAY(c->arena, uint8_t, graph->next_value_id);
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const col_var *var = graph->vars.data[i];
+        bool fed = var->kind != COL_VAR_INPUT || !strcmp(var->name, "rng");
+        for (size_t n = 0; n < o->fed_count; n++) fed |= !strcmp(o->fed[n], var->name);
+        unfed[var->value->id] = !fed;
+    }
+    COL_FOR_EACH_NODE (node, graph) {
+        uint8_t any = 0;
+        for (uint32_t i = 0; i < node->operand_count; i++) any |= unfed[col_node_operand(node, i)->id];
+        for (uint32_t i = 0; i < node->result_count; i++) unfed[node->results[i].id] = any;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        if (!unfed[graph->outputs.data[i].value->id]) graph->outputs.data[kept++] = graph->outputs.data[i];
+    }
+    if (kept) graph->outputs.len = kept; /* else all are kept, and the executor lists what is missing */
+}
+
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
-static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq, bool (*keep)(const col_output *),
-                               const char *const *own_passes, size_t own_count, bool *out_stopped)
+static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
+                               bool (*keep)(const col_output *), const char *const *own_passes,
+                               size_t own_count, bool *out_stopped)
 {
     program *p = &c->programs[c->program_count++];
     p->name = name;
@@ -170,12 +196,15 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
+    if (c->options->use == COL_USE_FORWARD && c->options->fed_count) keep_fed_outputs(c, p->graph);
     col_pass_options options = c->options->passes;
     for (size_t i = 0; i < p->graph->settings.len; i++) {
-        if (!strcmp(p->graph->settings.data[i].name, "context")) options.cache_length = p->graph->settings.data[i].int_value;
+        if (!strcmp(p->graph->settings.data[i].name, "context"))
+            options.cache_length = p->graph->settings.data[i].int_value;
     }
     if (!*out_stopped) COL_TRY(run_passes(c, p->graph, own_passes, own_count, &options, out_stopped));
-    if (!*out_stopped) COL_TRY(run_passes(c, p->graph, backend_passes, COL_COUNT(backend_passes), &options, out_stopped));
+    if (!*out_stopped)
+        COL_TRY(run_passes(c, p->graph, backend_passes, COL_COUNT(backend_passes), &options, out_stopped));
     return NULL;
 }
 
@@ -221,7 +250,8 @@ static col_status make_generation(compiler *c, bool *stopped)
         if (!strcmp(graph->settings.data[i].name, "context")) context = graph->settings.data[i].int_value;
     }
     COL_TRY(need(graph, "output 'logits'", graph->outputs.len == 1, "generating text"));
-    COL_TRY(need(graph, "input 'input_ids'", col_graph_find_var(graph, "input_ids") != NULL, "generating text"));
+    COL_TRY(
+        need(graph, "input 'input_ids'", col_graph_find_var(graph, "input_ids") != NULL, "generating text"));
     name_inputs(&c->programs[0], c->arena);
     if (*stopped) return NULL;
     int64_t chunk = COL_MIN(context, (int64_t)PREFILL_TOKENS);
@@ -236,8 +266,10 @@ static col_status make_generation(compiler *c, bool *stopped)
 static int64_t index_bound(const col_var *var)
 {
     int64_t bound = 0;
-    COL_FOR_EACH_USE(use, var->value) {
-        bool is_index = use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
+    COL_FOR_EACH_USE(use, var->value)
+    {
+        bool is_index =
+            use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
         if (!is_index) continue;
         int64_t rows = col_node_operand(use->user, 0)->type.shape.dims[0];
         bound = bound ? COL_MIN(bound, rows) : rows;
@@ -253,8 +285,8 @@ static bool is_used(const col_graph *graph, const col_var *var)
 
 static Col__Plan__Variable *make_variable(compiler *c, const col_var *var)
 {
-    static const Col__Plan__VariableKind kinds[] = {COL__PLAN__VARIABLE_KIND__INPUT, COL__PLAN__VARIABLE_KIND__PARAM,
-                                                    COL__PLAN__VARIABLE_KIND__STATE};
+    static const Col__Plan__VariableKind kinds[] = {
+        COL__PLAN__VARIABLE_KIND__INPUT, COL__PLAN__VARIABLE_KIND__PARAM, COL__PLAN__VARIABLE_KIND__STATE};
     static const Col__Plan__InitKind inits[] = {COL__PLAN__INIT_KIND__ZEROS, COL__PLAN__INIT_KIND__CONSTANT,
                                                 COL__PLAN__INIT_KIND__NORMAL, COL__PLAN__INIT_KIND__UNIFORM};
     Col__Plan__Variable *v = COL_NEW(c->arena, Col__Plan__Variable);
@@ -271,7 +303,8 @@ static Col__Plan__Variable *make_variable(compiler *c, const col_var *var)
     return v;
 }
 
-/* Lays out the variables of all programs at the start of the arena: small ones first keep scalars together. */
+/* Lays out the variables of all programs at the start of the arena: small ones first keep scalars together.
+ */
 static col_status place_variables(compiler *c)
 {
     COL_VEC(Col__Plan__Variable *) list = {0};
@@ -286,7 +319,8 @@ static col_status place_variables(compiler *c)
             if (!v) {
                 v = make_variable(c, var);
                 v->offset = at;
-                if (__builtin_add_overflow(at, col_plan_variable_bytes(v) + STATE_ALIGNMENT - 1, &at) || at > INT64_MAX) {
+                if (__builtin_add_overflow(at, col_plan_variable_bytes(v) + STATE_ALIGNMENT - 1, &at) ||
+                    at > INT64_MAX) {
                     return col_error_make(COL_BAD_INPUT, "the model's variables do not fit 63-bit addresses");
                 }
                 at = at / STATE_ALIGNMENT * STATE_ALIGNMENT;
@@ -310,7 +344,8 @@ typedef struct kernels_of {
     const col_kernel *const *kernels;
 } kernels_of;
 
-static bool kernel_in_place(void *context, const col_unit *unit, const col_value *input, const col_value *output)
+static bool kernel_in_place(void *context, const col_unit *unit, const col_value *input,
+                            const col_value *output)
 {
     const kernels_of *k = context;
     return col_emit_in_place(k->kernels[unit - k->units->units], input, output);
@@ -355,12 +390,30 @@ static col_status place_program(compiler *c, program *p)
     }
     kernels_of kernels = {p->units, p->kernels};
     col_memory_rules rules = {&kernels, kernel_in_place};
-    COL_TRY(col_memory_assign(p->graph, p->units, &rules, offsets, c->plan->state_bytes, c->arena, &p->memory));
+    COL_TRY(
+        col_memory_assign(p->graph, p->units, &rules, offsets, c->plan->state_bytes, c->arena, &p->memory));
     record_time(c, "memory", now() - start);
     return NULL;
 }
 
-/* "step" of a plan that accumulates becomes "micro", run per micro-batch, and "update". */
+/* The part of a step that runs for every micro-batch but the last, whose gradients the whole step adds. */
+static col_plan_program *micro_of(compiler *c, const col_plan_program *step)
+{
+    col_plan_program *micro = col_arena_copy(c->arena, step, sizeof *step);
+    micro->name = "micro";
+    micro->n_instructions = 0;
+    while (micro->n_instructions < step->n_instructions &&
+           step->instructions[micro->n_instructions]->phase < COL_PHASE_UPDATE) {
+        micro->n_instructions++;
+    }
+    micro->n_outputs = 0;
+    micro->outputs = COL_NEW_ARRAY(c->arena, col_plan_output *, step->n_outputs);
+    for (size_t i = 0; i < step->n_outputs; i++) {
+        if (!strcmp(step->outputs[i]->name, "loss")) micro->outputs[micro->n_outputs++] = step->outputs[i];
+    }
+    return micro;
+}
+
 static void emit_programs(compiler *c)
 {
     COL_VEC(col_plan_program *) list = {0};
@@ -372,21 +425,14 @@ static void emit_programs(compiler *c)
         Col__Plan__MemoryReport *report = COL_NEW(c->arena, Col__Plan__MemoryReport);
         report_memory(c, p, report);
         col_vec_push(c->arena, &reports, report);
-        if (c->options->use == COL_USE_TRAIN && !strcmp(p->name, "step") && c->options->passes.accumulate > 1) {
-            size_t split = 0;
-            while (split < emitted->n_instructions && emitted->instructions[split]->phase < COL_PHASE_UPDATE) split++;
-            col_plan_program *update = col_arena_copy(c->arena, emitted, sizeof *emitted);
-            update->name = "update";
-            update->instructions += split;
-            update->n_instructions -= split;
-            emitted->name = "micro";
-            emitted->n_instructions = split;
-            col_vec_push(c->arena, &list, emitted);
-            col_vec_push(c->arena, &list, update);
-        } else {
-            col_vec_push(c->arena, &list, emitted);
+        col_vec_push(c->arena, &list, emitted);
+        bool accumulates = c->options->use == COL_USE_TRAIN && c->options->passes.accumulate > 1;
+        if (accumulates && !strcmp(p->name, "step")) {
+            col_plan_program *micro = micro_of(c, emitted);
+            col_vec_push(c->arena, &list, micro);
         }
-        c->plan->arena_bytes = COL_MAX(c->plan->arena_bytes, c->plan->state_bytes + p->memory.temporary_bytes);
+        c->plan->arena_bytes =
+            COL_MAX(c->plan->arena_bytes, c->plan->state_bytes + p->memory.temporary_bytes);
     }
     c->plan->n_programs = list.len;
     c->plan->programs = list.data;
@@ -424,9 +470,12 @@ static void describe_source(compiler *c)
         Col__Plan__Setting *to = source->settings[i] = COL_NEW(c->arena, Col__Plan__Setting);
         col__plan__setting__init(to);
         to->name = (char *)(uintptr_t)from->name;
-        to->value_case = from->is_float ? COL__PLAN__SETTING__VALUE_FLOAT_VALUE : COL__PLAN__SETTING__VALUE_INT_VALUE;
-        if (from->is_float) to->float_value = from->float_value;
-        else to->int_value = from->int_value;
+        to->value_case =
+            from->is_float ? COL__PLAN__SETTING__VALUE_FLOAT_VALUE : COL__PLAN__SETTING__VALUE_INT_VALUE;
+        if (from->is_float)
+            to->float_value = from->float_value;
+        else
+            to->int_value = from->int_value;
     }
 }
 

@@ -1,4 +1,5 @@
-/* The compilation of a model into a plan: which programs a use needs, and the way of each from text to instructions. */
+/* The compilation of a model into a plan: which programs a use needs, and the way of each from text to
+ * instructions. */
 #ifndef COL_FRONTEND_COMPILE_H
 #define COL_FRONTEND_COMPILE_H
 
@@ -9,7 +10,8 @@
 
 /* What the plan is for. */
 typedef enum col_use {
-    COL_USE_TRAIN,    /* programs "step" (or "micro" and "update") and "eval" */
+    COL_USE_TRAIN, /* programs "step" and "eval"; with accumulation "micro", run for all micro-batches but the
+                      last */
     COL_USE_FORWARD,  /* program "forward": every output */
     COL_USE_GENERATE, /* programs "prefill" and "decode" */
 } col_use;
@@ -24,6 +26,9 @@ typedef struct col_compile_options {
     const char *stop_after;   /* NULL: run to the end */
     const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */
     const char *cpu_features; /* codegen/x86.h; NULL: this machine's */
+    const char *const
+        *fed; /* forward: names of the inputs that will be given; outputs that need others are left out */
+    size_t fed_count; /* 0: all inputs */
     bool time_passes;
     int threads;
 } col_compile_options;
@@ -32,15 +37,21 @@ typedef struct col_compile_options {
 extern const col_option col_compile_option_table[];
 extern const size_t col_compile_option_count;
 
-/* Reads the options, a recipe's included. Texts live in `arena`. */
-COL_MUST_USE col_status col_compile_options_read(col_options *options, col_arena *arena, col_compile_options *out);
+/* Adds the options of --recipe, if there is one; before positional arguments are read, since a recipe may
+ * name the model. */
+COL_MUST_USE col_status col_compile_recipe(col_options *options, col_arena *arena);
+/* Reads the options. Texts live in `arena`. */
+COL_MUST_USE col_status col_compile_options_read(const col_options *options, col_arena *arena,
+                                                 col_compile_options *out);
 
-/* Compiles. The plan and all it refers to live in `arena`. `*out_plan` is NULL when --stop-after ended it early. */
-COL_MUST_USE col_status col_compile(const col_compile_options *options, col_arena *arena, col_plan **out_plan);
+/* Compiles. The plan and all it refers to live in `arena`. `*out_plan` is NULL when --stop-after ended it
+ * early. */
+COL_MUST_USE col_status col_compile(const col_compile_options *options, col_arena *arena,
+                                    col_plan **out_plan);
 
 /* Parses the model of the options for a use and gives the graph before any pass. For generation `seq` is the
  * number of new tokens. */
-COL_MUST_USE col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq, col_arena *arena,
-                                          col_graph **out_graph);
+COL_MUST_USE col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq,
+                                          col_arena *arena, col_graph **out_graph);
 
 #endif

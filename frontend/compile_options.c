@@ -4,6 +4,7 @@
 #include "frontend/compile.h"
 #include "frontend/recipe.h"
 #include "ir/base/vec.h"
+#include "runtime/command_options.h"
 
 const col_option col_compile_option_table[] = {
     {"set", "KEY=VALUE", "set a hyperparameter of the model; repeats", true},
@@ -39,7 +40,8 @@ static col_status read_settings(const col_options *options, col_arena *arena, co
         if (!equals || equals == v->value) {
             return col_error_make(COL_BAD_INPUT, "--set: '%s' is not KEY=VALUE", v->value);
         }
-        col_parse_setting setting = {col_arena_strndup(arena, v->value, (size_t)(equals - v->value)), equals + 1};
+        col_parse_setting setting = {col_arena_strndup(arena, v->value, (size_t)(equals - v->value)),
+                                     equals + 1};
         col_vec_push(arena, &list, setting);
     }
     out->settings = list.data;
@@ -50,7 +52,8 @@ static col_status read_settings(const col_options *options, col_arena *arena, co
 
 static col_status read_training(const col_options *options, col_compile_options *out)
 {
-    static const char *const optimizers[] = {"adamw", "adam", "sgd"}, *const schedules[] = {"constant", "linear", "cosine"};
+    static const char *const optimizers[] = {"adamw", "adam", "sgd"}, *const schedules[] = {
+                                                                          "constant", "linear", "cosine"};
     int optimizer = COL_OPTIMIZER_ADAMW, schedule = COL_LR_COSINE;
     col_pass_options *p = &out->passes;
     COL_TRY(col_options_choice(options, "optimizer", optimizers, COL_COUNT(optimizers), &optimizer));
@@ -69,7 +72,8 @@ static col_status read_training(const col_options *options, col_compile_options 
 
 static col_status check_pass_name(const char *option, const char *name)
 {
-    if (!name || !strcmp(name, "parse") || (!strcmp(option, "print-after") && !strcmp(name, "all")) || col_pass_find(name)) {
+    if (!name || !strcmp(name, "parse") || (!strcmp(option, "print-after") && !strcmp(name, "all")) ||
+        col_pass_find(name)) {
         return NULL;
     }
     const char *names[64];
@@ -78,17 +82,32 @@ static col_status check_pass_name(const char *option, const char *name)
     COL_ASSERT(count <= COL_COUNT(names));
     for (size_t i = 0; i < count; i++) names[i] = passes[i].name;
     const char *near = col_suggest(name, names, count);
-    return col_error_make(COL_BAD_INPUT, "--%s: there is no pass '%s'%s%s%s", option, name, near ? "; did you mean '" : "",
-                          near ? near : "", near ? "'?" : "; 'colc opt --help' lists them");
+    return col_error_make(COL_BAD_INPUT, "--%s: there is no pass '%s'%s%s%s", option, name,
+                          near ? "; did you mean '" : "", near ? near : "",
+                          near ? "'?" : "; 'colc opt --help' lists them");
 }
 
-col_status col_compile_options_read(col_options *options, col_arena *arena, col_compile_options *out)
+col_status col_compile_recipe(col_options *options, col_arena *arena)
+{
+    const char *recipe = col_options_get(options, "recipe");
+    if (!recipe) return NULL;
+    const col_option *tables[16] = {
+        col_compile_option_table}; /* of every command: one recipe serves them all */
+    size_t sizes[16] = {col_compile_option_count}, count;
+    const col_command_spec *specs = col_command_specs(&count);
+    COL_ASSERT(count < COL_COUNT(tables));
+    for (size_t i = 0; i < count; i++) {
+        tables[i + 1] = specs[i].options;
+        sizes[i + 1] = specs[i].option_count;
+    }
+    return col_recipe_apply(recipe, tables, sizes, count + 1, options, arena);
+}
+
+col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)
 {
     static const char *const targets[] = {"cpu"}, *const precisions[] = {"fp32"};
     int ignored = 0;
-    const char *recipe = col_options_get(options, "recipe");
     out->passes = col_pass_options_default();
-    if (recipe) COL_TRY(col_recipe_apply(recipe, options, arena));
     COL_TRY(read_settings(options, arena, &out->parse));
     COL_TRY(read_training(options, out));
     COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));

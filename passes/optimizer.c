@@ -18,6 +18,8 @@
  *   grad_norm = sqrt(sum over parameters and elements of g^2)      g <- g min(1, clip_norm / (grad_norm +
  * 1e-6))
  *
+ * A step whose grad_norm is infinite or not a number changes no parameter and no state.
+ *
  * Learning rate, as nanoGPT's get_lr; constant stays at lr after the warm-up:
  *   t < warmup_steps:  lr (t + 1) / (warmup_steps + 1)
  *   else:              min_lr + c (lr - min_lr), with r = (t - warmup_steps) / (total_steps - warmup_steps)
@@ -49,6 +51,7 @@ typedef struct state {
     col_diags diags;
     COL_VEC(trained) parameters;
     /* Scalars of the step, f32. */
+    col_value *sound; /* bool: the gradient norm is a number */
     col_value *rate;  /* learning rate */
     col_value *clip;  /* factor of all gradients; NULL: none */
     col_value *keep;  /* AdamW: 1 - lr d */
@@ -132,6 +135,7 @@ static void clip(state *s)
     b->scope = "optimizer";
     col_value *norm = col_build_unary(b, COL_OP_SQRT, squares);
     col_graph_add_output(s->graph, "grad_norm", norm, (col_loc){0});
+    s->sound = col_build_binary(&s->b, COL_OP_LT, norm, col_build_scalar(&s->b, INFINITY, COL_F32));
     if (s->options->clip_norm > 0) {
         col_value *ratio = op_div(b, op_like(b, s->options->clip_norm, norm), op_shift(b, norm, 1e-6));
         s->clip = col_build_binary(b, COL_OP_MINIMUM, ratio, op_like(b, 1, norm));
@@ -187,6 +191,13 @@ static col_value *average(col_builder *b, col_value *old, col_value *new, double
     return op_add(b, op_scale(b, old, factor), op_scale(b, new, 1 - factor));
 }
 
+/* A step whose gradient norm is infinite or not a number changes nothing, so that the run can be looked into.
+ */
+static void assign_if_sound(state *s, col_var *var, col_value *value)
+{
+    col_build_assign(&s->b, var, col_build_where(&s->b, s->sound, value, var->value));
+}
+
 static col_value *adam_update(state *s, const trained *p, col_value *weights, col_value *gradient)
 {
     col_builder *b = &s->b;
@@ -196,8 +207,8 @@ static col_value *adam_update(state *s, const trained *p, col_value *weights, co
     col_value *square = average(b, v->value, op_mul(b, gradient, gradient), s->options->beta2);
     col_value *deviation = op_mul(b, col_build_unary(b, COL_OP_SQRT, square), s->level);
     col_value *move = op_div(b, mean, op_shift(b, deviation, s->options->eps));
-    col_build_assign(b, m, mean);
-    col_build_assign(b, v, square);
+    assign_if_sound(s, m, mean);
+    assign_if_sound(s, v, square);
     return op_sub(b, weights, op_mul(b, move, s->pace));
 }
 
@@ -208,7 +219,7 @@ static col_value *sgd_update(state *s, const trained *p, col_value *weights, col
         col_var *buffer = parameter_state(s, p, "momentum");
         if (!buffer) return NULL;
         gradient = op_add(b, op_scale(b, buffer->value, s->options->momentum), gradient);
-        col_build_assign(b, buffer, gradient);
+        assign_if_sound(s, buffer, gradient);
     }
     return op_sub(b, weights, op_mul(b, gradient, s->rate));
 }
@@ -226,7 +237,7 @@ static void update_parameter(state *s, const trained *p)
         gradient = op_add(b, gradient, op_scale(b, weights, decay));
     bool sgd = s->options->optimizer == COL_OPTIMIZER_SGD;
     col_value *updated = (sgd ? sgd_update : adam_update)(s, p, weights, gradient);
-    if (updated) col_build_assign(b, p->var, col_build_cast(b, updated, p->var->type.dtype));
+    if (updated) assign_if_sound(s, p->var, col_build_cast(b, updated, p->var->type.dtype));
 }
 
 static void update_all(state *s, col_var *counter)
@@ -244,7 +255,7 @@ static void update_all(state *s, col_var *counter)
         s->pace = op_div(b, s->rate, bias_correction(s, o->beta1, steps));
         s->level = col_build_unary(b, COL_OP_RSQRT, bias_correction(s, o->beta2, steps));
     }
-    col_build_assign(b, counter, next);
+    assign_if_sound(s, counter, next);
     for (size_t i = 0; i < s->parameters.len; i++) update_parameter(s, &s->parameters.data[i]);
 }
 

@@ -105,6 +105,20 @@ col_status col_session_read(col_session *session, const char *name, void *data, 
     return session->type->read(session->device, v->offset, data, bytes);
 }
 
+col_status col_session_read_part(col_session *session, const col_plan_variable *variable, uint64_t offset,
+                                 void *data, uint64_t bytes)
+{
+    uint64_t size = col_plan_variable_bytes(variable);
+    COL_ASSERT(offset <= size && bytes <= size - offset);
+    return session->type->read(session->device, variable->offset + offset, data, bytes);
+}
+
+const void *col_session_host(const col_session *session, const col_plan_variable *variable)
+{
+    const unsigned char *arena = session->type->host_arena(session->device);
+    return arena ? arena + variable->offset : NULL;
+}
+
 static col_status set_scalar(col_session *session, const char *name, Col__Plan__Dtype dtype,
                              const void *value, size_t bytes)
 {

@@ -23,6 +23,11 @@ COL_MUST_USE col_status col_session_initialize(col_session *session, int64_t see
 COL_MUST_USE col_status col_session_write(col_session *session, const char *name, const void *data,
                                           uint64_t bytes);
 COL_MUST_USE col_status col_session_read(col_session *session, const char *name, void *data, uint64_t bytes);
+/* A part of a variable of the plan, `bytes` from `offset` on. */
+COL_MUST_USE col_status col_session_read_part(col_session *session, const col_plan_variable *variable,
+                                              uint64_t offset, void *data, uint64_t bytes);
+/* Where the variable lies, if the host can read the device's memory; NULL otherwise. */
+const void *col_session_host(const col_session *session, const col_plan_variable *variable);
 /* Scalar inputs; a plan without the variable ignores them, since not every program uses every hyperparameter.
  */
 COL_MUST_USE col_status col_session_set_f32(col_session *session, const char *name, float value);

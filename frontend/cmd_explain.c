@@ -1,0 +1,80 @@
+/* colc explain: why the plan is what it is. */
+#include <stdio.h>
+#include <string.h>
+
+#include "frontend/commands.h"
+#include "frontend/explain.h"
+#include "frontend/report.h"
+#include "ir/base/file.h"
+#include "ir/plan/plan_io.h"
+
+static const col_option own_options[] = {
+    {"format", "NAME", "text (default) or json", false},
+    {"output", "FILE", "write to this file (-o; default: standard output)", false},
+    {"program", "NAME", "only this program", false},
+    {"variables", NULL, "also every parameter, state and input with its place", false},
+};
+
+enum { FORMAT_TEXT, FORMAT_JSON };
+
+static col_status check_program(const col_plan *plan, const char *name)
+{
+    if (!name || col_plan_find_program(plan, name)) return NULL;
+    col_str list = {0};
+    for (size_t i = 0; i < plan->n_programs; i++)
+        col_str_printf(&list, "%s%s", i ? ", " : "", plan->programs[i]->name);
+    col_status status = col_error_make(COL_BAD_INPUT, "--program: the plan has no program '%s'; it has %s",
+                                       name, col_str_text(&list));
+    col_str_fini(&list);
+    return status;
+}
+
+static col_status print(const col_plan *plan, const col_explain_options *how, int format, const char *path)
+{
+    col_str text = {0};
+    if (format == FORMAT_JSON) {
+        json_t *json = col_explain_json(plan, how);
+        col_report_print_json(json, &text);
+        json_decref(json);
+    } else {
+        col_explain_text(plan, how, &text);
+    }
+    col_status status = NULL;
+    if (path)
+        status = col_file_write(path, col_str_text(&text), text.len);
+    else
+        fwrite(col_str_text(&text), 1, text.len, stdout);
+    col_str_fini(&text);
+    return status;
+}
+
+static col_status explain(const col_command *command, const col_options *options)
+{
+    static const char *const formats[] = {"text", "json"};
+    const char *path;
+    int format = FORMAT_TEXT;
+    col_plan *plan;
+    COL_TRY(col_command_argument(command, options, &path));
+    COL_TRY(col_options_choice(options, "format", formats, COL_COUNT(formats), &format));
+    COL_TRY(col_plan_read(path, &plan));
+    col_explain_options how = {col_options_get(options, "program"), col_options_has(options, "variables")};
+    col_status status = check_program(plan, how.program);
+    if (!status) status = print(plan, &how, format, col_options_get(options, "output"));
+    col_plan_free(plan);
+    return status;
+}
+
+col_status col_command_explain(const col_command *command, int argc, char **argv)
+{
+    const col_option *tables[] = {own_options};
+    size_t sizes[] = {COL_COUNT(own_options)};
+    col_arena *arena = col_arena_create();
+    col_options options;
+    col_status status = col_options_parse(tables, sizes, 1, argc, argv, arena, &options);
+    if (!status && options.help)
+        col_command_help(command, tables, sizes, 1);
+    else if (!status)
+        status = explain(command, &options);
+    col_arena_destroy(arena);
+    return status;
+}

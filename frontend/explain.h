@@ -1,0 +1,25 @@
+/* The strategy log of a plan as text or JSON: what every instruction costs, what lies in memory and when. */
+#ifndef COL_FRONTEND_EXPLAIN_H
+#define COL_FRONTEND_EXPLAIN_H
+
+#include <jansson.h>
+
+#include "ir/base/str.h"
+#include "ir/plan/plan.h"
+
+typedef struct col_explain_options {
+    const char *program; /* only this one; NULL: all */
+    bool variables;      /* also the table of parameters and states */
+} col_explain_options;
+
+void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out);
+/* The report's fields (frontend/report.h), then programs, memory and variables. json_decref it. */
+json_t *col_explain_json(const col_plan *plan, const col_explain_options *options);
+
+/* "matmul", "kernel", "attention", "attention_grad", ...: what executes the instruction. */
+const char *col_explain_kind(const col_plan_instruction *instruction);
+
+/* Memory over time (explain_memory.c): a chart of live temporaries and a table of the largest at the peak. */
+void col_explain_memory(const col_plan *plan, const Col__Plan__MemoryReport *report, col_str *out);
+
+#endif

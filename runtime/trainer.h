@@ -1,0 +1,65 @@
+/* A training run: what is open while it lasts. Internal to runtime; train.c builds one and walks its steps.
+ *
+ * A step is `accumulate` micro-batches of [batch, seq] tokens. All that a run is, beside the plan's
+ * variables, is three integers: steps done, samples drawn (the sampler's position) and micro-batches done
+ * (the counter of `rng`), so that a resumed run is bit-equal to one that never stopped. */
+#ifndef COL_RUNTIME_TRAINER_H
+#define COL_RUNTIME_TRAINER_H
+
+#include "runtime/data/sampler.h"
+#include "runtime/session.h"
+#include "runtime/store/trace.h"
+#include "runtime/train_settings.h"
+
+typedef struct col_trainer {
+    const col_train_settings *settings;
+    col_session *session;
+    const col_plan *plan;
+    uint64_t plan_hash;
+    int64_t batch, seq, accumulate;
+
+    col_tokenizer *tokenizer; /* NULL: the data needs none */
+    const char *tokenizer_name;
+    col_corpus *corpus;
+    col_sampler training, validation;
+    bool validates;
+    int32_t *input_ids, *labels; /* [batch, seq] */
+
+    int64_t step;     /* steps done */
+    int64_t micro;    /* micro-batches done */
+    col_trace *trace; /* NULL: none */
+    double trace_start;
+} col_trainer;
+
+/* Seconds since some moment; only differences mean something. */
+double col_seconds(void);
+
+/* trainer.c: opens the plan and checks that it can be trained; reads shapes. */
+COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);
+/* Opens tokenizer and corpus, makes the samplers. */
+COL_MUST_USE col_status col_trainer_open_data(col_trainer *trainer);
+void col_trainer_close(col_trainer *trainer);
+int64_t col_trainer_step_tokens(const col_trainer *trainer);
+
+/* train_step.c */
+typedef struct col_step_result {
+    double loss; /* mean over micro-batches */
+    double grad_norm, lr;
+} col_step_result;
+
+/* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and
+ * op; parameters and states are then as they were. */
+COL_MUST_USE col_status col_trainer_step(col_trainer *trainer, col_step_result *out);
+/* Mean loss over the validation tokens. */
+COL_MUST_USE col_status col_trainer_validate(col_trainer *trainer, double *out_loss);
+/* A span of the trace that started at `start` and ends now; does nothing without a trace. */
+COL_MUST_USE col_status col_trainer_span(col_trainer *trainer, const char *name, double start);
+
+/* train_state.c */
+COL_MUST_USE col_status col_trainer_save(col_trainer *trainer);
+/* Variables and counters from the checkpoint; the data must be that of the saved run. */
+COL_MUST_USE col_status col_trainer_restore(col_trainer *trainer, const col_checkpoint *checkpoint);
+/* Refuses a folder that holds the checkpoints of another run, makes it and tries to write into it. */
+COL_MUST_USE col_status col_trainer_prepare_folder(const col_train_settings *settings);
+
+#endif
