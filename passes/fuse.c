@@ -574,6 +574,19 @@ static void write_groups(fuser *f)
     }
 }
 
+/* Merging may have moved a unit behind one of a later phase, and views are of their readers' phase. Nothing
+ * depends on a later phase, so sorting by phase keeps the order sound. */
+static void sort_by_phase(fuser *f)
+{
+    node_list nodes = {0};
+    COL_FOR_EACH_NODE (node, f->graph) col_vec_push(f->arena, &nodes, node);
+    for (int phase = 0; phase < COL_PHASE_COUNT; phase++) {
+        for (size_t i = 0; i < nodes.len; i++) {
+            if ((int)nodes.data[i]->phase == phase) col_graph_move(nodes.data[i], NULL);
+        }
+    }
+}
+
 col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
 {
     (void)options;
@@ -597,6 +610,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
         for (uint32_t i = 0; i < node->result_count; i++) merge_siblings(&f, &node->results[i]);
     }
     write_groups(&f);
+    sort_by_phase(&f);
     col_arena_destroy(f.scratch);
     col_arena_destroy(f.arena);
     return NULL;
