@@ -419,7 +419,7 @@ void col_elab_run(col_elab *e)
     if (e->diags->total) return;
     col_elab_settings_check(e);
     if (!e->graph->outputs.len && !e->assigned->len) {
-        col_diag_add(e->diags, (col_loc){0}, "model '%s' has no output; add one, as in 'output logits = x'",
+        col_diag_add(e->diags, e->syntax->loc, "model '%s' has no output; add one, as in 'output logits = x'",
                      e->graph->name);
     }
 }
