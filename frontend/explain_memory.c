@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "frontend/report.h"
-
 enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16 };
 
 /* Live bytes at every instruction, by adding each buffer where it begins and taking it away where it ends. */
@@ -96,9 +94,11 @@ static void print_largest(const Col__Plan__MemoryReport *m, size_t peak, size_t 
 void col_explain_memory(const col_plan *plan, const Col__Plan__MemoryReport *m, col_str *out)
 {
     char peak[COL_HUMAN_SIZE], placed[COL_HUMAN_SIZE], state[COL_HUMAN_SIZE];
-    const col_plan_instruction **list;
+    const col_plan_program *program = col_plan_find_program(plan, m->program);
+    const col_plan_instruction *const *list =
+        program ? (const col_plan_instruction *const *)program->instructions : NULL;
+    size_t count = program ? program->n_instructions : 0;
     col_arena *arena = col_arena_create();
-    size_t count = col_report_instructions(plan, m, arena, &list);
     col_str_printf(out, "\nmemory of %s: state and inputs %s; temporaries %s, at most %s live", m->program,
                    col_format_bytes(state, (double)m->state_bytes),
                    col_format_bytes(placed, (double)m->temporary_bytes),

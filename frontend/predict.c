@@ -27,8 +27,8 @@ void col_predict(const col_machine *machine, col_plan *plan)
 
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program)
 {
-    static const char *const once[] = {"step", "update", "forward", "decode"};
-    if (!strcmp(program->name, "micro")) return COL_MAX(plan->accumulate, 1);
+    static const char *const once[] = {"step", "forward", "decode"};
+    if (!strcmp(program->name, "micro")) return COL_MAX(plan->accumulate, 1) - 1;
     for (size_t i = 0; i < COL_COUNT(once); i++) {
         if (!strcmp(program->name, once[i])) return 1;
     }

@@ -73,25 +73,6 @@ void col_report_figure(const col_plan *plan, col_report_figures *out)
     if (out->memory) out->memory_seconds = pass_seconds(plan, out->memory->program, "memory");
 }
 
-size_t col_report_instructions(const col_plan *plan, const Col__Plan__MemoryReport *report, col_arena *arena,
-                               const col_plan_instruction ***out_list)
-{
-    const col_plan_program *parts[2] = {col_plan_find_program(plan, report->program), NULL};
-    if (!parts[0]) {
-        parts[0] = col_plan_find_program(plan, "micro");
-        parts[1] = col_plan_find_program(plan, "update");
-    }
-    size_t count = 0;
-    for (int i = 0; i < 2; i++) count += parts[i] ? parts[i]->n_instructions : 0;
-    *out_list = COL_NEW_ARRAY(arena, const col_plan_instruction *, count);
-    size_t n = 0;
-    for (int p = 0; p < 2; p++) {
-        for (size_t i = 0; parts[p] && i < parts[p]->n_instructions; i++)
-            (*out_list)[n++] = parts[p]->instructions[i];
-    }
-    return count;
-}
-
 /* JSON. */
 
 static void set(json_t *object, const char *key, json_t *value)
@@ -188,7 +169,8 @@ static uint64_t step_instructions(const col_plan *plan)
 {
     uint64_t count = 0;
     for (size_t p = 0; p < plan->n_programs; p++) {
-        if (col_predict_runs(plan, plan->programs[p])) count += plan->programs[p]->n_instructions;
+        const col_plan_program *program = plan->programs[p];
+        count += (uint64_t)col_predict_runs(plan, program) * program->n_instructions;
     }
     return count;
 }

@@ -19,11 +19,6 @@ typedef struct col_report_figures {
 
 void col_report_figure(const col_plan *plan, col_report_figures *out);
 
-/* The instructions that a memory report counts from 0: its program's, or, for "step" of a plan that
- * accumulates, those of "micro" and then "update". The list is in the arena. */
-size_t col_report_instructions(const col_plan *plan, const Col__Plan__MemoryReport *report, col_arena *arena,
-                               const col_plan_instruction ***out_list);
-
 /* The report as a new JSON object: json_decref it. */
 json_t *col_report_json(const col_plan *plan);
 COL_MUST_USE col_status col_report_write(const col_plan *plan, const char *path);
