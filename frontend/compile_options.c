@@ -87,23 +87,20 @@ static col_status check_pass_name(const char *option, const char *name)
                           near ? "'?" : "; 'colc opt --help' lists them");
 }
 
-typedef COL_VEC(const char *) col_option_names;
-
-static void add_names(const col_option *table, size_t count, col_arena *arena, col_option_names *names)
-{
-    for (size_t i = 0; i < count; i++) col_vec_push(arena, names, table[i].name);
-}
-
 col_status col_compile_recipe(col_options *options, col_arena *arena)
 {
     const char *recipe = col_options_get(options, "recipe");
     if (!recipe) return NULL;
-    col_option_names names = {0}; /* of every command, so that one recipe serves them all */
-    add_names(col_compile_option_table, col_compile_option_count, arena, &names);
-    size_t count;
+    const col_option *tables[16] = {
+        col_compile_option_table}; /* of every command: one recipe serves them all */
+    size_t sizes[16] = {col_compile_option_count}, count;
     const col_command_spec *specs = col_command_specs(&count);
-    for (size_t i = 0; i < count; i++) add_names(specs[i].options, specs[i].option_count, arena, &names);
-    return col_recipe_apply(recipe, names.data, names.len, options, arena);
+    COL_ASSERT(count < COL_COUNT(tables));
+    for (size_t i = 0; i < count; i++) {
+        tables[i + 1] = specs[i].options;
+        sizes[i + 1] = specs[i].option_count;
+    }
+    return col_recipe_apply(recipe, tables, sizes, count + 1, options, arena);
 }
 
 col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)

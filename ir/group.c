@@ -1,0 +1,564 @@
+/* Indices flow from roots to operands (see group.h). The domain starts as the shape of the first reduction's
+ * operand or of the largest root; a reshape that cuts inside a domain dim splits that dim and the analysis
+ * starts over, so there are at most COL_DOMAIN_DIMS rounds. */
+#include "ir/group.h"
+
+#include <string.h>
+
+#include "ir/view.h"
+
+enum { MAX_ITEMS = 1024 };
+
+typedef struct known {
+    const col_value *value;
+    col_index index;
+    int item;
+} known;
+
+typedef struct analysis {
+    const col_group_query *query;
+    col_arena *arena;
+    col_group *group;
+    COL_VEC(known) known; /* evaluations done */
+    int split_dim;        /* domain dim to split; -1: none asked for */
+    int64_t split_inner;
+} analysis;
+
+static const int costs[COL_OP_COUNT] = {
+    [COL_OP_EXP] = 10,       [COL_OP_LOG] = 15,
+    [COL_OP_SQRT] = 4,       [COL_OP_RSQRT] = 6,
+    [COL_OP_RECIPROCAL] = 4, [COL_OP_DIV] = 4,
+    [COL_OP_TANH] = 20,      [COL_OP_ERF] = 20,
+    [COL_OP_SIN] = 40,       [COL_OP_COS] = 40,
+    [COL_OP_POW] = 60,       [COL_OP_COPY] = 0,
+    [COL_OP_IOTA] = 1,       [COL_OP_RANDOM_UNIFORM] = 30,
+    [COL_OP_CONSTANT] = 0,
+};
+
+int col_op_cost(col_op op)
+{
+    bool is_free =
+        op == COL_OP_COPY || op == COL_OP_CONSTANT || col_op_info_of(op)->op_class == COL_CLASS_VIEW;
+    return costs[op] ? costs[op] : !is_free;
+}
+
+bool col_node_is_fusible(const col_node *node)
+{
+    switch (col_op_info_of(node->op)->op_class) {
+    case COL_CLASS_ELEMENTWISE:
+    case COL_CLASS_SOURCE:
+    case COL_CLASS_REDUCTION:
+    case COL_CLASS_VIEW:
+    case COL_CLASS_MOVE: return true;
+    default: return false;
+    }
+}
+
+bool col_operand_is_read(const col_node *user, uint32_t index)
+{
+    return col_op_info_of(user->op)->op_class == COL_CLASS_MOVE &&
+           !(user->op == COL_OP_EMBEDDING && index == 1);
+}
+
+static bool is_virtual_view(const col_node *node)
+{
+    return col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && col_value_is_virtual(&node->results[0]);
+}
+
+bool col_value_leaves_group(const col_value *value, const col_group_query *query)
+{
+    const col_graph *graph = value->producer->graph;
+    if (query->is_output ? query->is_output[value->id] : col_value_is_output(graph, value)) return true;
+    COL_FOR_EACH_USE(use, value)
+    {
+        const col_node *user = use->user;
+        if (is_virtual_view(user) || (user->group < 0 && query->inlined && query->inlined[user->id] &&
+                                      !col_operand_is_read(user, use->index))) {
+            for (uint32_t i = 0; i < user->result_count; i++) {
+                if (col_value_leaves_group(&user->results[i], query)) return true;
+            }
+        } else if (user->group != query->group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t col_index_dims(const col_index *index, int rank)
+{
+    uint32_t mask = 0;
+    for (int i = index->first[0]; i < index->first[rank]; i++) mask |= UINT32_C(1) << index->dims[i];
+    return mask;
+}
+
+static int64_t domain_numel(const col_domain *domain, bool reduced_too)
+{
+    int64_t numel = 1;
+    for (int d = 0; d < domain->rank; d++) {
+        if (reduced_too || !(domain->reduced >> d & 1)) numel *= domain->sizes[d];
+    }
+    return numel;
+}
+
+/* Indices. */
+
+/* Runs of domain dims, one per dim of a value, gathered innermost first. */
+typedef struct runs {
+    int count[COL_MAX_RANK];
+    uint8_t dims[COL_MAX_RANK][COL_DOMAIN_DIMS]; /* innermost first */
+    int64_t offset[COL_MAX_RANK];
+} runs;
+
+static col_index index_of_runs(const runs *r, int rank)
+{
+    col_index index = {0};
+    int at = 0;
+    for (int k = 0; k < rank; k++) {
+        index.first[k] = (uint8_t)at;
+        for (int i = r->count[k] - 1; i >= 0; i--) index.dims[at++] = r->dims[k][i];
+        index.offset[k] = r->offset[k];
+    }
+    index.first[rank] = (uint8_t)at;
+    return index;
+}
+
+static void copy_run(runs *to, int k, const col_index *from, int j)
+{
+    to->count[k] = 0;
+    for (int i = from->first[j + 1] - 1; i >= from->first[j]; i--)
+        to->dims[k][to->count[k]++] = from->dims[i];
+    to->offset[k] = from->offset[j];
+}
+
+static int64_t run_size(const analysis *a, const col_index *index, int k)
+{
+    int64_t size = 1;
+    for (int i = index->first[k]; i < index->first[k + 1]; i++)
+        size *= a->group->domain.sizes[index->dims[i]];
+    return size;
+}
+
+/* Deals the domain dims of a sequence out to value dims [from, to) of the shape, innermost first. False when
+ * a cut falls inside a domain dim; a->split_dim then says which one to split, if that helps. */
+static bool deal(analysis *a, const uint8_t *sequence, int length, col_shape shape, int from, int to,
+                 runs *out)
+{
+    int at = length;
+    for (int k = to - 1; k >= from; k--) {
+        out->count[k] = 0;
+        out->offset[k] = 0;
+        int64_t left = shape.dims[k];
+        while (left != 1) {
+            if (at == 0) return false;
+            int d = sequence[at - 1];
+            int64_t size = a->group->domain.sizes[d];
+            if (size == left) {
+                left = 1;
+            } else if (left && size && left % size == 0) {
+                left /= size;
+            } else {
+                if (left && size && size % left == 0) {
+                    a->split_dim = d;
+                    a->split_inner = left;
+                }
+                return false;
+            }
+            out->dims[k][out->count[k]++] = (uint8_t)d;
+            at--;
+        }
+    }
+    return at == 0;
+}
+
+/* The index of a reshape's operand. Both shapes are cut into the smallest blocks of equal product; a dim with
+ * an offset (or a part of its range) passes only as a block of its own. */
+static bool reshape_index(analysis *a, col_shape shape, const col_index *index, col_shape operand,
+                          col_index *out)
+{
+    runs r = {0};
+    int i = 0, j = 0;
+    while (i < shape.rank || j < operand.rank) {
+        int i0 = i, j0 = j;
+        int64_t n = i < shape.rank ? shape.dims[i++] : 1, m = j < operand.rank ? operand.dims[j++] : 1;
+        while (n != m) {
+            if (n < m ? i == shape.rank : j == operand.rank) return false; /* zero elements */
+            if (n < m)
+                n *= shape.dims[i++];
+            else
+                m *= operand.dims[j++];
+        }
+        while (i < shape.rank && shape.dims[i] == 1) i++;
+        while (j < operand.rank && operand.dims[j] == 1) j++;
+        int partial = -1;
+        for (int k = i0; k < i; k++) {
+            if (index->offset[k] || run_size(a, index, k) != shape.dims[k]) partial = k;
+        }
+        if (partial < 0) {
+            if (!deal(a, index->dims + index->first[i0], index->first[i] - index->first[i0], operand, j0, j,
+                      &r))
+                return false;
+            continue;
+        }
+        int same = -1;
+        for (int k = j0; k < j; k++) {
+            if (operand.dims[k] == shape.dims[partial]) same = k;
+        }
+        if (same < 0 || n != shape.dims[partial]) return false;
+        copy_run(&r, same, index, partial);
+    }
+    *out = index_of_runs(&r, operand.rank);
+    return true;
+}
+
+static col_index broadcast_index(col_shape shape, const col_index *index, col_shape operand)
+{
+    runs r = {0};
+    for (int k = 0; k < operand.rank; k++) {
+        int from = shape.rank - operand.rank + k;
+        if (operand.dims[k] == shape.dims[from]) copy_run(&r, k, index, from);
+    }
+    return index_of_runs(&r, operand.rank);
+}
+
+/* The operand's index of a view, from the index of its result. */
+static bool view_index(analysis *a, const col_node *node, const col_value *result, const col_index *index,
+                       col_index *out)
+{
+    col_shape shape = result->type.shape, operand = col_node_operand(node, 0)->type.shape;
+    runs r = {0};
+    int count, axis = 0;
+    switch (node->op) {
+    case COL_OP_RESHAPE: return reshape_index(a, shape, index, operand, out);
+    case COL_OP_BROADCAST: *out = broadcast_index(shape, index, operand); return true;
+    case COL_OP_TRANSPOSE: {
+        const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
+        for (int i = 0; i < count; i++) copy_run(&r, (int)perm[i], index, i);
+        break;
+    }
+    case COL_OP_SLICE: {
+        const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
+        for (int i = 0; i < count; i++) {
+            copy_run(&r, i, index, i);
+            r.offset[i] += starts[i];
+        }
+        break;
+    }
+    case COL_OP_SPLIT:
+        COL_ASSERT(col_shape_axis(shape, col_node_int(node, COL_ATTR_AXIS), &axis));
+        for (int i = 0; i < shape.rank; i++) copy_run(&r, i, index, i);
+        r.offset[axis] += (int64_t)result->index * shape.dims[axis];
+        break;
+    default: COL_PANIC("'%s' is in the view class without an index map", col_op_info_of(node->op)->name);
+    }
+    *out = index_of_runs(&r, operand.rank);
+    return true;
+}
+
+/* Items. */
+
+static bool same_index(const col_index *a, const col_index *b, int rank)
+{
+    if (memcmp(a->first, b->first, (size_t)rank + 1)) return false;
+    return !memcmp(a->dims, b->dims, a->first[rank]) &&
+           !memcmp(a->offset, b->offset, sizeof *a->offset * (size_t)rank);
+}
+
+static int add_item(analysis *a, col_item item)
+{
+    if (a->group->items.len == MAX_ITEMS) return -1;
+    col_vec_push(a->arena, &a->group->items, item);
+    return (int)a->group->items.len - 1;
+}
+
+static col_item make_item(col_item_kind kind, const col_value *value, const col_index *index)
+{
+    return (col_item){.kind = kind,
+                      .value = value,
+                      .index = *index,
+                      .operands = {-1, -1, -1},
+                      .axis = -1,
+                      .dtype = value->type.dtype};
+}
+
+static int evaluate(analysis *a, const col_value *value, const col_index *index);
+
+static bool is_inside(const analysis *a, const col_value *value)
+{
+    return value->producer && value->producer->group == a->query->group;
+}
+
+static int evaluate_linear(analysis *a, const col_value *value, const col_index *index, int axis,
+                           col_dtype dtype)
+{
+    col_item item = make_item(COL_ITEM_LINEAR, value, index);
+    item.axis = axis;
+    item.dtype = dtype;
+    return add_item(a, item);
+}
+
+static int evaluate_elementwise(analysis *a, const col_node *node, const col_index *index)
+{
+    const col_value *result = &node->results[0];
+    col_item item = make_item(COL_ITEM_NODE, result, index);
+    item.node = node;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *operand = col_node_operand(node, i);
+        col_index at = broadcast_index(result->type.shape, index, operand->type.shape);
+        item.operands[i] = evaluate(a, operand, &at);
+        if (item.operands[i] < 0) return -1;
+    }
+    return add_item(a, item);
+}
+
+static int evaluate_source(analysis *a, const col_node *node, const col_index *index)
+{
+    const col_value *result = &node->results[0];
+    int axis;
+    if (node->op == COL_OP_CONSTANT) {
+        col_item item = make_item(COL_ITEM_FILL, result, index);
+        item.fill = col_node_float(node, COL_ATTR_VALUE);
+        return add_item(a, item);
+    }
+    if (node->op == COL_OP_IOTA) {
+        COL_ASSERT(col_shape_axis(result->type.shape, col_node_int(node, COL_ATTR_AXIS), &axis));
+        return evaluate_linear(a, result, index, axis, result->type.dtype);
+    }
+    COL_ASSERT(node->op == COL_OP_RANDOM_UNIFORM);
+    col_item item = make_item(COL_ITEM_NODE, result, index);
+    item.node = node;
+    for (int i = 0; i < 2; i++) {
+        col_index at = {.offset = {i}};
+        item.operands[i] = evaluate(a, col_node_operand(node, 0), &at);
+        if (item.operands[i] < 0) return -1;
+    }
+    item.operands[2] = evaluate_linear(a, result, index, -1, COL_I64);
+    return item.operands[2] < 0 ? -1 : add_item(a, item);
+}
+
+static int evaluate_reduction(analysis *a, const col_node *node, const col_index *index)
+{
+    const col_value *operand = col_node_operand(node, 0), *result = &node->results[0];
+    col_domain *domain = &a->group->domain;
+    col_shape shape = operand->type.shape, reduced = {0};
+    int count, axes[COL_MAX_RANK];
+    const int64_t *given = col_node_ints(node, COL_ATTR_AXES, &count);
+    bool keep = col_node_int(node, COL_ATTR_KEEPDIMS);
+    /* Exactly the point's own rows: no other ones, none twice. */
+    if (col_index_dims(index, result->type.shape.rank) & domain->reduced) return -1;
+    if (col_shape_numel(shape) != domain_numel(domain, true)) return -1;
+    runs r = {0}, cut = {0};
+    for (int k = 0, j = 0; k < shape.rank; k++) {
+        bool is_reduced = false;
+        for (int i = 0; i < count; i++) is_reduced |= given[i] == k;
+        if (is_reduced) {
+            axes[reduced.rank] = k;
+            reduced.dims[reduced.rank++] = shape.dims[k];
+            j += keep;
+        } else {
+            if (index->offset[j]) return -1;
+            copy_run(&r, k, index, j++);
+        }
+    }
+    uint8_t sequence[COL_DOMAIN_DIMS];
+    int length = 0;
+    for (int d = 0; d < domain->rank; d++) {
+        if (domain->reduced >> d & 1) sequence[length++] = (uint8_t)d;
+    }
+    if (!deal(a, sequence, length, reduced, 0, reduced.rank, &cut)) return -1;
+    for (int i = 0; i < reduced.rank; i++) {
+        r.count[axes[i]] = cut.count[i];
+        memcpy(r.dims[axes[i]], cut.dims[i], sizeof cut.dims[i]);
+    }
+    col_index at = index_of_runs(&r, shape.rank);
+    col_item item = make_item(COL_ITEM_REDUCE, result, index);
+    item.node = node;
+    item.operands[0] = evaluate(a, operand, &at);
+    return item.operands[0] < 0 ? -1 : add_item(a, item);
+}
+
+/* One part of a concat, or the inside of a padded value: a guarded load along some axes. */
+static int evaluate_part(analysis *a, const col_value *result, const col_index *index, const col_value *part,
+                         const int64_t *starts, int otherwise)
+{
+    if (is_inside(a, part)) return -1;
+    col_item item = make_item(COL_ITEM_LOAD, part, index);
+    item.operands[0] = otherwise;
+    for (int k = 0; k < part->type.shape.rank; k++) {
+        int64_t size = part->type.shape.dims[k], start = starts[k];
+        if (!start && size == result->type.shape.dims[k]) continue;
+        int length = index->first[k + 1] - index->first[k];
+        if (length > 1 || item.guard_count == COL_GROUP_GUARDS) return -1;
+        item.index.offset[k] -= start;
+        item.guards[item.guard_count].dim = length ? index->dims[index->first[k]] : -1;
+        item.guards[item.guard_count].low = start - index->offset[k];
+        item.guards[item.guard_count++].high = start + size - index->offset[k];
+    }
+    return add_item(a, item);
+}
+
+static int evaluate_move(analysis *a, const col_node *node, const col_index *index)
+{
+    const col_value *result = &node->results[0];
+    col_shape shape = result->type.shape;
+    int64_t starts[COL_MAX_RANK] = {0};
+    int axis, count;
+    if (node->op == COL_OP_EMBEDDING) {
+        const col_value *table = col_node_operand(node, 0), *ids = col_node_operand(node, 1);
+        if (is_inside(a, table)) return -1;
+        runs rows = {0}, column = {0};
+        for (int k = 0; k + 1 < shape.rank; k++) copy_run(&rows, k, index, k);
+        copy_run(&column, 1, index, shape.rank - 1);
+        col_index at = index_of_runs(&rows, ids->type.shape.rank), table_at = index_of_runs(&column, 2);
+        col_item item = make_item(COL_ITEM_GATHER, table, &table_at);
+        item.operands[0] = evaluate(a, ids, &at);
+        return item.operands[0] < 0 ? -1 : add_item(a, item);
+    }
+    col_item fill = make_item(COL_ITEM_FILL, result, index);
+    if (node->op == COL_OP_PAD) {
+        const int64_t *low = col_node_ints(node, COL_ATTR_LOW, &count);
+        memcpy(starts, low, sizeof *low * (size_t)count);
+        fill.fill = col_node_float(node, COL_ATTR_VALUE);
+    }
+    int item = add_item(a, fill);
+    if (node->op == COL_OP_PAD)
+        return item < 0 ? -1 : evaluate_part(a, result, index, col_node_operand(node, 0), starts, item);
+    COL_ASSERT(node->op == COL_OP_CONCAT && col_shape_axis(shape, col_node_int(node, COL_ATTR_AXIS), &axis));
+    for (uint32_t i = 0; i < node->operand_count && item >= 0; i++) {
+        const col_value *part = col_node_operand(node, i);
+        item = evaluate_part(a, result, index, part, starts, item);
+        starts[axis] += part->type.shape.dims[axis];
+    }
+    return item;
+}
+
+static int evaluate_view(analysis *a, const col_node *node, const col_value *result, const col_index *index)
+{
+    const col_value *operand = col_node_operand(node, 0);
+    col_index at;
+    if (view_index(a, node, result, index, &at)) return evaluate(a, operand, &at);
+    bool inlined = operand->producer && a->query->inlined && a->query->inlined[operand->producer->id];
+    if (a->split_dim >= 0 || is_inside(a, operand) || inlined) return -1;
+    /* No cut fits: find the element by its number. */
+    col_item item = make_item(COL_ITEM_PICK, operand, index);
+    item.operands[0] = evaluate_linear(a, result, index, -1, COL_I64);
+    return item.operands[0] < 0 ? -1 : add_item(a, item);
+}
+
+static int evaluate_new(analysis *a, const col_value *value, const col_index *index)
+{
+    const col_node *node = value->producer;
+    if (!is_inside(a, value) && !(node && a->query->inlined && a->query->inlined[node->id])) {
+        return add_item(a, make_item(COL_ITEM_LOAD, value, index));
+    }
+    switch (col_op_info_of(node->op)->op_class) {
+    case COL_CLASS_ELEMENTWISE: return evaluate_elementwise(a, node, index);
+    case COL_CLASS_SOURCE: return evaluate_source(a, node, index);
+    case COL_CLASS_REDUCTION: return evaluate_reduction(a, node, index);
+    case COL_CLASS_VIEW: return evaluate_view(a, node, value, index);
+    case COL_CLASS_MOVE: return evaluate_move(a, node, index);
+    default: COL_PANIC("'%s' cannot be in a group", col_op_info_of(node->op)->name);
+    }
+}
+
+static int evaluate(analysis *a, const col_value *value, const col_index *index)
+{
+    for (size_t i = a->known.len; i-- > 0;) {
+        const known *k = &a->known.data[i];
+        if (k->value == value && same_index(&k->index, index, value->type.shape.rank)) return k->item;
+    }
+    known k = {value, *index, evaluate_new(a, value, index)};
+    if (k.item >= 0) col_vec_push(a->arena, &a->known, k);
+    return k.item;
+}
+
+/* The whole. */
+
+static void add_dim(col_domain *domain, int64_t size, bool reduced)
+{
+    if (size == 1) return;
+    if (reduced) domain->reduced |= UINT32_C(1) << domain->rank;
+    domain->sizes[domain->rank++] = size;
+}
+
+static void start_domain(const col_node *const *nodes, size_t n, const col_group *group, col_domain *domain)
+{
+    *domain = (col_domain){0};
+    for (size_t i = 0; i < n; i++) {
+        if (col_op_info_of(nodes[i]->op)->op_class != COL_CLASS_REDUCTION) continue;
+        col_shape shape = col_node_operand(nodes[i], 0)->type.shape;
+        int count;
+        const int64_t *axes = col_node_ints(nodes[i], COL_ATTR_AXES, &count);
+        for (int k = 0; k < shape.rank; k++) {
+            bool reduced = false;
+            for (int j = 0; j < count; j++) reduced |= axes[j] == k;
+            add_dim(domain, shape.dims[k], reduced);
+        }
+        return;
+    }
+    const col_value *largest = NULL;
+    for (size_t i = 0; i < group->roots.len; i++) {
+        const col_value *value = group->roots.data[i].value;
+        if (!largest || col_shape_numel(value->type.shape) > col_shape_numel(largest->type.shape))
+            largest = value;
+    }
+    for (int k = 0; largest && k < largest->type.shape.rank; k++)
+        add_dim(domain, largest->type.shape.dims[k], false);
+}
+
+static bool split_domain(col_domain *domain, int dim, int64_t inner)
+{
+    if (domain->rank == COL_DOMAIN_DIMS) return false;
+    for (int d = domain->rank; d > dim; d--) domain->sizes[d] = domain->sizes[d - 1];
+    domain->sizes[dim] /= inner;
+    domain->sizes[dim + 1] = inner;
+    domain->rank++;
+    uint32_t low = (UINT32_C(1) << (dim + 1)) - 1, bit = domain->reduced >> dim & 1;
+    domain->reduced = (domain->reduced & low) | bit << (dim + 1) | (domain->reduced & ~low) << 1;
+    return true;
+}
+
+static bool evaluate_roots(analysis *a)
+{
+    col_group *group = a->group;
+    col_domain *domain = &group->domain;
+    int64_t all = domain_numel(domain, true), parallel = domain_numel(domain, false);
+    group->items.len = a->known.len = 0;
+    for (size_t i = 0; i < group->roots.len; i++) {
+        col_root *root = &group->roots.data[i];
+        col_shape shape = root->value->type.shape;
+        int64_t numel = col_shape_numel(shape);
+        bool per_row = domain->reduced && numel == parallel;
+        if (!per_row && numel != all) return false;
+        uint8_t sequence[COL_DOMAIN_DIMS];
+        int length = 0;
+        for (int d = 0; d < domain->rank; d++) {
+            if (!per_row || !(domain->reduced >> d & 1)) sequence[length++] = (uint8_t)d;
+        }
+        runs r = {0};
+        if (!deal(a, sequence, length, shape, 0, shape.rank, &r)) return false;
+        col_index index = index_of_runs(&r, shape.rank);
+        root->item = evaluate(a, root->value, &index);
+        if (root->item < 0) return false;
+    }
+    return true;
+}
+
+bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_arena *arena,
+                       col_group *out)
+{
+    *out = (col_group){0};
+    analysis a = {.query = query, .arena = arena, .group = out};
+    for (size_t i = 0; i < n; i++) {
+        COL_ASSERT(nodes[i]->group == query->group && col_node_is_fusible(nodes[i]));
+        if (is_virtual_view(nodes[i])) continue;
+        COL_ASSERT(nodes[i]->result_count == 1);
+        col_root root = {.value = &nodes[i]->results[0]};
+        if (col_value_leaves_group(root.value, query)) col_vec_push(arena, &out->roots, root);
+    }
+    start_domain(nodes, n, out, &out->domain);
+    for (;;) {
+        a.split_dim = -1;
+        if (evaluate_roots(&a)) return true;
+        if (a.split_dim < 0 || !split_domain(&out->domain, a.split_dim, a.split_inner)) return false;
+    }
+}

@@ -1,0 +1,603 @@
+/* Assigns nodes to groups, each of which becomes one kernel.
+ *
+ * needs     legalize
+ * provides  node->group of every node that a kernel computes; the nodes of a group stand together, groups are
+ * numbered in an order that respects data flow, and no group depends on itself through another node breaks
+ * sharing of cheap values: they are cloned into every group that uses them
+ *
+ * Nodes start as units of one. Two kinds of value are never worth a trip through memory and are *inlined*,
+ * that is, computed again in each group that reads them: values made of constants, ramps and random numbers
+ * alone; and *light* values, a few cheap operations on one large operand that is in memory anyway (and on
+ * small ones): reading the operand costs what reading the value would. Then, in the order of the graph, each
+ * unit is merged with the units that produce its operands, where
+ *
+ *   - both are of one phase;
+ *   - the union is one loop nest (ir/group.h) that computes nothing twice that is dear;
+ *   - enough parallel rows or columns are left;
+ *   - no path leads from the producer to the consumer through a third unit.
+ *
+ * A first round leaves out reductions over leading dims, so that a value needed by a reduction along rows and
+ * one along columns joins the former, which reads memory in order. At last, reductions that read the same
+ * operand over the same domain are merged (scale and bias gradients of a layer norm).
+ *
+ * Units are kept in a topological order under merging (Pearce and Kelly, "A dynamic topological sort
+ * algorithm for directed acyclic graphs", 2006): a path from A to B can only lead through units between them
+ * in that order, so a search visits these alone; on success those that depend on A move behind the merged
+ * unit. */
+#include "passes/pass.h"
+
+#include <string.h>
+
+#include "ir/group.h"
+#include "ir/view.h"
+
+enum {
+    NONE = -1,
+    INLINE_COST = 64,       /* of a value made of sources alone; an addition is 1 */
+    LIGHT_COST = 8,         /* of a light value */
+    CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
+    SMALL_FACTOR = 8,       /* an operand with this many times fewer elements is small */
+    UNIT_NODES = 512,       /* largest group */
+    SIBLING_NODES = 64,     /* largest group made by merging siblings */
+    MIN_PARALLEL = 16,      /* rows, or tiles of columns, that a merge must leave ... */
+    LARGE_DOMAIN = 1 << 15, /* ... when there are this many elements */
+    COLUMN_TILE = 64,
+    TRIALS_PER_ARENA = 256,
+};
+
+typedef struct unit {
+    COL_VEC(col_node *) nodes; /* by position */
+    col_phase phase;
+    bool is_kernel; /* made of fusible nodes */
+    bool is_merged; /* gone into another */
+    bool has_reduction;
+    int order;
+    uint32_t stamp;
+} unit;
+
+typedef struct fuser {
+    col_graph *graph;
+    col_arena *arena;
+    COL_VEC(unit *) units;
+    COL_VEC(unit *) ordered; /* by `order`; NULL where a unit was merged away */
+    int *unit_of;            /* by node id; NONE for purely inlined nodes */
+    uint32_t *position;      /* by node id */
+    bool *inlined;           /* by node id */
+    bool *is_output;         /* by value id */
+    int *cost;               /* by node id: of computing an inlined value */
+    const col_value **large; /* by node id: the large operand of a light value */
+    uint32_t *node_stamp;    /* by node id */
+    uint32_t stamp;
+    col_arena *scratch;
+    int trials;
+    COL_VEC(unit *) reached;
+} fuser;
+
+static bool is_virtual_view(const col_node *node)
+{
+    return col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && col_value_is_virtual(&node->results[0]);
+}
+
+/* Inlined values. */
+
+/* Something reads the value's bytes whatever is fused: a library call, an assignment, a move, the caller. */
+static bool is_needed_in_memory(const fuser *f, const col_value *value)
+{
+    if (f->is_output[value->id]) return true;
+    COL_FOR_EACH_USE(use, value)
+    {
+        if (!col_node_is_fusible(use->user) || col_operand_is_read(use->user, use->index)) return true;
+        if (!is_virtual_view(use->user)) continue;
+        for (uint32_t i = 0; i < use->user->result_count; i++) {
+            if (is_needed_in_memory(f, &use->user->results[i])) return true;
+        }
+    }
+    return false;
+}
+
+static bool is_read_in_phase_other_than(const col_value *value, col_phase phase)
+{
+    COL_FOR_EACH_USE(use, value)
+    {
+        if (!is_virtual_view(use->user)) {
+            if (use->user->phase != phase) return true;
+            continue;
+        }
+        for (uint32_t i = 0; i < use->user->result_count; i++) {
+            if (is_read_in_phase_other_than(&use->user->results[i], phase)) return true;
+        }
+    }
+    return false;
+}
+
+static bool is_in_memory_anyway(const fuser *f, const col_value *value)
+{
+    const col_node *producer = value->producer;
+    return !producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value) ||
+           is_read_in_phase_other_than(value, producer->phase);
+}
+
+static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_cost)
+{
+    col_op_class op_class = col_op_info_of(node->op)->op_class;
+    *out_cost = col_op_cost(node->op);
+    if (op_class == COL_CLASS_SOURCE) return true;
+    if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (!producer || !f->inlined[producer->id] || f->large[producer->id]) return false;
+        *out_cost += f->cost[producer->id];
+    }
+    return *out_cost <= INLINE_COST;
+}
+
+/* On success sets the large operand. */
+static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
+{
+    const col_value *result = &node->results[0];
+    int64_t numel = col_shape_numel(result->type.shape);
+    col_op_class op_class = col_op_info_of(node->op)->op_class;
+    *out_large = NULL;
+    *out_cost = col_op_cost(node->op);
+    if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
+    if (numel <= 1 || is_needed_in_memory(f, result)) return false;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *operand = col_node_operand(node, i), *large = NULL;
+        const col_node *producer = operand->producer;
+        if (producer && f->inlined[producer->id]) {
+            *out_cost += f->cost[producer->id];
+            large = f->large[producer->id];
+        } else {
+            const col_value *base = col_view_of(operand).base;
+            if (op_class == COL_CLASS_VIEW) return false; /* reads memory as well as its users would */
+            if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
+                if (!is_in_memory_anyway(f, base)) return false;
+                large = base;
+            }
+        }
+        if (!large) continue;
+        if (*out_large && *out_large != large) return false;
+        *out_large = large;
+    }
+    return *out_large && *out_cost <= LIGHT_COST &&
+           col_dtype_size((*out_large)->type.dtype) <= col_dtype_size(result->type.dtype);
+}
+
+static void find_inlined(fuser *f)
+{
+    COL_FOR_EACH_NODE (node, f->graph) {
+        int cost;
+        const col_value *large = NULL;
+        if (is_virtual_view(node)) {
+            const col_node *producer = col_node_operand(node, 0)->producer;
+            if (!producer || !f->inlined[producer->id]) continue;
+            cost = f->cost[producer->id];
+            large = f->large[producer->id];
+        } else if (!is_made_of_sources(f, node, &cost) && !is_light(f, node, &cost, &large)) {
+            continue;
+        }
+        f->inlined[node->id] = true;
+        f->cost[node->id] = cost;
+        f->large[node->id] = large;
+    }
+}
+
+/* Units. */
+
+static void add_unit(fuser *f, col_node *node)
+{
+    unit *u = COL_NEW(f->arena, unit);
+    *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
+    u->is_kernel = col_node_is_fusible(node) && !is_virtual_view(node);
+    u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
+    col_vec_push(f->arena, &u->nodes, node);
+    f->unit_of[node->id] = (int)f->units.len;
+    col_vec_push(f->arena, &f->units, u);
+    col_vec_push(f->arena, &f->ordered, u);
+    if (u->is_kernel) node->group = f->unit_of[node->id];
+}
+
+/* Virtual views belong to the unit that makes their base; an inlined value has a unit only if someone needs
+ * it in memory. */
+static void make_units(fuser *f)
+{
+    COL_FOR_EACH_NODE (node, f->graph) {
+        node->group = NONE;
+        f->unit_of[node->id] = NONE;
+        if (is_virtual_view(node)) {
+            const col_node *producer = col_node_operand(node, 0)->producer;
+            int made_by = producer ? f->unit_of[producer->id] : NONE;
+            if (made_by != NONE) {
+                unit *u = f->units.data[made_by];
+                f->unit_of[node->id] = made_by;
+                node->group = u->is_kernel ? made_by : NONE;
+                col_vec_push(f->arena, &u->nodes, node);
+            } else if (!producer || !f->inlined[producer->id]) {
+                add_unit(f, node);
+            }
+        } else if (!f->inlined[node->id] || is_needed_in_memory(f, &node->results[0])) {
+            add_unit(f, node);
+        }
+    }
+}
+
+/* Paths. */
+
+/* Collects the units up to `limit` that use the node's results, also through inlined nodes. True when `limit`
+ * itself does. */
+static bool reach_users(fuser *f, const col_node *node, const unit *limit, uint32_t mark)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        COL_FOR_EACH_USE(use, &node->results[i])
+        {
+            const col_node *user = use->user;
+            if (f->inlined[user->id] && f->node_stamp[user->id] != mark) {
+                f->node_stamp[user->id] = mark;
+                found |= reach_users(f, user, limit, mark);
+            }
+            if (f->unit_of[user->id] == NONE) continue;
+            unit *next = f->units.data[f->unit_of[user->id]];
+            if (next == limit) {
+                found = true;
+            } else if (next->stamp != f->stamp && next->order < limit->order) {
+                next->stamp = f->stamp;
+                col_vec_push(f->arena, &f->reached, next);
+            }
+        }
+    }
+    return found;
+}
+
+/* Whether a path leads from a to b through a third unit; if not, f->reached holds the units up to b that
+ * depend on a. */
+static bool has_detour(fuser *f, unit *a, const unit *b)
+{
+    f->stamp += 2;
+    f->reached.len = 0;
+    a->stamp = f->stamp;
+    for (size_t i = 0; i < a->nodes.len; i++) reach_users(f, a->nodes.data[i], b, f->stamp);
+    /* Inlined nodes seen on the way from a are seen again from other units: hence the second mark. */
+    for (size_t i = 0; i < f->reached.len; i++) {
+        const unit *u = f->reached.data[i];
+        for (size_t j = 0; j < u->nodes.len; j++) {
+            if (reach_users(f, u->nodes.data[j], b, f->stamp + 1)) return true;
+        }
+    }
+    return false;
+}
+
+/* Merging. */
+
+static int by_position(const fuser *f, const col_node *a, const col_node *b)
+{
+    return f->position[a->id] < f->position[b->id] ? -1 : 1;
+}
+
+/* The nodes of both, by position. */
+static size_t merged_nodes(const fuser *f, const unit *a, const unit *b, col_arena *arena, col_node ***out)
+{
+    size_t n = 0, i = 0, j = 0;
+    *out = COL_NEW_ARRAY(arena, col_node *, a->nodes.len + b->nodes.len);
+    while (i < a->nodes.len || j < b->nodes.len) {
+        bool first =
+            j == b->nodes.len || (i < a->nodes.len && by_position(f, a->nodes.data[i], b->nodes.data[j]) < 0);
+        (*out)[n++] = first ? a->nodes.data[i++] : b->nodes.data[j++];
+    }
+    return n;
+}
+
+/* Gives the nodes of `from` to `to`, or back. */
+static void label(fuser *f, const unit *u, int id)
+{
+    for (size_t i = 0; i < u->nodes.len; i++) {
+        u->nodes.data[i]->group = id;
+        f->unit_of[u->nodes.data[i]->id] = id;
+    }
+}
+
+static int64_t product(const col_domain *domain, uint32_t mask)
+{
+    int64_t n = 1;
+    for (int d = 0; d < domain->rank; d++) {
+        if (mask >> d & 1) n *= domain->sizes[d];
+    }
+    return n;
+}
+
+static bool is_by_columns(const col_domain *domain)
+{
+    return domain->reduced && !(domain->reduced >> (domain->rank - 1) & 1);
+}
+
+/* Whether the loop nest is one worth having. */
+static bool is_good_group(const col_group *group, int32_t id, bool columns)
+{
+    const col_domain *domain = &group->domain;
+    uint32_t all = (UINT32_C(1) << domain->rank) - 1, rows = all & ~domain->reduced;
+    uint32_t innermost = domain->rank ? UINT32_C(1) << (domain->rank - 1) : 0;
+    int64_t numel = product(domain, all), parallel = product(domain, rows);
+    if (!columns && is_by_columns(domain)) return false;
+    for (size_t i = 0; i < group->items.len; i++) {
+        const col_item *item = &group->items.data[i];
+        if (!item->node || item->node->group != id) continue;
+        /* A node of ours is evaluated once per element: at one index, and where it misses dims only if it is
+         * cheap or outside the innermost loop. */
+        for (size_t j = 0; j < i; j++) {
+            if (group->items.data[j].node == item->node) return false;
+        }
+        uint32_t dims = col_index_dims(&item->index, item->value->type.shape.rank);
+        if (dims == all || dims == rows || item->kind == COL_ITEM_REDUCE) continue;
+        if ((dims & innermost) && col_op_cost(item->node->op) > CHEAP_COST) return false;
+    }
+    if (!domain->reduced || numel < LARGE_DOMAIN) return true;
+    bool writes_all = false;
+    for (size_t i = 0; i < group->roots.len; i++)
+        writes_all |= col_shape_numel(group->roots.data[i].value->type.shape) == numel;
+    int64_t inner = is_by_columns(domain) ? COL_MIN(COLUMN_TILE, domain->sizes[domain->rank - 1]) : 1;
+    return !writes_all || parallel / inner >= MIN_PARALLEL;
+}
+
+/* Those that depend on the merged unit move behind it, the rest of the region before it. */
+static void reorder(fuser *f, const unit *a, unit *b)
+{
+    int low = COL_MIN(a->order, b->order), high = COL_MAX(a->order, b->order), at = low;
+    COL_VEC(unit *) behind = {0};
+    for (int i = low; i <= high; i++) {
+        unit *u = f->ordered.data[i];
+        if (!u || u == a || u == b) continue;
+        if (u->stamp == f->stamp) {
+            col_vec_push(f->arena, &behind, u);
+            continue;
+        }
+        u->order = at;
+        f->ordered.data[at++] = u;
+    }
+    b->order = at;
+    f->ordered.data[at++] = b;
+    for (size_t i = 0; i < behind.len; i++) {
+        behind.data[i]->order = at;
+        f->ordered.data[at++] = behind.data[i];
+    }
+    while (at <= high) f->ordered.data[at++] = NULL;
+}
+
+static bool is_concat(const unit *u)
+{
+    return u->nodes.data[0]->op == COL_OP_CONCAT;
+}
+
+/* Merges two units if that is allowed and good; the result is b. */
+static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
+{
+    if (a == b || !a->is_kernel || !b->is_kernel || a->phase != b->phase) return false;
+    if (a->nodes.len + b->nodes.len > UNIT_NODES) return false;
+    /* A concat stays alone: memory planning lets its parts be written in place. */
+    if (is_concat(a) || is_concat(b)) return false;
+    if (f->trials++ % TRIALS_PER_ARENA == 0) {
+        col_arena_destroy(f->scratch);
+        f->scratch = col_arena_create();
+    }
+    int a_id = f->unit_of[a->nodes.data[0]->id], b_id = f->unit_of[b->nodes.data[0]->id];
+    col_node **nodes;
+    size_t n = merged_nodes(f, a, b, f->scratch, &nodes);
+    label(f, a, b_id);
+    col_group group;
+    col_group_query query = {.group = b_id, .inlined = f->inlined, .is_output = f->is_output};
+    bool good = col_group_analyze((const col_node *const *)nodes, n, &query, f->scratch, &group) &&
+                is_good_group(&group, b_id, columns);
+    label(f, a, a_id);
+    if (!good || (a->order < b->order ? has_detour(f, a, b) : has_detour(f, b, a))) return false;
+    label(f, a, b_id);
+    reorder(f, a, b);
+    a->is_merged = true;
+    b->has_reduction |= a->has_reduction;
+    b->nodes.len = 0;
+    for (size_t i = 0; i < n; i++) col_vec_push(f->arena, &b->nodes, nodes[i]);
+    return true;
+}
+
+static unit *unit_of(const fuser *f, const col_node *node)
+{
+    return f->unit_of[node->id] == NONE ? NULL : f->units.data[f->unit_of[node->id]];
+}
+
+/* Tries to merge into the node's unit every unit that it reads, also through inlined nodes. */
+static void merge_producers(fuser *f, const col_node *node, const col_node *reader, bool columns)
+{
+    for (uint32_t i = 0; i < reader->operand_count; i++) {
+        const col_node *producer = col_node_operand(reader, i)->producer;
+        if (!producer) continue;
+        if (f->inlined[producer->id])
+            merge_producers(f, node, producer, columns);
+        else
+            try_merge(f, unit_of(f, producer), unit_of(f, node), columns);
+    }
+}
+
+static void merge_along_edges(fuser *f, bool columns)
+{
+    COL_FOR_EACH_NODE (node, f->graph) {
+        unit *u = unit_of(f, node);
+        if (u && u->is_kernel) merge_producers(f, node, node, columns);
+    }
+}
+
+/* Collects the kernels with reductions that read a value, also through views and inlined nodes. */
+static void collect_readers(fuser *f, const col_value *value)
+{
+    COL_FOR_EACH_USE(use, value)
+    {
+        const col_node *user = use->user;
+        unit *u = unit_of(f, user);
+        if (f->inlined[user->id] || is_virtual_view(user)) {
+            for (uint32_t i = 0; i < user->result_count; i++) collect_readers(f, &user->results[i]);
+        } else if (u->has_reduction && u->stamp != f->stamp) {
+            u->stamp = f->stamp;
+            col_vec_push(f->arena, &f->reached, u);
+        }
+    }
+}
+
+static void merge_siblings(fuser *f, const col_value *value)
+{
+    if (!value->first_use || !value->first_use->next_use) return;
+    f->stamp += 2;
+    f->reached.len = 0;
+    collect_readers(f, value);
+    size_t n = f->reached.len;
+    if (n < 2) return;
+    unit **readers = col_arena_copy(f->arena, f->reached.data, sizeof *readers * n);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = i + 1; j < n && !readers[i]->is_merged; j++) {
+            if (readers[j]->is_merged || readers[i]->nodes.len + readers[j]->nodes.len > SIBLING_NODES)
+                continue;
+            try_merge(f, readers[i], readers[j], true);
+        }
+    }
+}
+
+/* The result. */
+
+static col_node *clone_node(col_graph *graph, const col_node *node, col_phase phase)
+{
+    col_value *operands[3];
+    COL_ASSERT(node->operand_count <= COL_COUNT(operands));
+    for (uint32_t i = 0; i < node->operand_count; i++) operands[i] = col_node_operand(node, i);
+    col_node *copy = col_graph_insert(graph, NULL, node->op, node->operand_count, operands, node->attr_count,
+                                      node->attrs, node->result_count);
+    copy->phase = phase;
+    copy->scope = node->scope;
+    copy->loc = node->loc;
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        copy->results[i].type = node->results[i].type;
+        copy->results[i].name = node->results[i].name;
+    }
+    return copy;
+}
+
+typedef COL_VEC(col_node *) node_list;
+
+/* Clones, by id of the original, and the unit (number + 1) that each was made for. */
+typedef struct clones {
+    col_node **of;
+    uint32_t *owner;
+    uint32_t originals; /* ids below are originals */
+} clones;
+
+/* Lists the node behind clones of the inlined nodes that it reads. */
+static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t owner, node_list *out)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *operand = col_node_operand(node, i);
+        const col_node *producer = operand->producer;
+        if (!producer || producer->id >= c->originals || !f->inlined[producer->id]) continue;
+        if (producer->group == node->group && node->group != NONE)
+            continue; /* a view of what the unit is for */
+        if (c->owner[producer->id] != owner + 1) {
+            col_node *copy = clone_node(f->graph, producer, node->phase);
+            copy->group = node->group;
+            c->of[producer->id] = copy;
+            c->owner[producer->id] = owner + 1;
+            list_with_operands(f, c, copy, owner, out);
+        }
+        col_node_set_operand(node, i, &c->of[producer->id]->results[operand->index]);
+    }
+    col_vec_push(f->arena, out, node);
+}
+
+static bool is_used_in_group(const col_value *value, int32_t group)
+{
+    COL_FOR_EACH_USE(use, value)
+    {
+        if (!is_virtual_view(use->user)) {
+            if (use->user->group == group) return true;
+            continue;
+        }
+        for (uint32_t i = 0; i < use->user->result_count; i++) {
+            if (is_used_in_group(&use->user->results[i], group)) return true;
+        }
+    }
+    return false;
+}
+
+/* A view is in a group only between two nodes of it: its other users may be of a later phase. */
+static bool is_outside_view(const col_node *node)
+{
+    if (!is_virtual_view(node)) return false;
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        if (is_used_in_group(&node->results[i], node->group)) return false;
+    }
+    return true;
+}
+
+static void write_groups(fuser *f)
+{
+    clones c = {COL_NEW_ARRAY(f->arena, col_node *, f->graph->next_node_id),
+                COL_NEW_ARRAY(f->arena, uint32_t, f->graph->next_node_id), f->graph->next_node_id};
+    node_list *lists = COL_NEW_ARRAY(f->arena, node_list, f->ordered.len);
+    for (uint32_t u = 0; u < f->ordered.len; u++) {
+        for (size_t i = 0; f->ordered.data[u] && i < f->ordered.data[u]->nodes.len; i++)
+            list_with_operands(f, &c, f->ordered.data[u]->nodes.data[i], u, &lists[u]);
+    }
+    /* What was inlined everywhere is dead now; users stand behind. */
+    for (col_node *node = f->graph->last, *prev; node; node = prev) {
+        prev = node->prev;
+        if (node->id < c.originals && f->inlined[node->id] && f->unit_of[node->id] == NONE)
+            col_graph_remove(node);
+    }
+    int32_t next = 0;
+    for (uint32_t u = 0; u < f->ordered.len; u++) {
+        if (!f->ordered.data[u]) continue;
+        node_list views = {0};
+        int32_t group = f->ordered.data[u]->is_kernel ? next++ : NONE;
+        for (size_t i = 0; i < lists[u].len; i++) {
+            col_node *node = lists[u].data[i];
+            if (group != NONE && is_outside_view(node)) {
+                col_vec_push(f->arena, &views, node);
+            } else {
+                col_graph_move(node, NULL);
+            }
+        }
+        /* Numbers are given last: is_outside_view compares those of the units. */
+        for (size_t i = 0; i < lists[u].len; i++) lists[u].data[i]->group = group + (int32_t)f->units.len;
+        for (size_t i = 0; i < views.len; i++) {
+            views.data[i]->group = NONE;
+            col_graph_move(views.data[i], NULL);
+        }
+        if (group == NONE) {
+            for (size_t i = 0; i < lists[u].len; i++) lists[u].data[i]->group = NONE;
+        }
+    }
+    COL_FOR_EACH_NODE (node, f->graph) {
+        if (node->group != NONE) node->group -= (int32_t)f->units.len;
+    }
+}
+
+col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
+{
+    (void)options;
+    fuser f = {.graph = graph, .arena = col_arena_create()};
+    f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
+    f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
+    f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
+    f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
+    f.node_stamp = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
+    f.is_output = COL_NEW_ARRAY(f.arena, bool, graph->next_value_id);
+    for (size_t i = 0; i < graph->outputs.len; i++) f.is_output[graph->outputs.data[i].value->id] = true;
+    uint32_t position = 0;
+    COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
+    find_inlined(&f);
+    make_units(&f);
+    merge_along_edges(&f, false);
+    merge_along_edges(&f, true);
+    for (size_t i = 0; i < graph->vars.len; i++) merge_siblings(&f, graph->vars.data[i]->value);
+    COL_FOR_EACH_NODE (node, graph) {
+        for (uint32_t i = 0; i < node->result_count; i++) merge_siblings(&f, &node->results[i]);
+    }
+    write_groups(&f);
+    col_arena_destroy(f.scratch);
+    col_arena_destroy(f.arena);
+    return NULL;
+}

@@ -1,0 +1,80 @@
+/* Strategy selection on a graph under a memory limit (docs/solver-sharding.md).
+ *
+ *   given     nodes i with strategies p in 0..k_i-1: cost c_ip, usage m_ip, live interval [lower_i, upper_i)
+ *             edges e = (u, v) with costs r_e[p][q]; COL_SHARDING_INFINITY forbids a strategy or a pair
+ *             a memory limit M
+ *   choose    one strategy s_i per node
+ *   minimise  sum_i c_i[s_i] + sum_e r_e[s_u][s_v]
+ *   so that   at every time t: sum over i with lower_i <= t < upper_i of m_i[s_i] <= M
+ *
+ * Pipeline: exact reductions (sharding_presolve.c, sharding_reduce.c), a Lagrangian dual over the peak times
+ * whose inner problem is solved exactly by variable elimination (sharding_eliminate.c, sharding_dual.c),
+ * local search (sharding_local.c), and branch and bound with GLPK on what remains (sharding_ilp.c). Costs and
+ * usages are integers and every bound is evaluated in exact arithmetic, so the gap is a proof.
+ */
+#ifndef COL_SOLVER_SHARDING_H
+#define COL_SOLVER_SHARDING_H
+
+#include "ir/base/arena.h"
+#include "solver/solve.h"
+
+#define COL_SHARDING_INFINITY INT64_C(1000000000000000000)
+
+typedef struct col_sharding_node {
+    int32_t strategies;   /* k_i, at least 1 */
+    int32_t lower, upper; /* live in [lower, upper); an empty interval uses no memory */
+    const int64_t *cost;  /* [k_i], at least 0 */
+    const int64_t *usage; /* [k_i], at least 0 */
+} col_sharding_node;
+
+typedef struct col_sharding_edge {
+    int32_t u, v;
+    const int64_t *cost; /* [k_u * k_v], row-major in the strategy of u; tables may be shared between edges */
+} col_sharding_edge;
+
+typedef struct col_sharding_problem {
+    int32_t node_count, edge_count;
+    const col_sharding_node *nodes;
+    const col_sharding_edge *edges;
+    int64_t limit; /* M */
+} col_sharding_problem;
+
+typedef struct col_sharding_limits {
+    double seconds; /* for the whole solve; 0: 60 s */
+    double gap;     /* stop once (objective - bound) / objective is at most this; 0: prove it to the unit */
+    int threads;    /* 0: 2 */
+    bool no_ilp;    /* leave out the step that needs GLPK */
+    bool verbose;   /* progress on stderr */
+} col_sharding_limits;
+
+typedef struct col_sharding_solution {
+    /* OPTIMAL: within the gap asked for. INFEASIBLE: proved; `choice` then holds the assignment of least peak
+     * that was found (if any is finite) and `least_memory` the proved floor. LIMIT: neither found nor
+     * refuted. */
+    col_solve_status status;
+    int32_t *choice;      /* [node_count], in the caller's arena; NULL when no finite assignment is known */
+    int64_t objective;    /* re-costed from the raw tables; COL_SHARDING_INFINITY without an answer */
+    int64_t bound;        /* proved: no answer costs less */
+    double gap;           /* (objective - bound) / max(objective, 1) */
+    int64_t peak;         /* of `choice` */
+    int64_t least_memory; /* proved: no finite assignment peaks lower */
+    double seconds;
+    int32_t variables, rows; /* of the core left after reductions: strategies + pairs, nodes + times */
+} col_sharding_solution;
+
+/* Solves within the limits. COL_BAD_INPUT where the problem itself is wrong (an edge to nowhere, a negative
+ * cost, sums that leave 2^58): infeasibility is a result, not an error. Deterministic but for where the time
+ * limit strikes. */
+COL_MUST_USE col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *problem,
+                                           const col_sharding_limits *limits, col_sharding_solution *out);
+
+/* The same by trying every assignment: for tests. Problems of more than 2^24 assignments are refused. */
+COL_MUST_USE col_status col_sharding_brute(col_arena *arena, const col_sharding_problem *problem,
+                                           col_sharding_solution *out);
+
+/* Cost of an assignment from the raw tables; COL_SHARDING_INFINITY if any part is infinite. */
+int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *choice);
+/* Largest usage over all times. */
+int64_t col_sharding_peak(const col_sharding_problem *problem, const int32_t *choice);
+
+#endif

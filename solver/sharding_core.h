@@ -1,0 +1,88 @@
+/* The problem while it is being reduced, and what the steps of the sharding solver share.
+ *
+ * A core is the problem on flat arrays: nodes i with k_i strategies, at most one edge per pair of nodes, and
+ * memory as items: use of node i over [lower, upper), relative to its least, which is taken off `room`. Time
+ * is an index into the rows that still matter. Every node of the core stands for one original node
+ * (`rep`), and `label` says which original strategies are left; all other original nodes are determined
+ * through records, replayed backwards. Labels are never renumbered, so a record stays valid through all later
+ * steps.
+ */
+#ifndef COL_SOLVER_SHARDING_CORE_H
+#define COL_SOLVER_SHARDING_CORE_H
+
+#include "ir/base/vec.h"
+#include "solver/sharding.h"
+
+#define INF COL_SHARDING_INFINITY
+
+typedef struct item {
+    int32_t node;
+    int32_t lower, upper;
+    int64_t *use; /* [k_node], least 0 */
+} item;
+
+/* Choice of `node` as a function of the choices (labels) of up to two parents: table[a * width + b]. */
+typedef struct record {
+    int32_t node;
+    int32_t parent[2]; /* -1: none */
+    int32_t width;     /* labels of parent[1], 1 without */
+    int32_t *table;
+} record;
+
+typedef struct records {
+    col_arena *arena;
+    COL_VEC(record) list;
+} records;
+
+typedef struct core {
+    col_arena *arena;
+    int32_t node_count, edge_count, item_count, time_count;
+    int32_t *k;      /* strategies of a node */
+    int64_t **cost;  /* [k] finite */
+    int32_t **label; /* [k] original strategy of rep */
+    int32_t *rep;    /* original node */
+    int32_t *u, *v;  /* edges, u < v, no two alike */
+    int64_t **table; /* [k_u * k_v], INF where forbidden */
+    item *items;     /* by node */
+    int64_t *room;   /* [time_count] limit less the least use of all nodes */
+    int64_t constant;
+} core;
+
+typedef struct new_edge {
+    int32_t u, v;
+    int64_t *table;
+} new_edge;
+
+/* What a step did to a core, to be made real by sharding_rebuild. All arrays index the core as it was. */
+typedef struct changes {
+    uint8_t **alive;         /* [node][k] */
+    int32_t *parent;         /* -1: stays a node; else determined by that node */
+    int32_t **map;           /* [k_parent] where parent >= 0: own strategy (index), -1 under a dead one */
+    uint8_t *gone;           /* eliminated: a record exists and nothing refers to it any more */
+    uint8_t *dropped;        /* edges */
+    COL_VEC(new_edge) added; /* u < v */
+    bool any, infeasible;
+} changes;
+
+/* sharding_presolve.c */
+core *sharding_core_make(const col_sharding_problem *problem, bool *out_infeasible);
+/* Runs all reductions to a fixpoint; *core_ is replaced (the old one is destroyed). False: infeasible. */
+bool sharding_presolve(core **core_, records *records_, bool verbose);
+core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infeasible);
+changes *sharding_changes_make(col_arena *arena, const core *g);
+/* Replays the records: choice[rep[i]] must be set for the nodes of the core. */
+void sharding_unfold(const records *r, int32_t *choice);
+/* Strategies + pairs. */
+size_t sharding_core_size(const core *g);
+
+/* sharding_reduce.c: each returns true if it changed something. */
+bool sharding_reduce_memory(core *g, changes *c);
+bool sharding_reduce_dominated(core *g, changes *c);
+bool sharding_reduce_degree(core *g, changes *c, records *records_);
+
+static inline int64_t add_cost(int64_t a, int64_t b)
+{
+    return a >= INF || b >= INF ? INF : a + b;
+}
+
+#endif

@@ -1,0 +1,139 @@
+/* The Lagrangian dual: memory priced by multipliers, edges relaxed to trees.
+ *
+ * For lambda >= 0 the price of strategy p of node i is c_ip + sum_t lambda_t use_ip(t), and
+ *     L(lambda) = min over assignments of prices and edges, less sum_t lambda_t room_t
+ * is a lower bound. The inner minimum is itself bounded by moving cost between nodes and edges: with any
+ * numbers a_e,u(p), a_e,v(q) ("moved"),
+ *     r'_e(p, q) = r_e(p, q) + a_e,u(p) + a_e,v(q)      theta_i(p) = price_i(p) - sum_e a_e,i(p)
+ * leaves the cost of every assignment as it was, and sum_i min theta_i + sum_e min r'_e bounds it. Sweeps
+ * improve that bound by sequential reweighted message passing (Kolmogorov, "A new look at reweighted message
+ * passing", IEEE TPAMI 37(5), 2015): going through the nodes in order, a node collects the min-marginals of
+ * the edges behind it, then shares its theta among the edges ahead.
+ */
+#include "solver/sharding_model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+dual *sharding_dual_make(col_arena *arena, const model *m)
+{
+    dual *d = COL_NEW(arena, dual);
+    size_t strategies = (size_t)m->offset[m->n], arcs = (size_t)m->first_arc[m->n];
+    d->m = m;
+    d->lambda = COL_NEW_ARRAY(arena, double, m->g->time_count);
+    d->price = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
+    d->theta = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
+    d->moved = COL_NEW_ARRAY(arena, double *, arcs);
+    d->twin = COL_NEW_ARRAY(arena, int32_t, arcs);
+    d->choice = COL_NEW_ARRAY(arena, int32_t, m->n);
+    int32_t *seen = COL_NEW_ARRAY(arena, int32_t, m->g->edge_count);
+    memset(seen, -1, sizeof *seen * (size_t)m->g->edge_count);
+    for (int32_t i = 0; i < m->n; i++) {
+        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
+            int32_t e = m->arcs[y].edge;
+            d->moved[y] = COL_NEW_ARRAY(arena, double, m->k[i]);
+            if (seen[e] >= 0) {
+                d->twin[y] = seen[e];
+                d->twin[seen[e]] = y;
+            }
+            seen[e] = y;
+        }
+    }
+    return d;
+}
+
+void sharding_dual_reprice(dual *d, const double *lambda)
+{
+    const model *m = d->m;
+    int32_t strategies = m->offset[m->n];
+    for (int32_t s = 0; s < strategies; s++) d->theta[s] -= d->price[s];
+    if (lambda != d->lambda) memcpy(d->lambda, lambda, sizeof(double) * (size_t)m->g->time_count);
+    sharding_model_price(m, lambda, d->price);
+    for (int32_t s = 0; s < strategies; s++) d->theta[s] += d->price[s];
+}
+
+/* Takes the min-marginals of an edge into node i: delta(p) = min_q r'(p, q). */
+static void collect(dual *d, int32_t i, int32_t y, double *delta)
+{
+    const model *m = d->m;
+    const arc *a = &m->arcs[y];
+    /* From the other end, p is contiguous. */
+    const double *table = m->arcs[d->twin[y]].table, *there = d->moved[d->twin[y]];
+    int32_t k = m->k[i], kq = m->k[a->other];
+    for (int32_t p = 0; p < k; p++) delta[p] = INFINITY;
+    for (int32_t q = 0; q < kq; q++, table += k) {
+        double shift = there[q];
+        for (int32_t p = 0; p < k; p++) {
+            double value = table[p] + shift;
+            delta[p] = value < delta[p] ? value : delta[p];
+        }
+    }
+    double *here = d->moved[y], *theta = d->theta + m->offset[i];
+    for (int32_t p = 0; p < k; p++) {
+        delta[p] += here[p];
+        here[p] -= delta[p];
+        theta[p] += delta[p];
+    }
+}
+
+static void pass(dual *d, bool back, double *delta)
+{
+    const model *m = d->m;
+    for (int32_t step = 0; step < m->n; step++) {
+        int32_t i = back ? m->n - 1 - step : step, k = m->k[i];
+        int32_t ahead = 0, behind = 0;
+        double *theta = d->theta + m->offset[i];
+        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
+            bool is_ahead = (m->arcs[y].other > i) != back;
+            ahead += is_ahead;
+            behind += !is_ahead;
+            if (!is_ahead) collect(d, i, y, delta);
+        }
+        if (back) {
+            /* Decode: the nodes behind have chosen. */
+            memcpy(delta, theta, sizeof(double) * (size_t)k);
+            for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
+                const arc *a = &m->arcs[y];
+                if ((a->other > i) != back) continue;
+                const double *column = a->table + d->choice[a->other];
+                double there = d->moved[d->twin[y]][d->choice[a->other]];
+                for (int32_t p = 0; p < k; p++)
+                    delta[p] += column[(size_t)p * (size_t)m->k[a->other]] + d->moved[y][p] + there;
+            }
+            int32_t best = 0;
+            for (int32_t p = 1; p < k; p++)
+                if (delta[p] < delta[best]) best = p;
+            d->choice[i] = best;
+        }
+        if (!ahead) continue;
+        double share = 1.0 / COL_MAX(ahead, behind);
+        for (int32_t p = 0; p < k; p++) delta[p] = share * theta[p];
+        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
+            if ((m->arcs[y].other > i) == back) continue;
+            for (int32_t p = 0; p < k; p++) d->moved[y][p] += delta[p];
+        }
+        for (int32_t p = 0; p < k; p++) theta[p] -= ahead * delta[p];
+    }
+}
+
+double sharding_dual_sweep(dual *d)
+{
+    const model *m = d->m;
+    int32_t widest = 1;
+    for (int32_t i = 0; i < m->n; i++) widest = COL_MAX(widest, m->k[i]);
+    double *delta = malloc(sizeof(double) * (size_t)widest);
+    if (!delta) COL_PANIC("out of memory");
+    pass(d, false, delta);
+    pass(d, true, delta);
+    free(delta);
+    double bound = 0;
+    for (int32_t t = 0; t < m->g->time_count; t++) bound -= d->lambda[t] * (double)m->g->room[t];
+    for (int32_t i = 0; i < m->n; i++) {
+        const double *theta = d->theta + m->offset[i];
+        double least = theta[0];
+        for (int32_t p = 1; p < m->k[i]; p++) least = COL_MIN(least, theta[p]);
+        bound += least;
+    }
+    return bound;
+}
