@@ -13,9 +13,8 @@ col_cost_class col_predict_class(const col_plan_instruction *instruction)
     }
 }
 
-void col_predict(const col_machine *machine, col_plan *plan)
+void col_predict(const col_machine *machine, const col_plan *plan)
 {
-    plan->machine = (char *)(uintptr_t)machine->name;
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         for (size_t i = 0; i < program->n_instructions; i++) {
