@@ -19,7 +19,7 @@
 
 #include "ir/graph.h"
 
-enum { COL_KERNEL_DIMS = 12, COL_KERNEL_GUARDS = 4 };
+enum { COL_KERNEL_DIMS = 12, COL_KERNEL_GUARDS = COL_MAX_RANK };
 
 /* Holds where low <= i[dim] < high. */
 typedef struct col_guard {

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "frontend/report.h"
+
 enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16 };
 
 /* Live bytes at every instruction, by adding each buffer where it begins and taking it away where it ends. */
@@ -26,7 +28,7 @@ static uint64_t column_peak(const uint64_t *live, size_t count, size_t columns, 
     return most;
 }
 
-static void print_chart(const uint64_t *live, size_t count, const col_plan_instruction *const *list,
+static void print_chart(const uint64_t *live, size_t count, col_plan_instruction *const *list,
                         col_str *out)
 {
     static const char phases[] = {'f', 'b', 'u'};
@@ -64,7 +66,7 @@ static int by_size(const void *a, const void *b)
 }
 
 static void print_largest(const Col__Plan__MemoryReport *m, size_t peak, size_t count,
-                          const col_plan_instruction *const *list, col_arena *arena, col_str *out)
+                          col_plan_instruction *const *list, col_arena *arena, col_str *out)
 {
     Col__Plan__LiveBuffer **here = COL_NEW_ARRAY(arena, Col__Plan__LiveBuffer *, m->n_buffers);
     size_t n = 0;
@@ -95,9 +97,8 @@ void col_explain_memory(const col_plan *plan, const Col__Plan__MemoryReport *m, 
 {
     char peak[COL_HUMAN_SIZE], placed[COL_HUMAN_SIZE], state[COL_HUMAN_SIZE];
     const col_plan_program *program = col_plan_find_program(plan, m->program);
-    const col_plan_instruction *const *list =
-        program ? (const col_plan_instruction *const *)program->instructions : NULL;
     size_t count = program ? program->n_instructions : 0;
+    col_plan_instruction *const *list = program ? program->instructions : NULL;
     col_arena *arena = col_arena_create();
     col_str_printf(out, "\nmemory of %s: state and inputs %s; temporaries %s, at most %s live", m->program,
                    col_format_bytes(state, (double)m->state_bytes),

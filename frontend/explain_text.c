@@ -181,22 +181,19 @@ static void print_variables(const col_plan *plan, col_str *out)
     }
 }
 
-/* The memory of "micro" is that of "step", which it is the first part of. */
-static bool is_shown(const col_explain_options *options, const char *name, bool memory)
+static bool is_shown(const col_explain_options *options, const char *program)
 {
-    const char *wanted = options->program;
-    if (memory && wanted && !strcmp(wanted, "micro")) wanted = "step";
-    return !wanted || !strcmp(wanted, name);
+    return !options->program || !strcmp(options->program, program);
 }
 
 void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out)
 {
     col_report_summary(plan, out);
     for (size_t i = 0; i < plan->n_programs; i++) {
-        if (is_shown(options, plan->programs[i]->name, false)) print_program(plan, plan->programs[i], out);
+        if (is_shown(options, plan->programs[i]->name)) print_program(plan, plan->programs[i], out);
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
-        if (is_shown(options, plan->memory[i]->program, true)) col_explain_memory(plan, plan->memory[i], out);
+        if (is_shown(options, plan->memory[i]->program)) col_explain_memory(plan, plan->memory[i], out);
     }
     if (options->variables) print_variables(plan, out);
 }
@@ -297,11 +294,11 @@ json_t *col_explain_json(const col_plan *plan, const col_explain_options *option
 {
     json_t *out = col_report_json(plan), *programs = json_array(), *memory = json_array();
     for (size_t i = 0; i < plan->n_programs; i++) {
-        if (is_shown(options, plan->programs[i]->name, false))
+        if (is_shown(options, plan->programs[i]->name))
             json_array_append_new(programs, program_json(plan, plan->programs[i]));
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
-        if (is_shown(options, plan->memory[i]->program, true))
+        if (is_shown(options, plan->memory[i]->program))
             json_array_append_new(memory, memory_json(plan->memory[i]));
     }
     set(out, "programs", programs);

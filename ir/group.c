@@ -536,8 +536,8 @@ static bool evaluate_roots(analysis *a)
         }
         runs r = {0};
         if (!deal(a, sequence, length, shape, 0, shape.rank, &r)) return false;
-        col_index index = index_of_runs(&r, shape.rank);
-        root->item = evaluate(a, root->value, &index);
+        root->index = index_of_runs(&r, shape.rank);
+        root->item = evaluate(a, root->value, &root->index);
         if (root->item < 0) return false;
     }
     return true;

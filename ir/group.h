@@ -59,8 +59,10 @@ typedef struct col_item {
     } guards[COL_GROUP_GUARDS];
 } col_item;
 
+/* A value that the group delivers: `item`, written at `index` of the value. */
 typedef struct col_root {
     const col_value *value;
+    col_index index;
     int item;
 } col_root;
 

@@ -47,11 +47,10 @@ bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, i
     return true;
 }
 
-static bool derive(const col_node *node, uint32_t result, col_view *view)
+static bool derive(const col_node *node, uint32_t result, col_view in, col_view *view)
 {
     const col_value *x = node->operands[0].value;
     col_shape from = x->type.shape, to = node->results[result].type.shape;
-    col_view in = col_view_of(x);
     int count;
     *view = (col_view){.base = in.base, .offset = in.offset};
     switch (node->op) {
@@ -86,18 +85,32 @@ static bool derive(const col_node *node, uint32_t result, col_view *view)
     }
 }
 
-col_view col_view_of(const col_value *value)
+static void row_major(void *context, const col_value *value, int64_t strides[COL_MAX_RANK])
+{
+    (void)context;
+    col_shape_strides(value->type.shape, strides);
+}
+
+col_view col_view_over(const col_value *value, col_strides_fn strides, void *context)
 {
     col_view view = {0};
     const col_node *node = value->producer;
-    if (node && col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && derive(node, value->index, &view))
-        return view;
+    if (node && col_op_info_of(node->op)->op_class == COL_CLASS_VIEW) {
+        col_view in = col_view_over(node->operands[0].value, strides, context);
+        if (derive(node, value->index, in, &view)) return view;
+    }
     view = (col_view){.base = value};
-    col_shape_strides(value->type.shape, view.strides);
+    strides(context, value, view.strides);
     return view;
+}
+
+col_view col_view_of(const col_value *value)
+{
+    return col_view_over(value, row_major, NULL);
 }
 
 bool col_value_is_virtual(const col_value *value)
 {
-    return col_view_of(value).base != value;
+    const col_node *node = value->producer;
+    return node && col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && col_view_of(value).base != value;
 }

@@ -17,6 +17,11 @@ typedef struct col_view {
 col_view col_view_of(const col_value *value);
 bool col_value_is_virtual(const col_value *value);
 
+/* The same where values that have bytes of their own lie in memory with the strides that the function gives,
+ * say inside a larger buffer. A value that is virtual over row-major bytes need not be over these. */
+typedef void (*col_strides_fn)(void *context, const col_value *value, int64_t strides[COL_MAX_RANK]);
+col_view col_view_over(const col_value *value, col_strides_fn strides, void *context);
+
 /* Strides of the same elements in the same order under another shape with as many elements; false when
  * strides cannot express it. */
 bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, int64_t *out_strides);

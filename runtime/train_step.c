@@ -29,9 +29,10 @@ static col_status write_tokens(col_trainer *t)
     return col_session_write(t->session, "labels", t->labels, bytes);
 }
 
-static const char *body_program(const col_trainer *t)
+/* The whole step runs with the last micro-batch; "micro" is the part of it that the others need. */
+static const char *body_program(const col_trainer *t, int64_t index)
 {
-    return t->accumulate > 1 ? "micro" : "step";
+    return index + 1 < t->accumulate ? "micro" : "step";
 }
 
 /* Feeds micro-batch `index` of the step that comes next. */
@@ -64,10 +65,9 @@ static col_status blame(col_trainer *t, const char *what, double value)
     const char *op = NULL;
     for (int64_t i = 0; i < t->accumulate; i++) {
         COL_TRY(feed(t, i));
-        COL_TRY(col_session_find_non_finite(t->session, body_program(t), &op));
+        COL_TRY(col_session_find_non_finite(t->session, body_program(t, i), &op));
         if (op) return not_finite(t, i, what, value, op);
     }
-    if (t->accumulate > 1) COL_TRY(col_session_find_non_finite(t->session, "update", &op));
     return not_finite(t, t->accumulate - 1, what, value, op);
 }
 
@@ -75,7 +75,7 @@ static col_status blame(col_trainer *t, const char *what, double value)
 static col_status blame_micro(col_trainer *t, int64_t index, double loss)
 {
     const char *op = NULL;
-    COL_TRY(col_session_find_non_finite(t->session, body_program(t), &op));
+    COL_TRY(col_session_find_non_finite(t->session, body_program(t, index), &op));
     return not_finite(t, index, "loss", loss, op);
 }
 
@@ -85,9 +85,9 @@ static col_status run_micro(col_trainer *t, int64_t index, double *loss_sum)
     COL_TRY(feed(t, index));
     COL_TRY(col_trainer_span(t, "data", start));
     start = col_seconds();
-    COL_TRY(col_session_run(t->session, body_program(t)));
-    COL_TRY(col_trainer_span(t, body_program(t), start));
-    COL_TRY(output_or(t, body_program(t), "loss", 0, &loss));
+    COL_TRY(col_session_run(t->session, body_program(t, index)));
+    COL_TRY(col_trainer_span(t, body_program(t, index), start));
+    COL_TRY(output_or(t, body_program(t, index), "loss", 0, &loss));
     if (!isfinite(loss)) return blame_micro(t, index, loss);
     *loss_sum += loss;
     return NULL;
@@ -95,17 +95,11 @@ static col_status run_micro(col_trainer *t, int64_t index, double *loss_sum)
 
 col_status col_trainer_step(col_trainer *t, col_step_result *out)
 {
-    const char *last = t->accumulate > 1 ? "update" : "step";
     double loss_sum = 0;
     for (int64_t i = 0; i < t->accumulate; i++) COL_TRY(run_micro(t, i, &loss_sum));
-    if (t->accumulate > 1) {
-        double start = col_seconds();
-        COL_TRY(col_session_run(t->session, "update"));
-        COL_TRY(col_trainer_span(t, "update", start));
-    }
     out->loss = loss_sum / (double)t->accumulate;
-    COL_TRY(output_or(t, last, "grad_norm", 0, &out->grad_norm));
-    COL_TRY(output_or(t, last, "learning_rate", t->settings->lr, &out->lr));
+    COL_TRY(output_or(t, "step", "grad_norm", 0, &out->grad_norm));
+    COL_TRY(output_or(t, "step", "learning_rate", t->settings->lr, &out->lr));
     if (!isfinite(out->grad_norm)) return blame(t, "norm of the gradient", out->grad_norm);
     t->training.position += (uint64_t)(t->accumulate * t->batch);
     t->micro += t->accumulate;

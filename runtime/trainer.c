@@ -72,8 +72,7 @@ static col_status check_plan(col_trainer *t)
                               t->plan->use);
     }
     t->accumulate = COL_MAX(t->plan->accumulate, 1);
-    const char *const needed[] = {t->accumulate > 1 ? "micro" : "step",
-                                  t->accumulate > 1 ? "update" : "step"};
+    const char *const needed[] = {"step", t->accumulate > 1 ? "micro" : "step"};
     for (size_t i = 0; i < COL_COUNT(needed); i++) {
         if (!col_plan_find_program(t->plan, needed[i]))
             return col_error_make(COL_BAD_INPUT, "it has no program '%s'", needed[i]);
