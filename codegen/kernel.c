@@ -7,8 +7,8 @@
 #include "ir/group.h"
 #include "ir/view.h"
 
-_Static_assert(COL_KERNEL_DIMS >= COL_DOMAIN_DIMS, "a domain fits into a kernel");
-_Static_assert(COL_KERNEL_GUARDS >= COL_GROUP_GUARDS, "guards fit into an access");
+_Static_assert((int)COL_KERNEL_DIMS >= (int)COL_DOMAIN_DIMS, "a domain fits into a kernel");
+_Static_assert((int)COL_KERNEL_GUARDS >= (int)COL_GROUP_GUARDS, "guards fit into an access");
 
 enum {
     ELEMENT_TILE = 4096, /* elements per iteration of an elementwise kernel */
@@ -285,6 +285,12 @@ static uint32_t stride_dims(const col_kernel *k, const col_access *access)
     return dims;
 }
 
+/* Passes that must be complete before the instruction's value can be used. */
+static uint32_t ready(const col_instr *instr)
+{
+    return instr->stage + (instr->kind == COL_INSTR_REDUCE);
+}
+
 static void count_stages(col_kernel *k)
 {
     for (int i = 0; i < k->instr_count; i++) {
@@ -294,17 +300,17 @@ static void count_stages(col_kernel *k)
             int operand = j < 3 ? instr->operands[j] : instr->access.row;
             if (operand < 0) continue;
             instr->dims |= k->instrs[operand].dims;
-            instr->stage = COL_MAX(instr->stage, k->instrs[operand].stage);
+            instr->stage = COL_MAX(instr->stage, ready(&k->instrs[operand]));
         }
         if (instr->kind != COL_INSTR_REDUCE) continue;
         instr->dims &= ~k->reduced;
-        instr->stage++;
-        k->passes = COL_MAX(k->passes, (int)instr->stage);
+        k->passes = COL_MAX(k->passes, (int)ready(instr));
     }
     for (int i = 0; i < k->store_count; i++) {
         col_store *store = &k->stores[i];
         store->dims = stride_dims(k, &store->access);
-        if (store->dims & k->reduced) k->passes = COL_MAX(k->passes, (int)k->instrs[store->instr].stage + 1);
+        if (store->dims & k->reduced)
+            k->passes = COL_MAX(k->passes, (int)ready(&k->instrs[store->instr]) + 1);
     }
 }
 
@@ -448,11 +454,11 @@ static void mark_passes(const col_kernel *k, uint64_t *passes)
 {
     for (int i = 0; i < k->store_count; i++) {
         if (k->stores[i].dims & k->reduced)
-            passes[k->stores[i].instr] |= UINT64_C(1) << k->instrs[k->stores[i].instr].stage;
+            passes[k->stores[i].instr] |= UINT64_C(1) << ready(&k->instrs[k->stores[i].instr]);
     }
     for (int i = k->instr_count - 1; i >= 0; i--) {
         const col_instr *instr = &k->instrs[i];
-        uint64_t mask = instr->kind == COL_INSTR_REDUCE ? UINT64_C(1) << (instr->stage - 1) : passes[i];
+        uint64_t mask = instr->kind == COL_INSTR_REDUCE ? UINT64_C(1) << instr->stage : passes[i];
         for (int j = 0; j < 4; j++) {
             int operand = j < 3 ? instr->operands[j] : instr->access.row;
             if (operand >= 0) passes[operand] |= mask;
@@ -466,7 +472,7 @@ bool col_kernel_in_place(const col_kernel *kernel, int input, int output)
     uint64_t passes[1024] = {0};
     if (kernel->instr_count > (int)COL_COUNT(passes) || kernel->passes > 63) return false;
     mark_passes(kernel, passes);
-    uint32_t pass = kernel->instrs[store->instr].stage;
+    uint32_t pass = ready(&kernel->instrs[store->instr]);
     for (int i = 0; i < kernel->instr_count; i++) {
         const col_instr *instr = &kernel->instrs[i];
         const col_access *access = &instr->access;
@@ -522,7 +528,7 @@ static void print_instr(const col_kernel *k, int index, col_str *out)
         col_str_printf(out, "%s%%%d", otherwise ? " else " : j ? ", " : " ", instr->operands[j]);
     }
     col_str_printf(out, " : %s", col_dtype_name(instr->dtype));
-    if (instr->stage) col_str_printf(out, ", stage %u", instr->stage);
+    if (instr->stage || instr->kind == COL_INSTR_REDUCE) col_str_printf(out, ", stage %u", instr->stage);
     col_str_append(out, "\n");
 }
 

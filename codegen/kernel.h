@@ -2,15 +2,19 @@
  * and a straight list of scalar instructions; the back ends (x86 now, PTX later) turn it into code, and equal
  * kernels (the layers of a model) are compiled once.
  *
- *     domain         dims sizes[0..rank), outer to inner; each is parallel or, if its bit is in `reduced`,
- * reduced. The innermost is the one that a back end runs over vector lanes or adjacent threads. instruction
- * one value per point of the dims in its mask `dims`: loads, indices, constants, elementwise ops, and
- * reductions, which fold their operand over all reduced dims and so do not depend on these any more. stage
- * reductions may depend on one another (softmax: the sum needs the maximum), so the reduced dims are walked
- * in passes: pass p computes the reductions of stage p, and an instruction of stage s is known after the
- * passes 0..s-1. What several passes need is computed again in each. store          writes an instruction to
- * an output; one whose dims have reduced bits is written in pass `stage`, any other once per point of the
- * parallel dims, after the pass before its stage.
+ * The domain has dims of sizes[0..rank), outer to inner; each is parallel or, if its bit is in `reduced`,
+ * reduced. The innermost is the one that a back end runs over vector lanes or adjacent threads.
+ *
+ * An instruction has one value per point of the dims in its mask `dims`. There are loads, indices, constants,
+ * elementwise ops, and reductions, which fold their operand over all reduced dims and so do not depend on
+ * these any more.
+ *
+ * Reductions may depend on one another (softmax: the sum needs the maximum), so the reduced dims are walked
+ * in passes. A reduction of stage p is computed in pass p; any other instruction of stage s can be evaluated
+ * once the passes 0..s-1 are complete. What several passes need is computed again in each.
+ *
+ * A store writes an instruction to an output: in the pass of the instruction's stage if its place depends on
+ * reduced dims, otherwise once per point of the parallel dims, when the instruction is known.
  *
  * Arguments are pointers to the first element that the kernel's strides count from: inputs, then outputs.
  */
@@ -58,12 +62,13 @@ typedef struct col_instr {
     double value;
     int64_t salt;
     uint32_t dims;  /* bit d: depends on i[d] */
-    uint32_t stage; /* passes that must be complete before it is known */
+    uint32_t stage; /* REDUCE: the pass that computes it; others: passes that must be complete before */
 } col_instr;
 
 typedef struct col_store {
     int instr;
     col_access access;
+    uint32_t dims; /* bit d: its place depends on i[d] */
 } col_store;
 
 /* Where an argument starts: `offset` elements into the bytes of `value`, which is a variable or a result that
@@ -88,9 +93,14 @@ typedef struct col_kernel {
     int64_t tile;
     int64_t range; /* number of parallel iterations */
 
-    /* Of one whole run: arithmetic (a division, exp … counted by its cost) and bytes moved, each argument
-     * once per pass that reads it. */
+    /* Of one whole run: arithmetic (exp and its like counted by their cost) and bytes moved, where what
+     * several passes read is counted once. */
     double flops, bytes;
+
+    /* What makes kernels equal. */
+    const void *key;
+    size_t key_size;
+    uint64_t hash;
 } col_kernel;
 
 /* How materialised values lie in memory. */

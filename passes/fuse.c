@@ -492,8 +492,8 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
         const col_value *operand = col_node_operand(node, i);
         const col_node *producer = operand->producer;
         if (!producer || producer->id >= c->originals || !f->inlined[producer->id]) continue;
-        if (producer->group == node->group && node->group != NONE)
-            continue; /* a view of what the unit is for */
+        /* Read from memory, or a view of what the unit is for. */
+        if (node->group == NONE || producer->group == node->group || col_operand_is_read(node, i)) continue;
         if (c->owner[producer->id] != owner + 1) {
             col_node *copy = clone_node(f->graph, producer, node->phase);
             copy->group = node->group;
@@ -531,6 +531,25 @@ static bool is_outside_view(const col_node *node)
     return true;
 }
 
+/* Puts the unit's nodes of the phase at the end of the graph, those of the kernel together and before the
+ * others.
+ */
+static void write_unit(node_list list, col_phase phase, int32_t *next)
+{
+    bool has_kernel = false;
+    for (size_t i = 0; i < list.len; i++) {
+        col_node *node = list.data[i];
+        if (node->phase != phase || node->group == NONE) continue;
+        node->group = *next;
+        has_kernel = true;
+        col_graph_move(node, NULL);
+    }
+    *next += has_kernel;
+    for (size_t i = 0; i < list.len; i++) {
+        if (list.data[i]->phase == phase && list.data[i]->group == NONE) col_graph_move(list.data[i], NULL);
+    }
+}
+
 static void write_groups(fuser *f)
 {
     clones c = {COL_NEW_ARRAY(f->arena, col_node *, f->graph->next_node_id),
@@ -546,31 +565,15 @@ static void write_groups(fuser *f)
         if (node->id < c.originals && f->inlined[node->id] && f->unit_of[node->id] == NONE)
             col_graph_remove(node);
     }
-    int32_t next = 0;
     for (uint32_t u = 0; u < f->ordered.len; u++) {
-        if (!f->ordered.data[u]) continue;
-        node_list views = {0};
-        int32_t group = f->ordered.data[u]->is_kernel ? next++ : NONE;
         for (size_t i = 0; i < lists[u].len; i++) {
             col_node *node = lists[u].data[i];
-            if (group != NONE && is_outside_view(node)) {
-                col_vec_push(f->arena, &views, node);
-            } else {
-                col_graph_move(node, NULL);
-            }
-        }
-        /* Numbers are given last: is_outside_view compares those of the units. */
-        for (size_t i = 0; i < lists[u].len; i++) lists[u].data[i]->group = group + (int32_t)f->units.len;
-        for (size_t i = 0; i < views.len; i++) {
-            views.data[i]->group = NONE;
-            col_graph_move(views.data[i], NULL);
-        }
-        if (group == NONE) {
-            for (size_t i = 0; i < lists[u].len; i++) lists[u].data[i]->group = NONE;
+            if (node->group != NONE && is_outside_view(node)) node->group = NONE;
         }
     }
-    COL_FOR_EACH_NODE (node, f->graph) {
-        if (node->group != NONE) node->group -= (int32_t)f->units.len;
+    int32_t next = 0;
+    for (int phase = 0; phase < COL_PHASE_COUNT; phase++) {
+        for (uint32_t u = 0; u < f->ordered.len; u++) write_unit(lists[u], (col_phase)phase, &next);
     }
 }
 
