@@ -52,17 +52,6 @@ static col_status own_folder(col_arena *arena, const char **out_folder, const ch
     return NULL;
 }
 
-static bool is_plan(const char *path)
-{
-    char magic[8] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    bool plan =
-        fread(magic, 1, sizeof magic, file) == sizeof magic && !memcmp(magic, "colcplan", sizeof magic);
-    fclose(file);
-    return plan;
-}
-
 static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
                              const executed *what, const char *program, col_arena *arena,
                              const char **out_path)
@@ -135,7 +124,7 @@ static void read_fed(const col_options *options, col_arena *arena, col_compile_o
 static col_status find_plan(const executed *what, col_options *options, const char *model,
                             const char *program, col_arena *arena, const char **out_plan)
 {
-    if (is_plan(model)) {
+    if (col_plan_is_file(model)) {
         *out_plan = model;
         return NULL;
     }
