@@ -128,6 +128,14 @@ static bool ends_with(const char *text, const char *end)
     return size >= tail && !strcmp(text + size - tail, end);
 }
 
+static bool is_assigned(const col_graph *graph, const char *name)
+{
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op == COL_OP_ASSIGN && !strcmp(col_node_text(node, COL_ATTR_VARIABLE), name)) return true;
+    }
+    return false;
+}
+
 static col_status compare_variables(checker *c, const col_graph *graph, const col_tensor *vars)
 {
     for (size_t i = 0; i < graph->vars.len; i++) {
@@ -141,6 +149,10 @@ static col_status compare_variables(checker *c, const col_graph *graph, const co
         if (!status) compare(c, kind, var->name, vars[i], data);
         free(data);
         COL_TRY(status);
+        /* What the program does not write is listed only where it is no longer what it was. */
+        if (!is_assigned(graph, var->name) && c->comparisons.data[c->comparisons.len - 1].difference == 0) {
+            c->comparisons.len--;
+        }
     }
     return NULL;
 }
