@@ -28,8 +28,7 @@ static uint64_t column_peak(const uint64_t *live, size_t count, size_t columns, 
     return most;
 }
 
-static void print_chart(const uint64_t *live, size_t count, col_plan_instruction *const *list,
-                        col_str *out)
+static void print_chart(const uint64_t *live, size_t count, col_plan_instruction *const *list, col_str *out)
 {
     static const char phases[] = {'f', 'b', 'u'};
     size_t columns = COL_MIN(count, (size_t)COLUMNS);
