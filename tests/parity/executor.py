@@ -16,7 +16,7 @@ class Bench:
     """Arguments of every test: COLRUN BIGRAM_PLAN KERNELS.so"""
 
     def __init__(self):
-        self.colrun, self.maker, self.kernels = sys.argv[1:4]
+        self.colrun, self.maker, self.kernels = map(os.path.abspath, sys.argv[1:4])
         self.folder = tempfile.mkdtemp(prefix="colrun_")
         for use in ("step", "micro", "generate", "forward"):
             subprocess.run([self.maker, self.kernels, use, self.path(use + ".plan")], check=True)
