@@ -1,4 +1,5 @@
 /* `colrun`: the executor's command line. Exit statuses are those of col_code. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ int main(int argc, char **argv)
         print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? COL_BAD_INPUT : COL_OK;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write, as a full disk is */
     col_arena *arena = col_arena_create();
     col_status status = run_command(argc, argv, arena);
     int code = (int)col_error_code(status);

@@ -108,7 +108,8 @@ static col_status open_run(run *r, const char *plan_path, const col_options *opt
 {
     const char *save = col_options_get(options, "save"), *notice = NULL;
     if (col_options_has(options, "resume") && save) {
-        COL_TRY(col_checkpoint_open(save, &r->checkpoint, &notice));
+        COL_TRY(col_error_annotate(col_checkpoint_open(save, &r->checkpoint, &notice),
+                                   "--resume finds no checkpoint"));
         if (notice) fprintf(stderr, "notice: %s\n", notice);
     }
     COL_TRY(col_train_settings_read(options, r->checkpoint, r->arena, &r->settings));
