@@ -42,15 +42,18 @@ enum {
     MIN_PARALLEL = 16,      /* rows, or tiles of columns, that a merge must leave ... */
     LARGE_DOMAIN = 1 << 15, /* ... when there are this many elements */
     COLUMN_TILE = 64,
-    TRIALS_PER_ARENA = 256,
 };
 
+typedef COL_VEC(col_node *) node_list;
+
 typedef struct unit {
-    COL_VEC(col_node *) nodes; /* by position */
+    node_list nodes; /* by position */
     col_phase phase;
     bool is_kernel; /* made of fusible nodes */
     bool is_merged; /* gone into another */
     bool has_reduction;
+    int64_t reduced_from, reduced_to; /* elements of the reductions' operands and results */
+    int64_t numel;                    /* without reductions: elements of the results */
     int order;
     uint32_t stamp;
 } unit;
@@ -68,8 +71,8 @@ typedef struct fuser {
     const col_value **large; /* by node id: the large operand of a light value */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
-    col_arena *scratch;
-    int trials;
+    col_group group; /* storage of trials */
+    node_list trial;
     COL_VEC(unit *) reached;
 } fuser;
 
@@ -190,6 +193,11 @@ static void add_unit(fuser *f, col_node *node)
     *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
     u->is_kernel = col_node_is_fusible(node) && !is_virtual_view(node);
     u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
+    if (u->is_kernel) u->numel = col_shape_numel(node->results[0].type.shape);
+    if (u->has_reduction) {
+        u->reduced_from = col_shape_numel(col_node_operand(node, 0)->type.shape);
+        u->reduced_to = col_shape_numel(node->results[0].type.shape);
+    }
     col_vec_push(f->arena, &u->nodes, node);
     f->unit_of[node->id] = (int)f->units.len;
     col_vec_push(f->arena, &f->units, u);
@@ -274,17 +282,17 @@ static int by_position(const fuser *f, const col_node *a, const col_node *b)
     return f->position[a->id] < f->position[b->id] ? -1 : 1;
 }
 
-/* The nodes of both, by position. */
-static size_t merged_nodes(const fuser *f, const unit *a, const unit *b, col_arena *arena, col_node ***out)
+/* The nodes of both, by position, into f->trial. */
+static void list_both(fuser *f, const unit *a, const unit *b)
 {
-    size_t n = 0, i = 0, j = 0;
-    *out = COL_NEW_ARRAY(arena, col_node *, a->nodes.len + b->nodes.len);
+    size_t i = 0, j = 0;
+    f->trial.len = 0;
     while (i < a->nodes.len || j < b->nodes.len) {
         bool first =
             j == b->nodes.len || (i < a->nodes.len && by_position(f, a->nodes.data[i], b->nodes.data[j]) < 0);
-        (*out)[n++] = first ? a->nodes.data[i++] : b->nodes.data[j++];
+        col_node *node = first ? a->nodes.data[i++] : b->nodes.data[j++];
+        col_vec_push(f->arena, &f->trial, node);
     }
-    return n;
 }
 
 /* Gives the nodes of `from` to `to`, or back. */
@@ -323,9 +331,7 @@ static bool is_good_group(const col_group *group, int32_t id, bool columns)
         if (!item->node || item->node->group != id) continue;
         /* A node of ours is evaluated once per element: at one index, and where it misses dims only if it is
          * cheap or outside the innermost loop. */
-        for (size_t j = 0; j < i; j++) {
-            if (group->items.data[j].node == item->node) return false;
-        }
+        if (item->is_again) return false;
         uint32_t dims = col_index_dims(&item->index, item->value->type.shape.rank);
         if (dims == all || dims == rows || item->kind == COL_ITEM_REDUCE) continue;
         if ((dims & innermost) && col_op_cost(item->node->op) > CHEAP_COST) return false;
@@ -367,6 +373,14 @@ static bool is_concat(const unit *u)
     return u->nodes.data[0]->op == COL_OP_CONCAT;
 }
 
+/* What can be told from the units' sizes alone; b is what remains to be written. */
+static bool sizes_fit(const unit *a, const unit *b)
+{
+    if (!a->has_reduction) return true;
+    if (!b->has_reduction) return b->numel == a->reduced_from || b->numel == a->reduced_to;
+    return a->reduced_from == b->reduced_from && a->reduced_to == b->reduced_to;
+}
+
 /* Merges two units if that is allowed and good; the result is b. */
 static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
 {
@@ -374,26 +388,25 @@ static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
     if (a->nodes.len + b->nodes.len > UNIT_NODES) return false;
     /* A concat stays alone: memory planning lets its parts be written in place. */
     if (is_concat(a) || is_concat(b)) return false;
-    if (f->trials++ % TRIALS_PER_ARENA == 0) {
-        col_arena_destroy(f->scratch);
-        f->scratch = col_arena_create();
-    }
     int a_id = f->unit_of[a->nodes.data[0]->id], b_id = f->unit_of[b->nodes.data[0]->id];
-    col_node **nodes;
-    size_t n = merged_nodes(f, a, b, f->scratch, &nodes);
+    if (!sizes_fit(a, b)) return false;
+    list_both(f, a, b);
     label(f, a, b_id);
-    col_group group;
     col_group_query query = {.group = b_id, .inlined = f->inlined, .is_output = f->is_output};
-    bool good = col_group_analyze((const col_node *const *)nodes, n, &query, f->scratch, &group) &&
-                is_good_group(&group, b_id, columns);
+    bool good = col_group_analyze((const col_node *const *)f->trial.data, f->trial.len, &query, &f->group) &&
+                is_good_group(&f->group, b_id, columns);
     label(f, a, a_id);
     if (!good || (a->order < b->order ? has_detour(f, a, b) : has_detour(f, b, a))) return false;
     label(f, a, b_id);
     reorder(f, a, b);
     a->is_merged = true;
-    b->has_reduction |= a->has_reduction;
+    if (a->has_reduction) {
+        b->has_reduction = true;
+        b->reduced_from = a->reduced_from;
+        b->reduced_to = a->reduced_to;
+    }
     b->nodes.len = 0;
-    for (size_t i = 0; i < n; i++) col_vec_push(f->arena, &b->nodes, nodes[i]);
+    for (size_t i = 0; i < f->trial.len; i++) col_vec_push(f->arena, &b->nodes, f->trial.data[i]);
     return true;
 }
 
@@ -475,8 +488,6 @@ static col_node *clone_node(col_graph *graph, const col_node *node, col_phase ph
     }
     return copy;
 }
-
-typedef COL_VEC(col_node *) node_list;
 
 /* Clones, by id of the original, and the unit (number + 1) that each was made for. */
 typedef struct clones {
@@ -581,6 +592,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
 {
     (void)options;
     fuser f = {.graph = graph, .arena = col_arena_create()};
+    f.group.arena = f.arena;
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
@@ -600,7 +612,6 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
         for (uint32_t i = 0; i < node->result_count; i++) merge_siblings(&f, &node->results[i]);
     }
     write_groups(&f);
-    col_arena_destroy(f.scratch);
     col_arena_destroy(f.arena);
     return NULL;
 }
