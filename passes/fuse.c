@@ -35,6 +35,7 @@ enum {
     NONE = -1,
     INLINE_COST = 64,       /* of a value made of sources alone; an addition is 1 */
     LIGHT_COST = 8,         /* of a light value */
+    RECOMPUTE_COST = 48,    /* of a light value that would be kept from one phase for another */
     CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
     SMALL_FACTOR = 8,       /* an operand with this many times fewer elements is small */
     UNIT_NODES = 512,       /* largest group */
@@ -66,8 +67,10 @@ typedef struct fuser {
     int *unit_of;            /* by node id; NONE for purely inlined nodes */
     uint32_t *position;      /* by node id */
     bool *inlined;           /* by node id */
+    bool *candidate;         /* by node id: could be inlined */
     bool *is_output;         /* by value id */
-    int *cost;               /* by node id: of computing an inlined value */
+    int *depth;              /* by node id: library calls on the longest path to it */
+    int *cost;               /* by node id: of computing a candidate */
     const col_value **large; /* by node id: the large operand of a light value */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
@@ -98,26 +101,39 @@ static bool is_needed_in_memory(const fuser *f, const col_value *value)
     return false;
 }
 
-static bool is_read_in_phase_other_than(const col_value *value, col_phase phase)
+/* Who reads a value, also through virtual views. */
+typedef struct readers {
+    bool other_phase; /* than the producer's */
+    bool same_depth;  /* no library call between the producer and some reader */
+    bool deeper;      /* the contrary */
+} readers;
+
+static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
 {
     COL_FOR_EACH_USE(use, value)
     {
-        if (!is_virtual_view(use->user)) {
-            if (use->user->phase != phase) return true;
+        const col_node *user = use->user;
+        if (is_virtual_view(user)) {
+            for (uint32_t i = 0; i < user->result_count; i++)
+                find_readers(f, &user->results[i], producer, out);
             continue;
         }
-        for (uint32_t i = 0; i < use->user->result_count; i++) {
-            if (is_read_in_phase_other_than(&use->user->results[i], phase)) return true;
-        }
+        out->other_phase |= user->phase != producer->phase;
+        out->same_depth |= f->depth[user->id] == f->depth[producer->id];
+        out->deeper |= f->depth[user->id] > f->depth[producer->id];
     }
-    return false;
 }
 
+/* Whether the value will be written whatever is fused. A value read on both sides of a library call (the
+ * residual before and behind a layer) is, but for graphs where that call does not depend on the first reader.
+ */
 static bool is_in_memory_anyway(const fuser *f, const col_value *value)
 {
     const col_node *producer = value->producer;
-    return !producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value) ||
-           is_read_in_phase_other_than(value, producer->phase);
+    if (!producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value)) return true;
+    readers r = {0};
+    find_readers(f, value, producer, &r);
+    return r.other_phase || (r.same_depth && r.deeper);
 }
 
 static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_cost)
@@ -134,36 +150,57 @@ static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_co
     return *out_cost <= INLINE_COST;
 }
 
-/* On success sets the large operand. */
+/* Made of one large operand, and small ones, at a bearable cost. Sets the large one; NULL when all are small.
+ */
 static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
 {
     const col_value *result = &node->results[0];
     int64_t numel = col_shape_numel(result->type.shape);
-    col_op_class op_class = col_op_info_of(node->op)->op_class;
     *out_large = NULL;
     *out_cost = col_op_cost(node->op);
-    if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
+    if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
     if (numel <= 1 || is_needed_in_memory(f, result)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i), *large = NULL;
         const col_node *producer = operand->producer;
-        if (producer && f->inlined[producer->id]) {
+        if (producer && f->candidate[producer->id]) {
             *out_cost += f->cost[producer->id];
             large = f->large[producer->id];
-        } else {
-            const col_value *base = col_view_of(operand).base;
-            if (op_class == COL_CLASS_VIEW) return false; /* reads memory as well as its users would */
-            if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
-                if (!is_in_memory_anyway(f, base)) return false;
-                large = base;
-            }
+        } else if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
+            large = col_view_of(operand).base;
+            if (!is_in_memory_anyway(f, large)) return false;
         }
         if (!large) continue;
         if (*out_large && *out_large != large) return false;
         *out_large = large;
     }
-    return *out_large && *out_cost <= LIGHT_COST &&
+    if (*out_cost > RECOMPUTE_COST) return false;
+    /* Keeping the operand for later must not take more memory than keeping the result. */
+    return !*out_large || (*out_large)->var ||
            col_dtype_size((*out_large)->type.dtype) <= col_dtype_size(result->type.dtype);
+}
+
+static void count_depth(fuser *f)
+{
+    COL_FOR_EACH_NODE (node, f->graph) {
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            if (!producer) continue;
+            int depth = f->depth[producer->id] + !col_node_is_fusible(producer);
+            f->depth[node->id] = COL_MAX(f->depth[node->id], depth);
+        }
+    }
+}
+
+/* The node is inlined, and with it what it is made of. */
+static void mark_inlined(fuser *f, const col_node *node)
+{
+    if (f->inlined[node->id]) return;
+    f->inlined[node->id] = true;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (producer && f->candidate[producer->id]) mark_inlined(f, producer);
+    }
 }
 
 static void find_inlined(fuser *f)
@@ -171,17 +208,28 @@ static void find_inlined(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         int cost;
         const col_value *large = NULL;
+        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
+        bool wanted = true;
         if (is_virtual_view(node)) {
-            const col_node *producer = col_node_operand(node, 0)->producer;
-            if (!producer || !f->inlined[producer->id]) continue;
-            cost = f->cost[producer->id];
-            large = f->large[producer->id];
-        } else if (!is_made_of_sources(f, node, &cost) && !is_light(f, node, &cost, &large)) {
-            continue;
+            if (!viewed || !f->candidate[viewed->id]) continue;
+            cost = f->cost[viewed->id];
+            large = f->large[viewed->id];
+            wanted = f->inlined[viewed->id];
+        } else if (!is_made_of_sources(f, node, &cost)) {
+            if (!is_light(f, node, &cost, &large)) continue;
+            readers r = {0};
+            find_readers(f, &node->results[0], node, &r);
+            wanted = cost <= (r.other_phase ? RECOMPUTE_COST : LIGHT_COST);
         }
-        f->inlined[node->id] = true;
+        f->candidate[node->id] = true;
         f->cost[node->id] = cost;
         f->large[node->id] = large;
+        if (wanted) mark_inlined(f, node);
+    }
+    /* Views of what was marked later. */
+    COL_FOR_EACH_NODE (node, f->graph) {
+        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
+        if (viewed && f->inlined[viewed->id]) f->inlined[node->id] = true;
     }
 }
 
@@ -596,6 +644,8 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.candidate = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.depth = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
     f.node_stamp = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
@@ -603,6 +653,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     for (size_t i = 0; i < graph->outputs.len; i++) f.is_output[graph->outputs.data[i].value->id] = true;
     uint32_t position = 0;
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
+    count_depth(&f);
     find_inlined(&f);
     make_units(&f);
     merge_along_edges(&f, false);
