@@ -343,16 +343,18 @@ static void emit_outputs(program *p, col_plan_program *out)
 
 col_plan_program *col_emit_program(col_emitter *emitter, const char *name, const col_graph *graph,
                                    const col_units *units, const col_kernel *const *kernels,
-                                   const col_placement *placements)
+                                   const col_placement *placements, uint32_t *out_starts)
 {
     program p = {.emitter = emitter, .arena = emitter->arena, .graph = graph, .placements = placements};
     p.names = col_graph_node_names(graph, emitter->arena);
     for (uint32_t u = 0; u < units->count; u++) {
+        out_starts[u] = (uint32_t)p.instructions.len;
         if (kernels[u])
             emit_kernel(&p, &units->units[u], kernels[u]);
         else
             emit_library_call(&p, units->units[u].nodes[0]);
     }
+    out_starts[units->count] = (uint32_t)p.instructions.len;
     col_plan_program *out = COL_NEW(p.arena, col_plan_program);
     col__plan__program__init(out);
     out->name = col_arena_strdup(p.arena, name);

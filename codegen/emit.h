@@ -21,11 +21,12 @@ const col_kernel **col_emit_kernels(col_emitter *emitter, const col_units *units
 /* Whether the kernel may write `output` over `input`; false for values that are not its arguments. */
 bool col_emit_in_place(const col_kernel *kernel, const col_value *input, const col_value *output);
 
-/* The program's instructions and outputs. Needs every value placed. `elided` assignments are those whose
- * value is in its variable already. */
+/* The program's instructions and outputs. Needs every value placed. An assignment whose value is in its
+ * variable already needs no instruction, nor does a view. `out_starts`, of one element more than there are
+ * units, gets the number of instructions before each unit, and of all. */
 col_plan_program *col_emit_program(col_emitter *emitter, const char *name, const col_graph *graph,
                                    const col_units *units, const col_kernel *const *kernels,
-                                   const col_placement *placements);
+                                   const col_placement *placements, uint32_t *out_starts);
 
 /* Compiles the kernels gathered so far into the plan's code object. */
 COL_MUST_USE col_status col_emit_code(col_emitter *emitter, const col_x86_options *options, col_plan *plan);

@@ -341,6 +341,13 @@ static bool is_reduced(const nest *n, const col_instr *in)
     return (in->dims & n->k->reduced) != 0;
 }
 
+/* Passes that must be complete before the instruction's value is there. */
+static int known_at(const nest *n, int i)
+{
+    const col_instr *in = &n->k->instrs[i];
+    return (int)in->stage + (in->kind == COL_INSTR_REDUCE);
+}
+
 /* Instructions of a stage that do not walk the reduced dims, then their stores. */
 static void emit_outside(const nest *n, int stage)
 {
@@ -350,9 +357,8 @@ static void emit_outside(const nest *n, int stage)
         if (in->kind != COL_INSTR_REDUCE && (int)in->stage == stage && !is_reduced(n, in)) emit_instr(n, i);
     }
     for (int s = 0; s < k->store_count; s++) {
-        const col_instr *in = &k->instrs[k->stores[s].instr];
-        int known = in->kind == COL_INSTR_REDUCE ? (int)in->stage + 1 : (int)in->stage;
-        if (!is_reduced(n, in) && known == stage) emit_store(n, &k->stores[s]);
+        const col_store *store = &k->stores[s];
+        if (!(store->dims & k->reduced) && known_at(n, store->instr) == stage) emit_store(n, store);
     }
 }
 
@@ -370,8 +376,7 @@ static void mark(const col_kernel *k, bool *needed, int i)
 
 static bool in_pass(const nest *n, const col_store *store, int pass)
 {
-    const col_instr *in = &n->k->instrs[store->instr];
-    return is_reduced(n, in) && (int)in->stage == pass;
+    return (store->dims & n->k->reduced) && known_at(n, store->instr) == pass;
 }
 
 /* What the pass's reductions and stores are made of. */

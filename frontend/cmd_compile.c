@@ -10,7 +10,6 @@
 
 static const col_option own_options[] = {
     {"output", "PLAN", "the plan's file (-o; default: the model's name with .plan)", false},
-    {"for", "USE", "train (default for a model with a loss), forward or generate", false},
     {"report", "FILE.json", "write the figures of the plan as JSON", false},
 };
 
@@ -21,21 +20,6 @@ static const char *default_output(const char *model, col_arena *arena)
     return col_arena_printf(arena, "%.*s.plan", (int)size, base);
 }
 
-/* Training where there is a loss to train, otherwise forward. */
-static col_status choose_use(const col_options *options, col_compile_options *out, col_arena *arena)
-{
-    static const char *const uses[] = {"train", "forward", "generate"};
-    int use = -1;
-    COL_TRY(col_options_choice(options, "for", uses, COL_COUNT(uses), &use));
-    if (use < 0) {
-        col_graph *graph;
-        COL_TRY(col_compile_parse(out, 0, 0, arena, &graph));
-        use = col_graph_find_output(graph, "loss") ? COL_USE_TRAIN : COL_USE_FORWARD;
-    }
-    out->use = (col_use)use;
-    return NULL;
-}
-
 static col_status compile(col_options *options, const col_command *command, col_arena *arena)
 {
     col_compile_options compile_options = {0};
@@ -43,7 +27,7 @@ static col_status compile(col_options *options, const col_command *command, col_
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &compile_options.model_path));
     COL_TRY(col_compile_options_read(options, arena, &compile_options));
-    COL_TRY(choose_use(options, &compile_options, arena));
+    COL_TRY(col_compile_use_read(options, arena, &compile_options));
     COL_TRY(col_compile(&compile_options, arena, &plan));
     if (!plan) return NULL;
     const char *output = col_options_get(options, "output"), *report = col_options_get(options, "report");
@@ -59,13 +43,13 @@ static col_status compile(col_options *options, const col_command *command, col_
 
 col_status col_command_compile(const col_command *command, int argc, char **argv)
 {
-    const col_option *tables[] = {own_options, col_compile_option_table};
-    size_t sizes[] = {COL_COUNT(own_options), col_compile_option_count};
+    const col_option *tables[] = {own_options, &col_compile_use_option, col_compile_option_table};
+    size_t sizes[] = {COL_COUNT(own_options), 1, col_compile_option_count};
     col_arena *arena = col_arena_create();
     col_options options;
-    col_status status = col_options_parse(tables, sizes, 2, argc, argv, arena, &options);
+    col_status status = col_options_parse(tables, sizes, 3, argc, argv, arena, &options);
     if (!status && options.help)
-        col_command_help(command, tables, sizes, 2);
+        col_command_help(command, tables, sizes, 3);
     else if (!status)
         status = compile(&options, command, arena);
     col_arena_destroy(arena);

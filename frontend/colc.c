@@ -14,6 +14,7 @@ static const col_command commands[] = {
     {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]… [--output DIR]", "run a model forward",
      col_command_execute},
     {"opt", "MODEL.ir --passes A,B,C", "print the graph after the passes", col_command_opt},
+    {"solve", "offsets FILE [options]", "solve a bare problem", col_command_solve},
 };
 
 static void print_commands(FILE *out)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "codegen/emit.h"
+#include "frontend/predict.h"
 #include "ir/base/file.h"
 #include "ir/view.h"
 #include "passes/memory.h"
@@ -32,7 +33,8 @@ typedef struct compiler {
     col_arena *arena;
     col_plan *plan;
     col_emitter emitter;
-    program programs[4];
+    bool graphs_only; /* stop before lowering */
+    program programs[COL_COMPILE_PROGRAMS];
     size_t program_count;
     const col_source *source;
     /* The plan's variables: those of all programs, by name. */
@@ -50,21 +52,24 @@ static double now(void)
 
 /* Parsing. */
 
-static col_status read_source(const char *path, col_arena *arena, col_source **out_source)
+static col_status read_source(const col_compile_options *options, col_arena *arena,
+                              const col_source **out_source)
 {
     char *text;
     size_t size;
-    COL_TRY(col_file_read(arena, path, COL_PARSE_BYTES, &text, &size));
-    *out_source = COL_NEW(arena, col_source);
-    **out_source = (col_source){path, text, size};
+    *out_source = options->source;
+    if (*out_source) return NULL;
+    COL_TRY(col_file_read(arena, options->model_path, COL_PARSE_BYTES, &text, &size));
+    col_source source = {options->model_path, text, size};
+    *out_source = col_arena_copy(arena, &source, sizeof source);
     return NULL;
 }
 
 col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq, col_arena *arena,
                              col_graph **out_graph)
 {
-    col_source *source;
-    COL_TRY(read_source(options->model_path, arena, &source));
+    const col_source *source;
+    COL_TRY(read_source(options, arena, &source));
     col_parse_options parse = options->parse;
     if (batch) parse.batch = batch;
     if (seq) parse.seq = seq;
@@ -203,7 +208,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
             options.cache_length = p->graph->settings.data[i].int_value;
     }
     if (!*out_stopped) COL_TRY(run_passes(c, p->graph, own_passes, own_count, &options, out_stopped));
-    if (!*out_stopped)
+    if (!*out_stopped && !c->graphs_only)
         COL_TRY(run_passes(c, p->graph, backend_passes, COL_COUNT(backend_passes), &options, out_stopped));
     return NULL;
 }
@@ -242,7 +247,7 @@ static void name_inputs(program *p, col_arena *arena)
 
 static col_status make_generation(compiler *c, bool *stopped)
 {
-    static const char *const cached[] = {"inference", "dce", "kv_cache", "dce"};
+    static const char *const cached[] = {"inference", "kv_cache", "dce"};
     COL_TRY(make_program(c, "decode", 1, 1, is_logits, cached, COL_COUNT(cached), stopped));
     const col_graph *graph = c->programs[0].graph;
     int64_t context = 0;
@@ -351,7 +356,9 @@ static bool kernel_in_place(void *context, const col_unit *unit, const col_value
     return col_emit_in_place(k->kernels[unit - k->units->units], input, output);
 }
 
-static void report_memory(compiler *c, program *p, Col__Plan__MemoryReport *out)
+/* `starts` counts the instructions before each unit: units that need none (views, assignments in place) end
+ * with the instruction before them. */
+static void report_memory(compiler *c, program *p, const uint32_t *starts, Col__Plan__MemoryReport *out)
 {
     col__plan__memory_report__init(out);
     const char **names = col_graph_node_names(p->graph, c->arena);
@@ -359,7 +366,7 @@ static void report_memory(compiler *c, program *p, Col__Plan__MemoryReport *out)
     out->state_bytes = c->plan->state_bytes;
     out->temporary_bytes = p->memory.temporary_bytes;
     out->live_bound = p->memory.live_bound;
-    out->peak_instruction = p->memory.peak_unit;
+    out->peak_instruction = starts[p->memory.peak_unit];
     out->n_buffers = p->memory.buffer_count;
     out->buffers = COL_NEW_ARRAY(c->arena, Col__Plan__LiveBuffer *, out->n_buffers);
     for (size_t i = 0; i < out->n_buffers; i++) {
@@ -369,8 +376,9 @@ static void report_memory(compiler *c, program *p, Col__Plan__MemoryReport *out)
         live->name = (char *)(uintptr_t)names[b->first_value->producer->id];
         live->offset = b->offset;
         live->bytes = b->bytes;
-        live->first = b->first;
-        live->last = b->last;
+        live->first = starts[b->first];
+        live->last = b->last < p->units->count ? starts[b->last + 1] : starts[b->last] + 1;
+        live->last = COL_MAX(live->last, live->first + 1) - 1;
     }
 }
 
@@ -420,10 +428,11 @@ static void emit_programs(compiler *c)
     COL_VEC(Col__Plan__MemoryReport *) reports = {0};
     for (size_t i = 0; i < c->program_count; i++) {
         program *p = &c->programs[i];
-        col_plan_program *emitted =
-            col_emit_program(&c->emitter, p->name, p->graph, p->units, p->kernels, p->memory.placements);
+        uint32_t *starts = COL_NEW_ARRAY(c->arena, uint32_t, p->units->count + 1);
+        col_plan_program *emitted = col_emit_program(&c->emitter, p->name, p->graph, p->units, p->kernels,
+                                                     p->memory.placements, starts);
         Col__Plan__MemoryReport *report = COL_NEW(c->arena, Col__Plan__MemoryReport);
-        report_memory(c, p, report);
+        report_memory(c, p, starts, report);
         col_vec_push(c->arena, &reports, report);
         col_vec_push(c->arena, &list, emitted);
         bool accumulates = c->options->use == COL_USE_TRAIN && c->options->passes.accumulate > 1;
@@ -481,18 +490,18 @@ static void describe_source(compiler *c)
 
 static void describe_plan(compiler *c)
 {
-    static const char *const uses[] = {"train", "forward", "generate"};
     col_plan *plan = c->plan;
     plan->version = COL_PLAN_VERSION;
     plan->producer = "colc " COL_VERSION;
     plan->target = "cpu";
-    plan->machine = "cpu:1";
     plan->precision = "fp32";
     plan->optimizer = (char *)(uintptr_t)(c->options->use == COL_USE_TRAIN ? c->options->optimizer_name : "");
-    plan->use = (char *)(uintptr_t)uses[c->options->use];
     plan->accumulate = c->options->use == COL_USE_TRAIN ? c->options->passes.accumulate : 1;
     plan->model_flops = model_flops(c);
     describe_source(c);
+    col_compile_options_record(c->options, c->arena, plan);
+    plan->machine = col_arena_strdup(c->arena, c->options->machine.name);
+    col_predict(&c->options->machine, plan);
 }
 
 static col_status generate_code(compiler *c)
@@ -525,19 +534,32 @@ static void print_times(const compiler *c)
     fprintf(stderr, "%-24s %8.1f ms\n", "total", 1e3 * c->plan->compile_seconds);
 }
 
+static col_status (*const make[])(compiler *, bool *) = {make_training, make_forward, make_generation};
+
+col_status col_compile_graphs(const col_compile_options *options, col_arena *arena, col_compile_graph *out,
+                              size_t *out_count)
+{
+    bool stopped = false;
+    compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
+    COL_TRY(read_source(options, arena, &c.source));
+    COL_TRY(make[options->use](&c, &stopped));
+    for (size_t i = 0; i < c.program_count; i++) {
+        out[i] = (col_compile_graph){c.programs[i].name, c.programs[i].graph};
+    }
+    *out_count = c.program_count;
+    return NULL;
+}
+
 col_status col_compile(const col_compile_options *options, col_arena *arena, col_plan **out_plan)
 {
     double start = now();
     bool stopped = false;
-    col_source *source;
     compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
     *out_plan = NULL;
     c.plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c.plan);
-    COL_TRY(read_source(options->model_path, arena, &source));
-    c.source = source;
+    COL_TRY(read_source(options, arena, &c.source));
     if (options->dump_dir) COL_TRY(col_make_folder(options->dump_dir));
-    static col_status (*const make[])(compiler *, bool *) = {make_training, make_forward, make_generation};
     COL_TRY(make[options->use](&c, &stopped));
     if (stopped) return NULL;
     COL_TRY(place_variables(&c));

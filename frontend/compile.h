@@ -6,6 +6,7 @@
 #include "frontend/parse.h"
 #include "ir/base/options.h"
 #include "ir/plan/plan.h"
+#include "passes/cost.h"
 #include "passes/pass.h"
 
 /* What the plan is for. */
@@ -18,10 +19,13 @@ typedef enum col_use {
 
 typedef struct col_compile_options {
     const char *model_path;
+    const col_source *source; /* the model's text; NULL: read `model_path` */
+    const col_options *given; /* the plan records those that its programs depend on; NULL: none */
     col_use use;
     col_parse_options parse;
     col_pass_options passes;
     const char *optimizer_name;
+    col_machine machine;      /* that times are predicted for */
     const char *print_after;  /* name of a pass, "parse" or "all"; NULL: none */
     const char *stop_after;   /* NULL: run to the end */
     const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */
@@ -44,6 +48,16 @@ COL_MUST_USE col_status col_compile_recipe(col_options *options, col_arena *aren
 COL_MUST_USE col_status col_compile_options_read(const col_options *options, col_arena *arena,
                                                  col_compile_options *out);
 
+/* The option --for and its reading: training for a model with a loss, otherwise forward. */
+extern const col_option col_compile_use_option;
+COL_MUST_USE col_status col_compile_use_read(const col_options *options, col_arena *arena,
+                                             col_compile_options *out);
+
+/* Writes the use and the options into the plan, and reads them back: then they refer to the plan. */
+void col_compile_options_record(const col_compile_options *options, col_arena *arena, col_plan *plan);
+COL_MUST_USE col_status col_compile_options_of_plan(const col_plan *plan, col_arena *arena,
+                                                    col_compile_options *out);
+
 /* Compiles. The plan and all it refers to live in `arena`. `*out_plan` is NULL when --stop-after ended it
  * early. */
 COL_MUST_USE col_status col_compile(const col_compile_options *options, col_arena *arena,
@@ -53,5 +67,17 @@ COL_MUST_USE col_status col_compile(const col_compile_options *options, col_aren
  * number of new tokens. */
 COL_MUST_USE col_status col_compile_parse(const col_compile_options *options, int64_t batch, int64_t seq,
                                           col_arena *arena, col_graph **out_graph);
+
+/* One program of a use as its graph was before lowering: composites whole, nothing fused or scheduled. */
+typedef struct col_compile_graph {
+    const char *name;
+    col_graph *graph;
+} col_compile_graph;
+enum { COL_COMPILE_PROGRAMS = 4 };
+
+/* The graphs of the programs that col_compile makes, in its order. `out` has room for COL_COMPILE_PROGRAMS.
+ */
+COL_MUST_USE col_status col_compile_graphs(const col_compile_options *options, col_arena *arena,
+                                           col_compile_graph *out, size_t *out_count);
 
 #endif

@@ -12,6 +12,7 @@ const col_option col_compile_option_table[] = {
     {"batch", "N", "samples of a micro-batch (the model's `batch`)", false},
     {"seq", "N", "tokens of a sample (the model's `seq`)", false},
     {"target", "NAME", "cpu", false},
+    {"machine", "NAME", "predict times for cpu:N, N cores (default: the cores of this machine)", false},
     {"precision", "NAME", "fp32", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
@@ -29,6 +30,10 @@ const col_option col_compile_option_table[] = {
     {"time-passes", NULL, "print the time of every pass", false},
 };
 const size_t col_compile_option_count = COL_COUNT(col_compile_option_table);
+
+static const char *const uses[] = {"train", "forward", "generate"};
+const col_option col_compile_use_option = {
+    "for", "USE", "train (default for a model with a loss), forward or generate", false};
 
 static col_status read_settings(const col_options *options, col_arena *arena, col_parse_options *out)
 {
@@ -112,6 +117,9 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     COL_TRY(read_training(options, out));
     COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));
     COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
+    const char *machine = col_options_get(options, "machine");
+    COL_TRY(col_error_annotate(col_machine_find(machine ? machine : "cpu", &out->machine), "--machine"));
+    out->given = options;
     out->cpu_features = col_options_get(options, "cpu");
     out->print_after = col_options_get(options, "print-after");
     out->stop_after = col_options_get(options, "stop-after");
@@ -120,4 +128,73 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     out->threads = 2;
     COL_TRY(check_pass_name("print-after", out->print_after));
     return check_pass_name("stop-after", out->stop_after);
+}
+
+col_status col_compile_use_read(const col_options *options, col_arena *arena, col_compile_options *out)
+{
+    int use = -1;
+    COL_TRY(col_options_choice(options, "for", uses, COL_COUNT(uses), &use));
+    if (use < 0) {
+        col_graph *graph;
+        COL_TRY(col_compile_parse(out, 0, 0, arena, &graph));
+        use = col_graph_find_output(graph, "loss") ? COL_USE_TRAIN : COL_USE_FORWARD;
+    }
+    out->use = (col_use)use;
+    return NULL;
+}
+
+/* Options that say what to show, or that stand for others, change no program. */
+static bool changes_programs(const char *name)
+{
+    static const char *const others[] = {"recipe", "print-after", "stop-after", "dump-dir", "time-passes"};
+    for (size_t i = 0; i < COL_COUNT(others); i++) {
+        if (!strcmp(name, others[i])) return false;
+    }
+    return true;
+}
+
+void col_compile_options_record(const col_compile_options *options, col_arena *arena, col_plan *plan)
+{
+    COL_VEC(Col__Plan__Option *) list = {0};
+    for (size_t i = 0; options->given && i < options->given->values.len; i++) {
+        const col_option_value *v = &options->given->values.data[i];
+        bool compiles = v->option >= col_compile_option_table &&
+                        v->option < col_compile_option_table + col_compile_option_count;
+        if (!compiles || !changes_programs(v->option->name)) continue;
+        Col__Plan__Option *option = COL_NEW(arena, Col__Plan__Option);
+        col__plan__option__init(option);
+        option->name = (char *)(uintptr_t)v->option->name;
+        option->value = (char *)(uintptr_t)v->value;
+        col_vec_push(arena, &list, option);
+    }
+    plan->use = (char *)(uintptr_t)uses[options->use];
+    plan->source->n_options = list.len;
+    plan->source->options = list.data;
+}
+
+col_status col_compile_options_of_plan(const col_plan *plan, col_arena *arena, col_compile_options *out)
+{
+    const col_option *table = col_compile_option_table;
+    const char *name = plan->source && plan->source->path ? plan->source->path : "";
+    if (!plan->source || !*plan->source->text) {
+        return col_error_make(COL_BAD_INPUT, "the plan does not hold its model's text");
+    }
+    col_options *given = COL_NEW(arena, col_options);
+    for (size_t i = 0; i < plan->source->n_options; i++) {
+        const Col__Plan__Option *o = plan->source->options[i];
+        const col_option *option = col_option_find(&table, &col_compile_option_count, 1, o->name);
+        if (!option || !changes_programs(o->name)) {
+            return col_error_make(COL_BAD_INPUT,
+                                  "the plan was compiled with --%s, which this colc does not know", o->name);
+        }
+        col_vec_push(arena, &given->values, ((col_option_value){option, o->value}));
+    }
+    *out = (col_compile_options){.model_path = name};
+    for (size_t i = 0; i < COL_COUNT(uses); i++) {
+        if (!strcmp(plan->use, uses[i])) out->use = (col_use)i;
+    }
+    col_source *source = COL_NEW(arena, col_source);
+    *source = (col_source){name, plan->source->text, strlen(plan->source->text)};
+    out->source = source;
+    return col_compile_options_read(given, arena, out);
 }

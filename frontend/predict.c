@@ -13,9 +13,8 @@ col_cost_class col_predict_class(const col_plan_instruction *instruction)
     }
 }
 
-void col_predict(const col_machine *machine, col_plan *plan)
+void col_predict(const col_machine *machine, const col_plan *plan)
 {
-    plan->machine = (char *)(uintptr_t)machine->name;
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         for (size_t i = 0; i < program->n_instructions; i++) {
@@ -28,7 +27,7 @@ void col_predict(const col_machine *machine, col_plan *plan)
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program)
 {
     static const char *const once[] = {"step", "forward", "decode"};
-    if (!strcmp(program->name, "micro")) return plan->accumulate - 1;
+    if (!strcmp(program->name, "micro")) return COL_MAX(plan->accumulate, 1) - 1;
     for (size_t i = 0; i < COL_COUNT(once); i++) {
         if (!strcmp(program->name, once[i])) return 1;
     }

@@ -5,8 +5,8 @@
 #include "ir/plan/plan.h"
 #include "passes/cost.h"
 
-/* Fills in `machine` of the plan and `seconds` of every instruction. The machine's name is referred to. */
-void col_predict(const col_machine *machine, col_plan *plan);
+/* Fills in `seconds` of every instruction. */
+void col_predict(const col_machine *machine, const col_plan *plan);
 
 /* What the cost model takes the instruction for. */
 col_cost_class col_predict_class(const col_plan_instruction *instruction);

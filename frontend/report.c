@@ -165,11 +165,13 @@ static json_t *settings_json(const col_plan *plan)
     return out;
 }
 
+/* Instructions of the program that makes a step; "micro" is a part of it. */
 static uint64_t step_instructions(const col_plan *plan)
 {
     uint64_t count = 0;
     for (size_t p = 0; p < plan->n_programs; p++) {
-        if (col_predict_runs(plan, plan->programs[p])) count += plan->programs[p]->n_instructions;
+        bool counts = col_predict_runs(plan, plan->programs[p]) && strcmp(plan->programs[p]->name, "micro");
+        if (counts) count += plan->programs[p]->n_instructions;
     }
     return count;
 }

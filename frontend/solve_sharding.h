@@ -7,7 +7,8 @@
 
 /* Reads {"problem": {"name", "nodes": {"intervals", "costs", "usages"}, "edges": {"nodes", "costs"},
  * "usage_limit"}}, plain or gzipped; costs of an edge are row-major in its first node. Everything is in the
- * arena. `limit` stays at 0 where "usage_limit" is missing. COL_BAD_INPUT with the place of the first fault. */
+ * arena. `limit` stays at 0 where "usage_limit" is missing. COL_BAD_INPUT with the place of the first fault.
+ */
 COL_MUST_USE col_status col_sharding_read(col_arena *arena, const char *path, col_sharding_problem *out);
 
 /* argv[0] is the file or an option:  FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE].

@@ -1,5 +1,6 @@
 #include "ir/plan/plan_io.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,16 @@ col_status col_plan_hash(const char *path, uint64_t *out_hash)
     if (!status) *out_hash = h.hash;
     col_file_unmap(&file);
     return status;
+}
+
+bool col_plan_is_file(const char *path)
+{
+    char magic[sizeof MAGIC] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    bool plan = fread(magic, 1, sizeof magic, file) == sizeof magic && !memcmp(magic, MAGIC, sizeof magic);
+    fclose(file);
+    return plan;
 }
 
 void col_plan_free(col_plan *plan)

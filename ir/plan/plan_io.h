@@ -15,6 +15,9 @@ COL_MUST_USE col_status col_plan_read(const char *path, col_plan **out_plan);
 COL_MUST_USE col_status col_plan_parse(const char *name, const void *data, size_t size, col_plan **out_plan);
 void col_plan_free(col_plan *plan); /* NULL is fine */
 
+/* Whether the file starts as a plan does: what it is, not whether it is sound. */
+bool col_plan_is_file(const char *path);
+
 /* XXH3-64 of the message: names the plan when ranks compare what they run. */
 COL_MUST_USE col_status col_plan_hash(const char *path, uint64_t *out_hash);
 
