@@ -8,7 +8,6 @@
 #include "ir/view.h"
 
 _Static_assert((int)COL_KERNEL_DIMS >= (int)COL_DOMAIN_DIMS, "a domain fits into a kernel");
-_Static_assert((int)COL_KERNEL_GUARDS >= (int)COL_GROUP_GUARDS, "guards fit into an access");
 
 enum {
     ELEMENT_TILE = 4096, /* elements per iteration of an elementwise kernel */
@@ -425,10 +424,10 @@ col_kernel *col_kernel_build(const col_node *const *nodes, size_t n, const col_k
                              col_arena *arena)
 {
     COL_ASSERT(n && nodes[0]->group >= 0);
-    build b = {.arena = arena, .layout = layout, .kernel = COL_NEW(arena, col_kernel)};
+    build b = {.arena = arena, .layout = layout, .kernel = COL_NEW(arena, col_kernel), .group.arena = arena};
     col_kernel *k = b.kernel;
     col_group_query query = {.group = nodes[0]->group};
-    if (!col_group_analyze(nodes, n, &query, arena, &b.group))
+    if (!col_group_analyze(nodes, n, &query, &b.group))
         COL_PANIC("group %d is not one kernel", nodes[0]->group);
     k->rank = b.group.domain.rank;
     k->reduced = b.group.domain.reduced;

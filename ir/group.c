@@ -9,18 +9,10 @@
 
 enum { MAX_ITEMS = 1024 };
 
-typedef struct known {
-    const col_value *value;
-    col_index index;
-    int item;
-} known;
-
 typedef struct analysis {
     const col_group_query *query;
-    col_arena *arena;
     col_group *group;
-    COL_VEC(known) known; /* evaluations done */
-    int split_dim;        /* domain dim to split; -1: none asked for */
+    int split_dim; /* domain dim to split; -1: none asked for */
     int64_t split_inner;
 } analysis;
 
@@ -212,12 +204,16 @@ static bool reshape_index(analysis *a, col_shape shape, const col_index *index, 
 
 static col_index broadcast_index(col_shape shape, const col_index *index, col_shape operand)
 {
-    runs r = {0};
+    col_index out = {0};
     for (int k = 0; k < operand.rank; k++) {
         int from = shape.rank - operand.rank + k;
-        if (operand.dims[k] == shape.dims[from]) copy_run(&r, k, index, from);
+        out.first[k + 1] = out.first[k];
+        if (operand.dims[k] != shape.dims[from]) continue;
+        for (int i = index->first[from]; i < index->first[from + 1]; i++)
+            out.dims[out.first[k + 1]++] = index->dims[i];
+        out.offset[k] = index->offset[from];
     }
-    return index_of_runs(&r, operand.rank);
+    return out;
 }
 
 /* The operand's index of a view, from the index of its result. */
@@ -266,7 +262,7 @@ static bool same_index(const col_index *a, const col_index *b, int rank)
 static int add_item(analysis *a, col_item item)
 {
     if (a->group->items.len == MAX_ITEMS) return -1;
-    col_vec_push(a->arena, &a->group->items, item);
+    col_vec_push(a->group->arena, &a->group->items, item);
     return (int)a->group->items.len - 1;
 }
 
@@ -382,16 +378,18 @@ static int evaluate_part(analysis *a, const col_value *result, const col_index *
 {
     if (is_inside(a, part)) return -1;
     col_item item = make_item(COL_ITEM_LOAD, part, index);
+    col_item_guard *guards = COL_NEW_ARRAY(a->group->arena, col_item_guard, part->type.shape.rank);
+    item.guards = guards;
     item.operands[0] = otherwise;
     for (int k = 0; k < part->type.shape.rank; k++) {
         int64_t size = part->type.shape.dims[k], start = starts[k];
         if (!start && size == result->type.shape.dims[k]) continue;
         int length = index->first[k + 1] - index->first[k];
-        if (length > 1 || item.guard_count == COL_GROUP_GUARDS) return -1;
+        if (length > 1) return -1;
         item.index.offset[k] -= start;
-        item.guards[item.guard_count].dim = length ? index->dims[index->first[k]] : -1;
-        item.guards[item.guard_count].low = start - index->offset[k];
-        item.guards[item.guard_count++].high = start + size - index->offset[k];
+        guards[item.guard_count++] =
+            (col_item_guard){length ? index->dims[index->first[k]] : -1, start - index->offset[k],
+                             start + size - index->offset[k]};
     }
     return add_item(a, item);
 }
@@ -460,15 +458,28 @@ static int evaluate_new(analysis *a, const col_value *value, const col_index *in
     }
 }
 
+static size_t slot_of(const col_group *group, const col_value *value)
+{
+    return (value->id * UINT32_C(0x9E3779B1) >> 7) & (group->table_size - 1);
+}
+
 static int evaluate(analysis *a, const col_value *value, const col_index *index)
 {
-    for (size_t i = a->known.len; i-- > 0;) {
-        const known *k = &a->known.data[i];
-        if (k->value == value && same_index(&k->index, index, value->type.shape.rank)) return k->item;
+    col_group *group = a->group;
+    size_t slot = slot_of(group, value);
+    bool again = false;
+    for (int i = group->table[slot]; i >= 0; i = group->known.data[i].next) {
+        const col_known *k = &group->known.data[i];
+        if (k->value != value) continue;
+        if (same_index(&k->index, index, value->type.shape.rank)) return k->item;
+        again = true;
     }
-    known k = {value, *index, evaluate_new(a, value, index)};
-    if (k.item >= 0) col_vec_push(a->arena, &a->known, k);
-    return k.item;
+    int item = evaluate_new(a, value, index);
+    if (item < 0) return -1;
+    if (again) group->items.data[item].is_again = true;
+    col_vec_push(group->arena, &group->known, ((col_known){value, *index, item, group->table[slot]}));
+    group->table[slot] = (int)group->known.len - 1;
+    return item;
 }
 
 /* The whole. */
@@ -517,18 +528,28 @@ static bool split_domain(col_domain *domain, int dim, int64_t inner)
     return true;
 }
 
+/* A root is written once per point of the domain, or once per point of its parallel dims. */
+static bool roots_fit(const col_group *group)
+{
+    int64_t all = domain_numel(&group->domain, true), parallel = domain_numel(&group->domain, false);
+    for (size_t i = 0; i < group->roots.len; i++) {
+        int64_t numel = col_shape_numel(group->roots.data[i].value->type.shape);
+        if (numel != all && !(group->domain.reduced && numel == parallel)) return false;
+    }
+    return true;
+}
+
 static bool evaluate_roots(analysis *a)
 {
     col_group *group = a->group;
     col_domain *domain = &group->domain;
-    int64_t all = domain_numel(domain, true), parallel = domain_numel(domain, false);
-    group->items.len = a->known.len = 0;
+    int64_t parallel = domain_numel(domain, false);
+    group->items.len = group->known.len = 0;
+    for (size_t i = 0; i < group->table_size; i++) group->table[i] = -1;
     for (size_t i = 0; i < group->roots.len; i++) {
         col_root *root = &group->roots.data[i];
         col_shape shape = root->value->type.shape;
-        int64_t numel = col_shape_numel(shape);
-        bool per_row = domain->reduced && numel == parallel;
-        if (!per_row && numel != all) return false;
+        bool per_row = domain->reduced && col_shape_numel(shape) == parallel;
         uint8_t sequence[COL_DOMAIN_DIMS];
         int length = 0;
         for (int d = 0; d < domain->rank; d++) {
@@ -543,19 +564,23 @@ static bool evaluate_roots(analysis *a)
     return true;
 }
 
-bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_arena *arena,
-                       col_group *out)
+bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_group *out)
 {
-    *out = (col_group){0};
-    analysis a = {.query = query, .arena = arena, .group = out};
+    analysis a = {.query = query, .group = out};
+    if (out->table_size < 2 * n) {
+        for (out->table_size = 64; out->table_size < 2 * n;) out->table_size *= 2;
+        out->table = COL_NEW_ARRAY(out->arena, int, out->table_size);
+    }
+    out->roots.len = 0;
     for (size_t i = 0; i < n; i++) {
         COL_ASSERT(nodes[i]->group == query->group && col_node_is_fusible(nodes[i]));
         if (is_virtual_view(nodes[i])) continue;
         COL_ASSERT(nodes[i]->result_count == 1);
         col_root root = {.value = &nodes[i]->results[0]};
-        if (col_value_leaves_group(root.value, query)) col_vec_push(arena, &out->roots, root);
+        if (col_value_leaves_group(root.value, query)) col_vec_push(out->arena, &out->roots, root);
     }
     start_domain(nodes, n, out, &out->domain);
+    if (!roots_fit(out)) return false;
     for (;;) {
         a.split_dim = -1;
         if (evaluate_roots(&a)) return true;

@@ -15,7 +15,7 @@
 
 #include "ir/graph.h"
 
-enum { COL_DOMAIN_DIMS = 12, COL_GROUP_GUARDS = COL_MAX_RANK };
+enum { COL_DOMAIN_DIMS = 12 };
 
 typedef struct col_domain {
     int rank;
@@ -42,6 +42,12 @@ typedef enum col_item_kind {
     COL_ITEM_REDUCE, /* the node's op over all reduced dims of operands[0] */
 } col_item_kind;
 
+/* Holds where low <= i[dim] < high; dim -1: i is 0. */
+typedef struct col_item_guard {
+    int dim;
+    int64_t low, high;
+} col_item_guard;
+
 /* One evaluation of a value (or of part of a concat or pad) at an index. */
 typedef struct col_item {
     col_item_kind kind;
@@ -52,11 +58,9 @@ typedef struct col_item {
     int axis;        /* LINEAR: -1 for all */
     double fill;
     col_dtype dtype; /* of the result */
-    int guard_count; /* dim, low, high: holds where low <= i[dim] < high; dim -1: constant */
-    struct {
-        int dim;
-        int64_t low, high;
-    } guards[COL_GROUP_GUARDS];
+    bool is_again;   /* the value is evaluated at another index, too */
+    int guard_count;
+    const col_item_guard *guards;
 } col_item;
 
 /* A value that the group delivers: `item`, written at `index` of the value. */
@@ -66,10 +70,22 @@ typedef struct col_root {
     int item;
 } col_root;
 
+/* An evaluation done: an item of a value at an index. */
+typedef struct col_known {
+    const col_value *value;
+    col_index index;
+    int item, next; /* next of the same slot; -1: none */
+} col_known;
+
+/* Zero-initialise; its storage is used again by further analyses. */
 typedef struct col_group {
+    col_arena *arena;
     col_domain domain;
     COL_VEC(col_item) items; /* operands before users */
     COL_VEC(col_root) roots;
+    COL_VEC(col_known) known; /* evaluations done, and a hash table of them by value */
+    int *table;
+    size_t table_size;
 } col_group;
 
 /* Which nodes are in: those with `node->group == group`, and whatever of `inlined` (by node id; may be NULL)
@@ -94,9 +110,9 @@ bool col_operand_is_read(const col_node *user, uint32_t index);
 bool col_value_leaves_group(const col_value *value, const col_group_query *query);
 
 /* Analyses `n` nodes in data-flow order, all of whose `group` is `query->group`. False: they are no group.
- * The result is in the arena. A single fusible node always is a group. */
-bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_arena *arena,
-                       col_group *out);
+ * The result is in `out->arena` and valid until the next analysis into it. A single fusible node always is a
+ * group. */
+bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_group *out);
 
 /* Bit d is set when the index depends on domain dim d. */
 uint32_t col_index_dims(const col_index *index, int rank);

@@ -35,6 +35,7 @@ enum {
     NONE = -1,
     INLINE_COST = 64,       /* of a value made of sources alone; an addition is 1 */
     LIGHT_COST = 8,         /* of a light value */
+    RECOMPUTE_COST = 48,    /* of a light value that would be kept from one phase for another */
     CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
     SMALL_FACTOR = 8,       /* an operand with this many times fewer elements is small */
     UNIT_NODES = 512,       /* largest group */
@@ -42,15 +43,18 @@ enum {
     MIN_PARALLEL = 16,      /* rows, or tiles of columns, that a merge must leave ... */
     LARGE_DOMAIN = 1 << 15, /* ... when there are this many elements */
     COLUMN_TILE = 64,
-    TRIALS_PER_ARENA = 256,
 };
 
+typedef COL_VEC(col_node *) node_list;
+
 typedef struct unit {
-    COL_VEC(col_node *) nodes; /* by position */
+    node_list nodes; /* by position */
     col_phase phase;
     bool is_kernel; /* made of fusible nodes */
     bool is_merged; /* gone into another */
     bool has_reduction;
+    int64_t reduced_from, reduced_to; /* elements of the reductions' operands and results */
+    int64_t numel;                    /* without reductions: elements of the results */
     int order;
     uint32_t stamp;
 } unit;
@@ -63,13 +67,15 @@ typedef struct fuser {
     int *unit_of;            /* by node id; NONE for purely inlined nodes */
     uint32_t *position;      /* by node id */
     bool *inlined;           /* by node id */
+    bool *candidate;         /* by node id: could be inlined */
     bool *is_output;         /* by value id */
-    int *cost;               /* by node id: of computing an inlined value */
+    int *depth;              /* by node id: library calls on the longest path to it */
+    int *cost;               /* by node id: of computing a candidate */
     const col_value **large; /* by node id: the large operand of a light value */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
-    col_arena *scratch;
-    int trials;
+    col_group group; /* storage of trials */
+    node_list trial;
     COL_VEC(unit *) reached;
 } fuser;
 
@@ -95,26 +101,39 @@ static bool is_needed_in_memory(const fuser *f, const col_value *value)
     return false;
 }
 
-static bool is_read_in_phase_other_than(const col_value *value, col_phase phase)
+/* Who reads a value, also through virtual views. */
+typedef struct readers {
+    bool other_phase; /* than the producer's */
+    bool same_depth;  /* no library call between the producer and some reader */
+    bool deeper;      /* the contrary */
+} readers;
+
+static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
 {
     COL_FOR_EACH_USE(use, value)
     {
-        if (!is_virtual_view(use->user)) {
-            if (use->user->phase != phase) return true;
+        const col_node *user = use->user;
+        if (is_virtual_view(user)) {
+            for (uint32_t i = 0; i < user->result_count; i++)
+                find_readers(f, &user->results[i], producer, out);
             continue;
         }
-        for (uint32_t i = 0; i < use->user->result_count; i++) {
-            if (is_read_in_phase_other_than(&use->user->results[i], phase)) return true;
-        }
+        out->other_phase |= user->phase != producer->phase;
+        out->same_depth |= f->depth[user->id] == f->depth[producer->id];
+        out->deeper |= f->depth[user->id] > f->depth[producer->id];
     }
-    return false;
 }
 
+/* Whether the value will be written whatever is fused. A value read on both sides of a library call (the
+ * residual before and behind a layer) is, but for graphs where that call does not depend on the first reader.
+ */
 static bool is_in_memory_anyway(const fuser *f, const col_value *value)
 {
     const col_node *producer = value->producer;
-    return !producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value) ||
-           is_read_in_phase_other_than(value, producer->phase);
+    if (!producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value)) return true;
+    readers r = {0};
+    find_readers(f, value, producer, &r);
+    return r.other_phase || (r.same_depth && r.deeper);
 }
 
 static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_cost)
@@ -131,36 +150,57 @@ static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_co
     return *out_cost <= INLINE_COST;
 }
 
-/* On success sets the large operand. */
+/* Made of one large operand, and small ones, at a bearable cost. Sets the large one; NULL when all are small.
+ */
 static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
 {
     const col_value *result = &node->results[0];
     int64_t numel = col_shape_numel(result->type.shape);
-    col_op_class op_class = col_op_info_of(node->op)->op_class;
     *out_large = NULL;
     *out_cost = col_op_cost(node->op);
-    if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
+    if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
     if (numel <= 1 || is_needed_in_memory(f, result)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i), *large = NULL;
         const col_node *producer = operand->producer;
-        if (producer && f->inlined[producer->id]) {
+        if (producer && f->candidate[producer->id]) {
             *out_cost += f->cost[producer->id];
             large = f->large[producer->id];
-        } else {
-            const col_value *base = col_view_of(operand).base;
-            if (op_class == COL_CLASS_VIEW) return false; /* reads memory as well as its users would */
-            if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
-                if (!is_in_memory_anyway(f, base)) return false;
-                large = base;
-            }
+        } else if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
+            large = col_view_of(operand).base;
+            if (!is_in_memory_anyway(f, large)) return false;
         }
         if (!large) continue;
         if (*out_large && *out_large != large) return false;
         *out_large = large;
     }
-    return *out_large && *out_cost <= LIGHT_COST &&
+    if (*out_cost > RECOMPUTE_COST) return false;
+    /* Keeping the operand for later must not take more memory than keeping the result. */
+    return !*out_large || (*out_large)->var ||
            col_dtype_size((*out_large)->type.dtype) <= col_dtype_size(result->type.dtype);
+}
+
+static void count_depth(fuser *f)
+{
+    COL_FOR_EACH_NODE (node, f->graph) {
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            if (!producer) continue;
+            int depth = f->depth[producer->id] + !col_node_is_fusible(producer);
+            f->depth[node->id] = COL_MAX(f->depth[node->id], depth);
+        }
+    }
+}
+
+/* The node is inlined, and with it what it is made of. */
+static void mark_inlined(fuser *f, const col_node *node)
+{
+    if (f->inlined[node->id]) return;
+    f->inlined[node->id] = true;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (producer && f->candidate[producer->id]) mark_inlined(f, producer);
+    }
 }
 
 static void find_inlined(fuser *f)
@@ -168,17 +208,28 @@ static void find_inlined(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         int cost;
         const col_value *large = NULL;
+        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
+        bool wanted = true;
         if (is_virtual_view(node)) {
-            const col_node *producer = col_node_operand(node, 0)->producer;
-            if (!producer || !f->inlined[producer->id]) continue;
-            cost = f->cost[producer->id];
-            large = f->large[producer->id];
-        } else if (!is_made_of_sources(f, node, &cost) && !is_light(f, node, &cost, &large)) {
-            continue;
+            if (!viewed || !f->candidate[viewed->id]) continue;
+            cost = f->cost[viewed->id];
+            large = f->large[viewed->id];
+            wanted = f->inlined[viewed->id];
+        } else if (!is_made_of_sources(f, node, &cost)) {
+            if (!is_light(f, node, &cost, &large)) continue;
+            readers r = {0};
+            find_readers(f, &node->results[0], node, &r);
+            wanted = cost <= (r.other_phase ? RECOMPUTE_COST : LIGHT_COST);
         }
-        f->inlined[node->id] = true;
+        f->candidate[node->id] = true;
         f->cost[node->id] = cost;
         f->large[node->id] = large;
+        if (wanted) mark_inlined(f, node);
+    }
+    /* Views of what was marked later. */
+    COL_FOR_EACH_NODE (node, f->graph) {
+        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
+        if (viewed && f->inlined[viewed->id]) f->inlined[node->id] = true;
     }
 }
 
@@ -190,6 +241,11 @@ static void add_unit(fuser *f, col_node *node)
     *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
     u->is_kernel = col_node_is_fusible(node) && !is_virtual_view(node);
     u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
+    if (u->is_kernel) u->numel = col_shape_numel(node->results[0].type.shape);
+    if (u->has_reduction) {
+        u->reduced_from = col_shape_numel(col_node_operand(node, 0)->type.shape);
+        u->reduced_to = col_shape_numel(node->results[0].type.shape);
+    }
     col_vec_push(f->arena, &u->nodes, node);
     f->unit_of[node->id] = (int)f->units.len;
     col_vec_push(f->arena, &f->units, u);
@@ -274,17 +330,17 @@ static int by_position(const fuser *f, const col_node *a, const col_node *b)
     return f->position[a->id] < f->position[b->id] ? -1 : 1;
 }
 
-/* The nodes of both, by position. */
-static size_t merged_nodes(const fuser *f, const unit *a, const unit *b, col_arena *arena, col_node ***out)
+/* The nodes of both, by position, into f->trial. */
+static void list_both(fuser *f, const unit *a, const unit *b)
 {
-    size_t n = 0, i = 0, j = 0;
-    *out = COL_NEW_ARRAY(arena, col_node *, a->nodes.len + b->nodes.len);
+    size_t i = 0, j = 0;
+    f->trial.len = 0;
     while (i < a->nodes.len || j < b->nodes.len) {
         bool first =
             j == b->nodes.len || (i < a->nodes.len && by_position(f, a->nodes.data[i], b->nodes.data[j]) < 0);
-        (*out)[n++] = first ? a->nodes.data[i++] : b->nodes.data[j++];
+        col_node *node = first ? a->nodes.data[i++] : b->nodes.data[j++];
+        col_vec_push(f->arena, &f->trial, node);
     }
-    return n;
 }
 
 /* Gives the nodes of `from` to `to`, or back. */
@@ -323,9 +379,7 @@ static bool is_good_group(const col_group *group, int32_t id, bool columns)
         if (!item->node || item->node->group != id) continue;
         /* A node of ours is evaluated once per element: at one index, and where it misses dims only if it is
          * cheap or outside the innermost loop. */
-        for (size_t j = 0; j < i; j++) {
-            if (group->items.data[j].node == item->node) return false;
-        }
+        if (item->is_again) return false;
         uint32_t dims = col_index_dims(&item->index, item->value->type.shape.rank);
         if (dims == all || dims == rows || item->kind == COL_ITEM_REDUCE) continue;
         if ((dims & innermost) && col_op_cost(item->node->op) > CHEAP_COST) return false;
@@ -367,6 +421,14 @@ static bool is_concat(const unit *u)
     return u->nodes.data[0]->op == COL_OP_CONCAT;
 }
 
+/* What can be told from the units' sizes alone; b is what remains to be written. */
+static bool sizes_fit(const unit *a, const unit *b)
+{
+    if (!a->has_reduction) return true;
+    if (!b->has_reduction) return b->numel == a->reduced_from || b->numel == a->reduced_to;
+    return a->reduced_from == b->reduced_from && a->reduced_to == b->reduced_to;
+}
+
 /* Merges two units if that is allowed and good; the result is b. */
 static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
 {
@@ -374,26 +436,25 @@ static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
     if (a->nodes.len + b->nodes.len > UNIT_NODES) return false;
     /* A concat stays alone: memory planning lets its parts be written in place. */
     if (is_concat(a) || is_concat(b)) return false;
-    if (f->trials++ % TRIALS_PER_ARENA == 0) {
-        col_arena_destroy(f->scratch);
-        f->scratch = col_arena_create();
-    }
     int a_id = f->unit_of[a->nodes.data[0]->id], b_id = f->unit_of[b->nodes.data[0]->id];
-    col_node **nodes;
-    size_t n = merged_nodes(f, a, b, f->scratch, &nodes);
+    if (!sizes_fit(a, b)) return false;
+    list_both(f, a, b);
     label(f, a, b_id);
-    col_group group;
     col_group_query query = {.group = b_id, .inlined = f->inlined, .is_output = f->is_output};
-    bool good = col_group_analyze((const col_node *const *)nodes, n, &query, f->scratch, &group) &&
-                is_good_group(&group, b_id, columns);
+    bool good = col_group_analyze((const col_node *const *)f->trial.data, f->trial.len, &query, &f->group) &&
+                is_good_group(&f->group, b_id, columns);
     label(f, a, a_id);
     if (!good || (a->order < b->order ? has_detour(f, a, b) : has_detour(f, b, a))) return false;
     label(f, a, b_id);
     reorder(f, a, b);
     a->is_merged = true;
-    b->has_reduction |= a->has_reduction;
+    if (a->has_reduction) {
+        b->has_reduction = true;
+        b->reduced_from = a->reduced_from;
+        b->reduced_to = a->reduced_to;
+    }
     b->nodes.len = 0;
-    for (size_t i = 0; i < n; i++) col_vec_push(f->arena, &b->nodes, nodes[i]);
+    for (size_t i = 0; i < f->trial.len; i++) col_vec_push(f->arena, &b->nodes, f->trial.data[i]);
     return true;
 }
 
@@ -475,8 +536,6 @@ static col_node *clone_node(col_graph *graph, const col_node *node, col_phase ph
     }
     return copy;
 }
-
-typedef COL_VEC(col_node *) node_list;
 
 /* Clones, by id of the original, and the unit (number + 1) that each was made for. */
 typedef struct clones {
@@ -581,9 +640,12 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
 {
     (void)options;
     fuser f = {.graph = graph, .arena = col_arena_create()};
+    f.group.arena = f.arena;
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.candidate = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.depth = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
     f.node_stamp = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
@@ -591,6 +653,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     for (size_t i = 0; i < graph->outputs.len; i++) f.is_output[graph->outputs.data[i].value->id] = true;
     uint32_t position = 0;
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
+    count_depth(&f);
     find_inlined(&f);
     make_units(&f);
     merge_along_edges(&f, false);
@@ -600,7 +663,6 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
         for (uint32_t i = 0; i < node->result_count; i++) merge_siblings(&f, &node->results[i]);
     }
     write_groups(&f);
-    col_arena_destroy(f.scratch);
     col_arena_destroy(f.arena);
     return NULL;
 }
