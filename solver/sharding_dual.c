@@ -137,3 +137,66 @@ double sharding_dual_sweep(dual *d)
     }
     return bound;
 }
+
+ascent *sharding_ascent_make(col_arena *arena, dual *d)
+{
+    ascent *a = COL_NEW(arena, ascent);
+    size_t times = (size_t)d->m->g->time_count + 1;
+    a->d = d;
+    a->best = -INFINITY;
+    a->best_lambda = COL_NEW_ARRAY(arena, double, times);
+    a->average = COL_NEW_ARRAY(arena, double, times);
+    a->profile = COL_NEW_ARRAY(arena, int64_t, times);
+    a->frequency = COL_NEW_ARRAY(arena, double, d->m->offset[d->m->n]);
+    a->factor = 0.1;
+    memcpy(a->best_lambda, d->lambda, sizeof(double) * (times - 1));
+    return a;
+}
+
+enum { SWEEPS = 2, FIRST_SWEEPS = 20, FIRST_ROUNDS = 5, PATIENCE = 20 };
+
+double sharding_ascent_round(ascent *a, double target)
+{
+    dual *d = a->d;
+    const model *m = d->m;
+    int32_t times = m->g->time_count;
+    double bound = 0;
+    for (int i = 0; i < (a->rounds < FIRST_ROUNDS ? FIRST_SWEEPS : SWEEPS); i++)
+        bound = sharding_dual_sweep(d);
+    bound += (double)m->g->constant;
+    a->over = sharding_model_profile(m, d->choice, a->profile);
+    for (int32_t s = 0; s < m->offset[m->n]; s++) a->frequency[s] *= 0.95;
+    for (int32_t i = 0; i < m->n; i++) a->frequency[m->offset[i] + d->choice[i]] += 0.05;
+    if (bound > a->best + 1e-7 * fabs(a->best) || a->rounds == 0) {
+        a->best = bound;
+        memcpy(a->best_lambda, d->lambda, sizeof(double) * (size_t)times);
+        a->stale = 0;
+    } else if (++a->stale > PATIENCE) {
+        a->factor *= 0.7;
+        a->stale = 0;
+    }
+    double keep = a->rounds++ ? 0.85 : 0, norm = 0;
+    for (int32_t t = 0; t < times; t++) {
+        a->average[t] = keep * a->average[t] + (1 - keep) * (double)a->profile[t];
+        if (d->lambda[t] > 0 || a->average[t] > 0) norm += a->average[t] * a->average[t];
+    }
+    if (norm <= 0) return bound;
+    double length = a->factor * fmax(target - bound, 1e-4 * fabs(target)) / norm;
+    for (int32_t t = 0; t < times; t++) {
+        if (d->lambda[t] > 0 || a->average[t] > 0)
+            d->lambda[t] = fmax(0, d->lambda[t] + length * a->average[t]);
+    }
+    sharding_dual_reprice(d, d->lambda);
+    return bound;
+}
+
+void sharding_ascent_settle(ascent *a)
+{
+    sharding_dual_reprice(a->d, a->best_lambda);
+    double last = -INFINITY;
+    for (int i = 0; i < 50; i++) {
+        double bound = sharding_dual_sweep(a->d);
+        if (bound - last <= 1e-7 * fabs(bound)) break;
+        last = bound;
+    }
+}

@@ -267,7 +267,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
         cluster *c = &x->clusters[order];
         c->node = a;
         c->width = x->degree[a];
-        memcpy(c->scope, x->adjacent[a], (size_t)c->width * sizeof(int32_t));
+        if (c->width) memcpy(c->scope, x->adjacent[a], (size_t)c->width * sizeof(int32_t));
         x->cluster_of[a] = order++;
         eliminate(x, a);
     }
