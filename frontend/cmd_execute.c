@@ -52,14 +52,21 @@ static col_status own_folder(col_arena *arena, const char **out_folder, const ch
     return NULL;
 }
 
+static bool is_compile_option(const col_option *option)
+{
+    return option >= col_compile_option_table && option < col_compile_option_table + col_compile_option_count;
+}
+
+/* `file` is the model or plan that the user named: its bytes, and the options, are what the plan depends on.
+ */
 static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
-                             const executed *what, const char *program, col_arena *arena,
+                             const char *file, const executed *what, const char *program, col_arena *arena,
                              const char **out_path)
 {
     char *text;
     size_t size;
     struct stat self = {0};
-    COL_TRY(col_file_read(arena, compile_options->model_path, COL_PARSE_BYTES, &text, &size));
+    COL_TRY(col_file_read(arena, file, 0, &text, &size));
     XXH3_state_t *state = XXH3_createState();
     if (!state) COL_PANIC("out of memory");
     XXH3_64bits_reset(state);
@@ -67,9 +74,7 @@ static col_status cache_path(const col_options *options, const col_compile_optio
     XXH3_64bits_update(state, what->name, strlen(what->name) + 1);
     for (size_t i = 0; i < options->values.len; i++) {
         const col_option_value *v = &options->values.data[i];
-        bool compiles = v->option >= col_compile_option_table &&
-                        v->option < col_compile_option_table + col_compile_option_count;
-        if (!compiles || !strcmp(v->option->name, "recipe")) continue;
+        if (!is_compile_option(v->option) || !strcmp(v->option->name, "recipe")) continue;
         XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
         XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
     }
@@ -80,6 +85,8 @@ static col_status cache_path(const col_options *options, const col_compile_optio
         XXH3_64bits_update(state, &self.st_size, sizeof self.st_size);
         XXH3_64bits_update(state, &self.st_mtim, sizeof self.st_mtim);
     }
+    int level = (__builtin_cpu_supports("avx2") ? 1 : 0) + (__builtin_cpu_supports("avx512f") ? 2 : 0);
+    XXH3_64bits_update(state, &level, sizeof level);
     unsigned long long hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -121,30 +128,61 @@ static void read_fed(const col_options *options, col_arena *arena, col_compile_o
     out->fed_count = names.len;
 }
 
-static col_status find_plan(const executed *what, col_options *options, const char *model,
-                            const char *program, col_arena *arena, const char **out_plan)
+/* A plan carries its options: others would have no effect. Those of a recipe are there for other commands,
+ * too. */
+static col_status refuse_options(const col_options *options, const char *plan)
 {
-    if (col_plan_is_file(model)) {
-        *out_plan = model;
-        return NULL;
+    for (size_t i = 0; i < options->values.len && !col_options_has(options, "recipe"); i++) {
+        const col_option *option = options->values.data[i].option;
+        if (!is_compile_option(option)) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "'%s' is a plan, which --%s no longer changes: give the model instead", plan,
+                              option->name);
     }
-    col_compile_options compile_options = {.model_path = model, .use = what->use};
-    COL_TRY(col_compile_options_read(options, arena, &compile_options));
-    read_fed(options, arena, &compile_options);
-    COL_TRY(cache_path(options, &compile_options, what, program, arena, out_plan));
+    return NULL;
+}
+
+/* Compiles, unless the cache has the plan already. `*out_plan` is NULL when --stop-after ended it. */
+static col_status compile_cached(const executed *what, const col_options *options,
+                                 const col_compile_options *compile_options, const char *file,
+                                 const char *program, col_arena *arena, const char **out_plan)
+{
+    COL_TRY(cache_path(options, compile_options, file, what, program, arena, out_plan));
     col_plan *plan = NULL;
-    bool wants_text = compile_options.print_after || compile_options.stop_after || compile_options.dump_dir ||
-                      compile_options.time_passes;
+    bool wants_text = compile_options->print_after || compile_options->stop_after ||
+                      compile_options->dump_dir || compile_options->time_passes;
     if (!wants_text && col_file_exists(*out_plan) && !col_error_ignore(col_plan_read(*out_plan, &plan))) {
         col_plan_free(plan);
         return NULL;
     }
-    COL_TRY(col_compile(&compile_options, arena, &plan));
-    if (!plan) {
-        *out_plan = NULL;
-        return NULL;
+    COL_TRY(col_compile(compile_options, arena, &plan));
+    if (plan) return keep_plan(plan, out_plan, arena);
+    *out_plan = NULL;
+    return NULL;
+}
+
+/* A plan of the same use is run as it is; one of another use is compiled again from the model that it
+ * carries. */
+static col_status find_plan(const executed *what, const col_options *options, const char *file,
+                            const char *program, col_arena *arena, const char **out_plan)
+{
+    col_compile_options compile_options = {.model_path = file, .use = what->use};
+    col_plan *given = NULL;
+    if (col_plan_is_file(file)) {
+        COL_TRY(refuse_options(options, file));
+        COL_TRY(col_plan_read(file, &given));
     }
-    return keep_plan(plan, out_plan, arena);
+    col_status status = given ? col_compile_options_of_plan(given, arena, &compile_options)
+                              : col_compile_options_read(options, arena, &compile_options);
+    if (!status && given && compile_options.use == what->use) {
+        *out_plan = file;
+    } else if (!status) {
+        compile_options.use = what->use;
+        read_fed(options, arena, &compile_options);
+        status = compile_cached(what, options, &compile_options, file, program, arena, out_plan);
+    }
+    col_plan_free(given);
+    return status;
 }
 
 /* Hands over to colrun, with the options that are its own. */

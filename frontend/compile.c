@@ -247,7 +247,7 @@ static void name_inputs(program *p, col_arena *arena)
 
 static col_status make_generation(compiler *c, bool *stopped)
 {
-    static const char *const cached[] = {"inference", "dce", "kv_cache", "dce"};
+    static const char *const cached[] = {"inference", "kv_cache", "dce"};
     COL_TRY(make_program(c, "decode", 1, 1, is_logits, cached, COL_COUNT(cached), stopped));
     const col_graph *graph = c->programs[0].graph;
     int64_t context = 0;

@@ -96,12 +96,20 @@ const char *col_elab_join(col_elab *e, col_loc loc, const char *name);
 const col_symbol *col_elab_symbol(col_elab *e, const col_name *name);
 col_binding *col_elab_lookup(col_elab *e, const col_symbol *symbol); /* NULL: unbound */
 void col_elab_bind(col_elab *e, const col_symbol *symbol, col_datum datum);
+/* Whether a statement may bind the name, to a tensor or a number; reports where not. */
+bool col_elab_may_bind(col_elab *e, const col_symbol *symbol, col_loc loc, bool to_tensor);
+/* Whether the name is a hyperparameter or counter of the top level. */
+bool col_elab_names_number(col_elab *e, const char *name);
+/* Runs a body; stops early at a `return`, whose values are then in *out. Returns whether one was met. */
+bool col_elab_body(col_elab *e, const col_body *body, col_datum *out_returned);
+
+/* declare.c */
 bool col_elab_type(col_elab *e, const col_type_syntax *syntax, bool is_var, col_type *out_type);
 /* Declares a variable under its full name; NULL after a fault. */
 col_value *col_elab_declare(col_elab *e, col_loc loc, col_var_kind kind, const char *name, col_type type,
                             col_init init, bool frozen);
-/* Runs a body; stops early at a `return`, whose values are then in *out. Returns whether one was met. */
-bool col_elab_body(col_elab *e, const col_body *body, col_datum *out_returned);
+/* A `param`, `state` or `input` statement. */
+void col_elab_var(col_elab *e, const col_stmt *s);
 
 /* settings.c */
 /* Evaluates the header with the options' overrides, binds the hyperparameters and records them. */

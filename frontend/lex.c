@@ -100,7 +100,7 @@ static void lex_name(col_lexer *l, col_token *token)
         char c = *l->at;
         if (c == '{') {
             const char *stop = l->at;
-            while (stop < l->end && *stop != '}' && *stop != '\n') stop++;
+            while (stop < l->end && *stop != '}' && (unsigned char)*stop >= ' ') stop++;
             if (stop == l->end || *stop != '}') {
                 col_diag_add(l->diags, here(l),
                              "'{' glued to a name begins an interpolation and needs its '}' on the same "
@@ -170,10 +170,12 @@ static void lex_quoted(col_lexer *l, col_token *token)
 {
     char quote = *l->at++;
     const char *start = l->at;
-    while (l->at < l->end && *l->at != quote && *l->at != '\n') l->at++;
+    while (l->at < l->end && *l->at != quote && (unsigned char)*l->at >= ' ') l->at++;
     if (l->at == l->end || *l->at != quote) {
-        col_diag_add(l->diags, token->loc, "the %s that begins here does not end on its line",
-                     quote == '"' ? "text" : "name");
+        col_diag_add(l->diags, token->loc, "the %s that begins here %s", quote == '"' ? "text" : "name",
+                     l->at < l->end && *l->at == '\t' ? "has a tab in it" : "does not end on its line");
+        while (l->at < l->end && *l->at != quote && *l->at != '\n') l->at++;
+        if (l->at < l->end && *l->at == quote) l->at++;
         token->kind = COL_TOKEN_ERROR;
         return;
     }

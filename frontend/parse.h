@@ -3,7 +3,8 @@
  * parse.c     the entry: checks, limits, final numbering
  * lex.c       characters to tokens
  * syntax*.c   tokens to a tree
- * elaborate.c statements, scopes, declarations    expr.c, number.c  expressions
+ * settings.c  hyperparameters                     declare.c         variables and types
+ * elaborate.c statements and scopes               expr.c, number.c  expressions
  * call.c      ops and blocks                      module.c          the table of modules with parameters
  */
 #ifndef COL_FRONTEND_PARSE_H

@@ -51,7 +51,7 @@ static void report_unknown(col_elab *e, const override *o)
         col_str_printf(&all, "%s%s", i ? ", " : "", names[i]);
     }
     const char *suggestion = col_elab_suggestion(e, o->key, names, count);
-    col_diag_add(e->diags, (col_loc){0}, "%s: model '%s' has no hyperparameter '%s'%s%s", o->flag,
+    col_diag_add(e->diags, e->syntax->loc, "%s: model '%s' has no hyperparameter '%s'%s%s", o->flag,
                  e->graph->name, o->key, *suggestion ? suggestion : "; it has ",
                  *suggestion ? ""
                  : count     ? col_str_text(&all)
@@ -65,14 +65,14 @@ static bool parse_override(col_elab *e, const override *o, const col_datum *fall
     if (fallback->kind == COL_DATUM_INT) {
         int64_t value = 0;
         col_status status = col_parse_int(o->flag, o->value, INT64_MIN, INT64_MAX, &value);
-        if (status) col_diag_add(e->diags, (col_loc){0}, "%s", col_error_message(status));
+        if (status) col_diag_add(e->diags, e->syntax->loc, "%s", col_error_message(status));
         *out = col_datum_int(value);
         return !col_error_ignore(status);
     }
     double value = 0;
     col_status status =
         col_parse_double(o->flag, o->value, -1.7976931348623157e308, 1.7976931348623157e308, &value);
-    if (status) col_diag_add(e->diags, (col_loc){0}, "%s", col_error_message(status));
+    if (status) col_diag_add(e->diags, e->syntax->loc, "%s", col_error_message(status));
     *out = col_datum_float(value);
     return !col_error_ignore(status);
 }

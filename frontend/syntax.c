@@ -336,6 +336,7 @@ static bool parse_header(col_parser *p, col_syntax *syntax)
         col_parser_fault(p, "the model's name");
         return false;
     }
+    syntax->loc = p->token.loc;
     syntax->name = col_symbols_intern(p->symbols, p->token.text, p->token.size);
     col_parser_advance(p);
     if (p->token.kind == COL_TOKEN_OPEN &&

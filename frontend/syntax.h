@@ -158,6 +158,7 @@ typedef struct col_block {
 
 typedef struct col_syntax {
     const col_symbol *name;
+    col_loc loc; /* of the name */
     uint32_t setting_count;
     const col_parameter *settings; /* all with a fallback */
     COL_VEC(const col_block *) blocks;

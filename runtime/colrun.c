@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/command.h"
 #include "runtime/command_options.h"
@@ -59,8 +60,18 @@ static col_status run_command(int argc, char **argv, col_arena *arena)
                           options.positionals.len ? "more than one" : "no", spec->name, spec->usage);
 }
 
+/* Idle threads sleep instead of spinning: a spinning thread takes the core from the very thread that it waits for as soon
+ * as anything else runs on the machine, and a step then takes many times as long. OpenMP reads its environment before
+ * main, so the program starts itself again. Setting OMP_WAIT_POLICY keeps it from doing so. */
+static void sleep_when_idle(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 1)) return;
+    execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    sleep_when_idle(argv);
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? COL_BAD_INPUT : COL_OK;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The greedy answer may take this long; the first order always finishes. */
-static const double GREEDY_SECONDS = 0.1;
+/* The greedy answer may take this long, alone and before the search; the first order always finishes. */
+static const double GREEDY_SECONDS = 0.1, SEED_SECONDS = 0.02;
 
 static uint64_t alignment_of(const col_offsets_buffer *buffer)
 {
@@ -190,7 +190,8 @@ static void solve_model(progress *p, const col_offsets_problem *problem, const c
     int64_t capacity = problem->capacity ? (int64_t)COL_MIN(problem->capacity, (uint64_t)OFFSETS_MAX) : 0;
     int64_t target = COL_MAX(capacity, m->bound);
     p->bound = m->bound;
-    p->peak = offsets_greedy(m, target, start + GREEDY_SECONDS, p->scratch, p->best);
+    double greedy = limits->seconds > 0 ? SEED_SECONDS : GREEDY_SECONDS;
+    p->peak = offsets_greedy(m, target, start + greedy, p->scratch, p->best);
     if (p->peak <= target || limits->seconds <= 0) return;
     if (!capacity)
         minimise(p);

@@ -176,7 +176,7 @@ static void forward_block(const attention *a, int64_t b, int64_t h, int64_t q0)
         for (int64_t c = 0; c < a->d; c++) out[i * a->out.row + c] *= inverse;
         if (!a->lse) continue;
         a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row] =
-            sum[i] > 0 ? max[i] + logf(sum[i]) : INFINITY;
+            sum[i] > 0 ? max[i] + logf(sum[i]) : -INFINITY;
     }
 }
 
@@ -194,6 +194,7 @@ static void forward_range(void *context, int64_t begin, int64_t end)
 __attribute__((target_clones("avx512f", "avx2", "default"))) static void
 probabilities(float *p, int64_t columns, float lse)
 {
+    if (lse == -INFINITY) lse = INFINITY; /* a row that saw no key: all zeros */
 #pragma omp simd
     for (int64_t j = 0; j < columns; j++) p[j] = exp_negative(fminf(p[j] - lse, 0));
 }

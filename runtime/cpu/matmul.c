@@ -9,11 +9,14 @@
 enum { MAX_DIMS = COL_PLAN_MAX_RANK };
 
 /* The shape of a product, batch dimensions merged where all three operands allow: equal keys, equal
- * primitives. */
+ * primitives. Batch dimensions that both factors repeat, which oneDNN cannot say, are walked around the rest.
+ */
 typedef struct problem {
     int rank;
     int64_t dims[3][MAX_DIMS];
     int64_t strides[3][MAX_DIMS];
+    int outer_rank;
+    int64_t outer_dims[MAX_DIMS], outer_strides[MAX_DIMS]; /* the factors' strides there are 0 */
 } problem;
 
 struct cpu_matmul {
@@ -104,6 +107,12 @@ static problem make_problem(const col_plan_instruction *instruction)
     }
     for (int d = p.rank - 3; d >= 0; d--) {
         if (p.dims[2][d] == 1) remove_dim(&p, d);
+    }
+    for (int d = p.rank - 3; d >= 0; d--) {
+        if (p.strides[0][d] || p.strides[1][d]) continue;
+        p.outer_dims[p.outer_rank] = p.dims[2][d];
+        p.outer_strides[p.outer_rank++] = p.strides[2][d];
+        remove_dim(&p, d);
     }
     for (int d = p.rank - 4; d >= 0; d--) {
         if (!batch_merges(&p, d)) continue;
@@ -246,7 +255,7 @@ vector_times_columns(void *context, int64_t begin, int64_t end)
     }
 }
 
-col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, const void *b, void *c)
+static col_status run_inner(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, const void *b, void *c)
 {
     if (m->is_vector) {
         bool rows = m->key.strides[1][1] == 1;
@@ -268,4 +277,21 @@ col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, co
     DNNL_TRY(dnnl_primitive_execute(m->primitive, matmuls->stream, m->scratch ? 4 : 3, args));
     DNNL_TRY(dnnl_stream_wait(matmuls->stream));
     return NULL;
+}
+
+col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, const void *b, void *c)
+{
+    const problem *p = &m->key;
+    int64_t index[MAX_DIMS] = {0};
+    float *to = c;
+    for (;;) {
+        COL_TRY(run_inner(matmuls, m, a, b, to));
+        int d = 0;
+        while (d < p->outer_rank && ++index[d] == p->outer_dims[d]) {
+            to -= (p->outer_dims[d] - 1) * p->outer_strides[d];
+            index[d++] = 0;
+        }
+        if (d == p->outer_rank) return NULL;
+        to += p->outer_strides[d];
+    }
 }

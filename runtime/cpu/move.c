@@ -79,12 +79,31 @@ static void fill_range(void *context, int64_t begin, int64_t end)
     memset(job->data + begin, 0, (size_t)(end - begin));
 }
 
+static bool is_dense(const col_plan_view *view)
+{
+    int64_t stride = 1;
+    for (size_t d = view->n_dims; d-- > 0;) {
+        if (view->dims[d] != 1 && view->strides[d] != stride) return false;
+        stride *= view->dims[d];
+    }
+    return true;
+}
+
+/* Dense views in parallel; others a row at a time, from a zero that every element repeats. */
 void cpu_fill(int threads, const col_plan_instruction *instruction, void *const *args)
 {
     const col_plan_view *view = instruction->writes[0];
-    fill_job job = {args[0]};
     int64_t bytes = col_plan_numel(view->n_dims, view->dims) * (int64_t)col_plan_dtype_size(view->dtype);
-    cpu_parallel_for(threads, bytes, 1 << 20, fill_range, &job);
+    if (is_dense(view)) {
+        fill_job job = {args[0]};
+        cpu_parallel_for(threads, bytes, 1 << 20, fill_range, &job);
+        return;
+    }
+    static const int64_t zero = 0;
+    int64_t strides[COL_PLAN_MAX_RANK] = {0};
+    col_plan_view repeated = *view;
+    repeated.strides = strides;
+    copy_view(view, args[0], &repeated, (const unsigned char *)&zero);
 }
 
 typedef struct scatter_job {

@@ -84,6 +84,7 @@ static void test_faults(void **state)
         {"a ? b", "NAME:a ERROR NAME:b END"},
         {"\"open\nb", "ERROR NEWLINE NAME:b END"},
         {"`open", "ERROR END"},
+        {"\"a\tb\"", "ERROR END"},
         {"``", "ERROR END"},
         {"`%5`", "ERROR END"},
         {"12ab", "ERROR END"},

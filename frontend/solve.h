@@ -1,0 +1,12 @@
+/* `colc solve KIND FILE`: a bare problem from a file, so that a solver can be judged alone. Each takes the
+ * arguments after KIND, writes the answer to stdout or to -o FILE, and ends with COL_INFEASIBLE where the
+ * limit given cannot be met. */
+#ifndef COL_FRONTEND_SOLVE_H
+#define COL_FRONTEND_SOLVE_H
+
+#include "solver/offsets.h"
+
+/* FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]: the rows of the input with the column `offset`. */
+COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);
+
+#endif

@@ -1,0 +1,167 @@
+#include "tests/cts/cts.h"
+
+#include <math.h>
+
+cts_case cts_start(const col_device_type *type, int threads, uint64_t seed)
+{
+    cts_case c = {.type = type, .threads = threads, .arena = col_arena_create(), .random = seed};
+    c.maker = maker_start(c.arena, type->name, "cts");
+    return c;
+}
+
+void cts_end(cts_case *c)
+{
+    free(c->before);
+    free(c->after);
+    col_arena_destroy(c->arena);
+}
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t next_random(cts_case *c)
+{
+    uint64_t z = c->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+int64_t cts_random(cts_case *c, int64_t low, int64_t high)
+{
+    return low + (int64_t)(next_random(c) % (uint64_t)(high - low + 1));
+}
+
+/* The order in memory, outermost first. */
+static void choose_order(cts_case *c, int layout, size_t rank, size_t *order)
+{
+    for (size_t i = 0; i < rank; i++) order[i] = i;
+    if (layout == CTS_DENSE || rank == 0) return;
+    size_t free_dims = layout == CTS_LAST ? rank - 1 : rank;
+    for (size_t i = free_dims; i > 1; i--) {
+        size_t j = (size_t)cts_random(c, 0, (int64_t)i - 1), swap = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+    if (layout != CTS_MATRIX || rank < 2) return;
+    size_t inner = rank - (size_t)cts_random(c, 1, 2), at = 0;
+    while (order[at] != inner) at++;
+    order[at] = order[rank - 1];
+    order[rank - 1] = inner;
+}
+
+col_plan_view *cts_view(cts_case *c, int layout, size_t rank, const int64_t *dims)
+{
+    size_t order[COL_PLAN_MAX_RANK];
+    int kind = layout & ~CTS_REPEATS;
+    col_plan_view *view = maker_view(&c->maker, COL__PLAN__DTYPE__F32, rank, dims);
+    choose_order(c, kind, rank, order);
+    int64_t stride = 1;
+    for (size_t i = rank; i-- > 0;) {
+        size_t d = order[i];
+        if ((layout & CTS_REPEATS) && d + 2 < rank && !cts_random(c, 0, 3)) {
+            view->strides[d] = 0;
+            continue;
+        }
+        if (kind != CTS_DENSE && i + 1 < rank) stride += cts_random(c, 0, 1) * cts_random(c, 1, 5);
+        view->strides[d] = stride;
+        stride *= dims[d];
+    }
+    if (kind != CTS_DENSE) view->offset += 4 * (uint64_t)cts_random(c, 0, 5);
+    c->maker.at = (view->offset + 4 * (uint64_t)stride + 63) / 64 * 64;
+    return view;
+}
+
+void cts_fill(cts_case *c)
+{
+    c->maker.at += 64; /* something to run over into */
+    c->before = malloc(c->maker.at);
+    c->after = malloc(c->maker.at);
+    assert_true(c->before && c->after);
+    for (uint64_t at = 0; at < c->maker.at; at += sizeof(float)) {
+        float value = (float)(next_random(c) >> 40) * 0x1p-23f - 1;
+        memcpy(c->before + at, &value, sizeof value);
+    }
+}
+
+float *cts_at(const col_plan_view *view, unsigned char *bytes, const int64_t *index)
+{
+    int64_t at = 0;
+    for (size_t i = 0; i < view->n_dims; i++) at += index[i] * view->strides[i];
+    return (float *)(void *)(bytes + view->offset) + at;
+}
+
+float cts_get(const col_plan_view *view, const unsigned char *bytes, const int64_t *index)
+{
+    float value;
+    memcpy(&value, cts_at(view, (unsigned char *)(uintptr_t)bytes, index), sizeof value);
+    return value;
+}
+
+bool cts_next(const col_plan_view *view, int64_t *index)
+{
+    for (size_t d = view->n_dims; d-- > 0;) {
+        if (++index[d] < view->dims[d]) return true;
+        index[d] = 0;
+    }
+    return false;
+}
+
+void cts_run(cts_case *c)
+{
+    col_device *device = NULL;
+    maker_program(&c->maker, "case");
+    const col_plan *plan = maker_finish(&c->maker);
+    assert_ok(col_plan_verify(plan));
+    assert_ok(c->type->open(plan, &(col_device_options){.threads = c->threads}, &device));
+    assert_ok(c->type->write(device, 0, c->before, plan->arena_bytes));
+    assert_ok(c->type->run(device, plan->programs[0], NULL));
+    assert_ok(c->type->read(device, 0, c->after, plan->arena_bytes));
+    c->type->close(device);
+}
+
+static void print_view(const char *what, const col_plan_view *view)
+{
+    print_error("%s: [", what);
+    for (size_t i = 0; i < view->n_dims; i++)
+        print_error(" %lld:%lld", (long long)view->dims[i], (long long)view->strides[i]);
+    print_error(" ] (dimension:stride)\n");
+}
+
+void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const double *want,
+                double tolerance)
+{
+    int64_t index[COL_PLAN_MAX_RANK] = {0}, count = col_plan_numel(view->n_dims, view->dims);
+    double largest = 1; /* operands are of the order of 1: what cancels leaves rounding */
+    for (int64_t i = 0; i < count; i++) {
+        if (isfinite(want[i])) largest = fmax(largest, fabs(want[i]));
+    }
+    for (int64_t i = 0; i < count; i++, cts_next(view, index)) {
+        double got = cts_get(view, c->after, index);
+        if (got == want[i] || fabs(got - want[i]) <= tolerance * largest) continue;
+        print_view(what, view);
+        for (size_t k = 0; k < c->maker.programs.data[0]->instructions[0]->n_reads; k++)
+            print_view("  reads", c->maker.programs.data[0]->instructions[0]->reads[k]);
+        print_error("element %lld is %g, should be %g\n", (long long)i, got, want[i]);
+        fail();
+    }
+}
+
+void cts_expect_rest(cts_case *c, size_t count, col_plan_view *const *written)
+{
+    unsigned char *changes = calloc(c->maker.at, 1);
+    for (size_t k = 0; k < count; k++) {
+        int64_t index[COL_PLAN_MAX_RANK] = {0};
+        size_t size = col_plan_dtype_size(written[k]->dtype);
+        do {
+            int64_t at = 0;
+            for (size_t i = 0; i < written[k]->n_dims; i++) at += index[i] * written[k]->strides[i];
+            memset(changes + written[k]->offset + (uint64_t)at * size, 1, size);
+        } while (cts_next(written[k], index));
+    }
+    for (uint64_t at = 0; at < c->maker.at; at++) {
+        if (changes[at] || c->before[at] == c->after[at]) continue;
+        for (size_t k = 0; k < count; k++) print_view("writes", written[k]);
+        print_error("byte %llu outside of the results has changed\n", (unsigned long long)at);
+        fail();
+    }
+    free(changes);
+}
