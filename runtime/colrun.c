@@ -61,9 +61,10 @@ static col_status run_command(int argc, char **argv, col_arena *arena)
                           options.positionals.len ? "more than one" : "no", spec->name, spec->usage);
 }
 
-/* Idle threads sleep instead of spinning: a spinning thread takes the core from the very thread that it waits for as soon
- * as anything else runs on the machine, and a step then takes many times as long. OpenMP reads its environment before
- * main, so the program starts itself again. Setting OMP_WAIT_POLICY keeps it from doing so. */
+/* Idle threads sleep instead of spinning: a spinning thread takes the core from the very thread that it waits
+ * for as soon as anything else runs on the machine, and a step then takes many times as long. OpenMP reads
+ * its environment before main, so the program starts itself again. Setting OMP_WAIT_POLICY keeps it from
+ * doing so. */
 static void sleep_when_idle(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 1)) return;
