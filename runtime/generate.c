@@ -20,7 +20,6 @@
 #include "runtime/tensors.h"
 #include "runtime/text/utf8.h"
 #include "runtime/tokens.h"
-#include "runtime/trainer.h"
 
 typedef struct settings {
     const char *weights, *tokenizer;

@@ -3,17 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ir/plan/plan_io.h"
 #include "runtime/tokens.h"
-
-double col_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 int64_t col_trainer_step_tokens(const col_trainer *t)
 {
@@ -80,11 +72,27 @@ static col_status check_plan(col_trainer *t)
     return check_variables(t);
 }
 
+/* Instructions of the first steps have a track of their own: all of a long run would make a file that no
+ * viewer opens. A trace that cannot be written fails when it is closed. */
+static void trace_instruction(void *context, const col_plan_instruction *in, double begin, double end)
+{
+    static const char *const phases[] = {"forward", "backward", "update"};
+    const col_trainer *t = context;
+    if (!t->trace || t->step >= t->traced_until) return;
+    const char *phase = in->phase < COL_COUNT(phases) ? phases[in->phase] : "";
+    col_error_ignore(col_trace_span(t->trace, 0, 1, phase, in->name, 1e6 * (begin - t->trace_start),
+                                    1e6 * (end - begin), (uint64_t)in->bytes));
+}
+
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 {
     COL_TRY(col_plan_hash(plan_path, &t->plan_hash));
-    COL_TRY(col_session_open(plan_path, NULL, &(col_device_options){.threads = t->settings->threads},
-                             &t->session));
+    col_device_options options = {.threads = t->settings->threads};
+    if (t->settings->trace) {
+        options.observe = trace_instruction;
+        options.context = t;
+    }
+    COL_TRY(col_session_open(plan_path, NULL, &options, &t->session));
     t->plan = col_session_plan(t->session);
     return col_error_annotate(check_plan(t), "'%s'", plan_path);
 }

@@ -29,10 +29,8 @@ typedef struct col_trainer {
     int64_t micro;    /* micro-batches done */
     col_trace *trace; /* NULL: none */
     double trace_start;
+    int64_t traced_until; /* steps below have their instructions in it */
 } col_trainer;
-
-/* Seconds since some moment; only differences mean something. */
-double col_seconds(void);
 
 /* trainer.c: opens the plan and checks that it can be trained; reads shapes. */
 COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);
