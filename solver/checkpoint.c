@@ -6,7 +6,7 @@
 
 static const double DEFAULT_SECONDS = 5, DEFAULT_GAP = 0.01;
 static const int64_t BYTES_MAX = (int64_t)1 << 60;
-enum { FIRST_SLOTS = 500, MOST_SLOTS = 8000, STAGE_LIMIT = 1000 };
+enum { FIRST_SLOTS = 250, MOST_SLOTS = 8000, STAGE_LIMIT = 1000 };
 
 const char *col_checkpoint_action_name(col_checkpoint_action action)
 {

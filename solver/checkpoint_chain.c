@@ -83,7 +83,7 @@ int64_t chain_least_memory(const chain_sizes *c, col_arena *arena, col_checkpoin
 /* C(s, t, m) for m = low .. high; INFINITY below, constant above. Empty if low > high. */
 typedef struct time_row {
     int32_t low, high;
-    float *value; /* [high - low + 1] */
+    size_t begin; /* of its values in the pool; rows of equal segments share them */
 } time_row;
 
 typedef struct programme {
@@ -93,8 +93,13 @@ typedef struct programme {
     int32_t *keep;   /* [n + 1] slots of a[x] */
     int32_t *save;   /* [n] slots of saved_s */
     time_row *rows;  /* [n * n] */
-    float *forward;  /* [n + 1] as in chain_sizes */
-    float *both;     /* [n] f_s + b_s */
+    float *pool;
+    int32_t *twin;           /* [n] a later stage from which on the chain repeats that from this one, or -1 */
+    int32_t *repeats;        /* [n] for how many stages */
+    COL_VEC(int32_t) starts; /* s of the rows that are not shared with a later segment, by length */
+    size_t *lengths;         /* [n + 1] starts[lengths[k] .. lengths[k + 1]) have t - s = k */
+    float *forward;          /* [n + 1] as in chain_sizes */
+    float *both;             /* [n] f_s + b_s */
     int threads;
     pthread_barrier_t barrier;
 } programme;
@@ -108,6 +113,11 @@ static int32_t to_slots(const programme *p, int64_t bytes)
 static time_row *row_of(const programme *p, int32_t s, int32_t t)
 {
     return &p->rows[chain_cell(p->n, s, t)];
+}
+
+static float *values_of(const programme *p, const time_row *row)
+{
+    return p->pool + row->begin;
 }
 
 /* Bytes that rounding down to slots of `unit` forgets, over all that a schedule may keep. */
@@ -140,6 +150,41 @@ static int64_t choose_unit(const chain_sizes *c, int64_t memory, int32_t slots)
         if (s > 24 && best_forgotten == 0) break;
     }
     return best;
+}
+
+static bool same_stage(const col_checkpoint_stage *x, const col_checkpoint_stage *y)
+{
+    return x->forward_seconds == y->forward_seconds && x->backward_seconds == y->backward_seconds &&
+           x->input_bytes == y->input_bytes && x->saved_bytes == y->saved_bytes &&
+           x->gradient_bytes == y->gradient_bytes && x->forward_temp_bytes == y->forward_temp_bytes &&
+           x->backward_temp_bytes == y->backward_temp_bytes;
+}
+
+/* For every stage the later one from which on the chain goes on equal for longest. */
+static void find_repeats(programme *p, col_arena *scratch)
+{
+    const col_checkpoint_stage *stages = p->c->chain->stages;
+    int32_t *equal = COL_NEW_ARRAY(scratch, int32_t, p->n + 1); /* [u] for how long s.. equals u.. */
+    for (int32_t s = p->n - 1; s >= 0; s--) {
+        p->twin[s] = -1;
+        p->repeats[s] = 0;
+        /* equal[u + 1] still is that of s + 1, as u goes up. */
+        for (int32_t u = s + 1; u < p->n; u++) {
+            equal[u] = same_stage(&stages[s], &stages[u]) ? equal[u + 1] + 1 : 0;
+            if (equal[u] <= p->repeats[s]) continue;
+            p->repeats[s] = equal[u];
+            p->twin[s] = u;
+        }
+    }
+}
+
+/* The row of the equal segment at that later stage, or NULL. */
+static const time_row *shared_row(const programme *p, int32_t s, int32_t t)
+{
+    int32_t u = p->twin[s], last = u + t - s;
+    if (u < 0 || t - s >= p->repeats[s]) return NULL;
+    bool same_end = p->c->d[t + 1] == p->c->d[last + 1] && p->c->a[t + 1] == p->c->a[last + 1];
+    return same_end ? row_of(p, u, last) : NULL;
 }
 
 /* Bounds of row (s, t) from shorter rows: where it starts to be feasible, and where saving everything fits.
@@ -184,30 +229,33 @@ static void relax_one(float *restrict out, const float *restrict x, float z, int
 
 /* Relaxes `row` by x(m - shift) + y(m) + z for m >= from; y NULL: x alone. Beyond both ends the sum is
  * constant, and the final prefix minimum carries it on. */
-static void relax(time_row *row, const time_row *x, int32_t shift, const time_row *y, float z, int32_t from)
+static void relax(const programme *p, const time_row *row, const time_row *x, int32_t shift,
+                  const time_row *y, float z, int32_t from)
 {
+    float *row_value = values_of(p, row);
+    const float *x_value = values_of(p, x), *y_value = y ? values_of(p, y) : NULL;
     if (x->low > x->high || (y && y->low > y->high)) return;
     int32_t m = COL_MAX(COL_MAX(from, row->low), x->low + shift);
     if (y) m = COL_MAX(m, y->low);
     int32_t x_end = x->high + shift, y_end = y ? y->high : INT32_MIN;
     int32_t both = COL_MIN(COL_MIN(x_end, y_end), row->high), one = COL_MIN(COL_MAX(x_end, y_end), row->high);
     if (m <= both) {
-        relax_both(row->value + (m - row->low), x->value + (m - shift - x->low), y->value + (m - y->low), z,
+        relax_both(row_value + (m - row->low), x_value + (m - shift - x->low), y_value + (m - y->low), z,
                    both - m + 1);
         m = both + 1;
     }
     if (m <= one) {
-        float *out = row->value + (m - row->low);
+        float *out = row_value + (m - row->low);
         if (x_end > y_end) {
-            float rest = y ? y->value[y->high - y->low] : 0;
-            relax_one(out, x->value + (m - shift - x->low), rest + z, one - m + 1);
+            float rest = y ? y_value[y->high - y->low] : 0;
+            relax_one(out, x_value + (m - shift - x->low), rest + z, one - m + 1);
         } else {
-            relax_one(out, y->value + (m - y->low), x->value[x->high - x->low] + z, one - m + 1);
+            relax_one(out, y_value + (m - y->low), x_value[x->high - x->low] + z, one - m + 1);
         }
         m = one + 1;
     } else if (m <= row->high) {
-        float sum = x->value[x->high - x->low] + (y ? y->value[y->high - y->low] : 0) + z;
-        float *out = row->value + (m - row->low);
+        float sum = x_value[x->high - x->low] + (y ? y_value[y->high - y->low] : 0) + z;
+        float *out = row_value + (m - row->low);
         *out = COL_MIN(*out, sum);
     }
 }
@@ -217,21 +265,21 @@ static void fill_row(programme *p, int32_t s, int32_t t)
     time_row *row = row_of(p, s, t);
     if (row->low > row->high) return;
     int32_t size = row->high - row->low + 1;
-    for (int32_t i = 0; i < size; i++) row->value[i] = INFINITY;
+    float *value = values_of(p, row);
+    for (int32_t i = 0; i < size; i++) value[i] = INFINITY;
     int32_t save_need = to_slots(p, chain_save_need(p->c, s, t));
     if (s == t) {
-        for (int32_t m = COL_MAX(save_need, row->low); m <= row->high; m++)
-            row->value[m - row->low] = p->both[s];
+        for (int32_t m = COL_MAX(save_need, row->low); m <= row->high; m++) value[m - row->low] = p->both[s];
         return;
     }
-    relax(row, row_of(p, s + 1, t), p->save[s], NULL, p->both[s], save_need);
+    relax(p, row, row_of(p, s + 1, t), p->save[s], NULL, p->both[s], save_need);
     int64_t run = 0;
     for (int32_t x = s + 1; x <= t; x++) {
         run = COL_MAX(run, chain_forward_need(p->c, x - 1, t, x - 1 == s));
-        relax(row, row_of(p, x, t), p->keep[x], row_of(p, s, x - 1), p->forward[x] - p->forward[s],
+        relax(p, row, row_of(p, x, t), p->keep[x], row_of(p, s, x - 1), p->forward[x] - p->forward[s],
               to_slots(p, run));
     }
-    for (int32_t i = 1; i < size; i++) row->value[i] = COL_MIN(row->value[i], row->value[i - 1]);
+    for (int32_t i = 1; i < size; i++) value[i] = COL_MIN(value[i], value[i - 1]);
 }
 
 typedef struct worker {
@@ -244,7 +292,10 @@ static void *fill_rows(void *argument)
     worker *w = argument;
     programme *p = w->p;
     for (int32_t length = 0; length < p->n; length++) {
-        for (int32_t s = w->index; s + length < p->n; s += p->threads) fill_row(p, s, s + length);
+        for (size_t k = p->lengths[length] + (size_t)w->index; k < p->lengths[length + 1];
+             k += (size_t)p->threads) {
+            fill_row(p, p->starts.data[k], p->starts.data[k] + length);
+        }
         if (p->threads > 1) pthread_barrier_wait(&p->barrier);
     }
     return NULL;
@@ -265,10 +316,10 @@ static void fill_all(programme *p)
     if (p->threads > 1) pthread_barrier_destroy(&p->barrier);
 }
 
-static float value_at(const time_row *row, int32_t m)
+static float value_at(const programme *p, const time_row *row, int32_t m)
 {
     if (m < row->low || row->low > row->high) return INFINITY;
-    return row->value[COL_MIN(m, row->high) - row->low];
+    return values_of(p, row)[COL_MIN(m, row->high) - row->low];
 }
 
 /* Follows the minima from C(s, t, m). */
@@ -279,13 +330,13 @@ static void trace(const programme *p, int32_t s, int32_t t, int32_t m, col_arena
     float best = INFINITY;
     int32_t split = 0;
     if (m >= to_slots(p, chain_save_need(p->c, s, t))) {
-        best = p->both[s] + (s < t ? value_at(row_of(p, s + 1, t), m - p->save[s]) : 0);
+        best = p->both[s] + (s < t ? value_at(p, row_of(p, s + 1, t), m - p->save[s]) : 0);
     }
     int64_t run = 0;
     for (int32_t x = s + 1; x <= t; x++) {
         run = COL_MAX(run, chain_forward_need(p->c, x - 1, t, x - 1 == s));
         if (m < to_slots(p, run)) break;
-        float sum = value_at(row_of(p, x, t), m - p->keep[x]) + value_at(row_of(p, s, x - 1), m) +
+        float sum = value_at(p, row_of(p, x, t), m - p->keep[x]) + value_at(p, row_of(p, s, x - 1), m) +
                     (p->forward[x] - p->forward[s]);
         if (sum >= best) continue;
         best = sum;
@@ -314,12 +365,29 @@ static size_t lay_out(programme *p, int64_t memory, int32_t slots)
     size_t floats = 0;
     for (int32_t s = p->n - 1; s >= 0; s--) {
         for (int32_t t = s; t < p->n; t++) {
-            bound_row(p, s, t);
             time_row *row = row_of(p, s, t);
+            const time_row *shared = shared_row(p, s, t);
+            if (shared) {
+                *row = *shared;
+                continue;
+            }
+            bound_row(p, s, t);
+            row->begin = floats;
             if (row->low <= row->high) floats += (size_t)(row->high - row->low) + 1;
         }
     }
     return floats;
+}
+
+static void list_rows(programme *p, col_arena *arena)
+{
+    for (int32_t length = 0; length < p->n; length++) {
+        p->lengths[length] = p->starts.len;
+        for (int32_t s = 0; s + length < p->n; s++) {
+            if (!shared_row(p, s, s + length)) col_vec_push(arena, &p->starts, s);
+        }
+    }
+    p->lengths[p->n] = p->starts.len;
 }
 
 /* The answer of most slots whose true peak fits. */
@@ -346,22 +414,22 @@ void chain_solve_slots(const chain_sizes *c, int64_t memory, int32_t slots, int 
                    .rows = COL_NEW_ARRAY(arena, time_row, n * n),
                    .forward = COL_NEW_ARRAY(arena, float, n + 1),
                    .both = COL_NEW_ARRAY(arena, float, n),
+                   .twin = COL_NEW_ARRAY(arena, int32_t, n),
+                   .repeats = COL_NEW_ARRAY(arena, int32_t, n),
+                   .lengths = COL_NEW_ARRAY(arena, size_t, n + 1),
                    .threads = threads};
+    find_repeats(&p, arena);
     size_t floats = lay_out(&p, memory, slots);
     for (; floats > MOST_FLOATS && slots > 8; slots /= 2) floats = lay_out(&p, memory, slots / 2);
-    float *pool = COL_NEW_ARRAY(arena, float, floats + 1);
+    list_rows(&p, arena);
+    p.pool = COL_NEW_ARRAY(arena, float, floats + 1);
     for (int32_t s = 0; s < p.n; s++) {
         const col_checkpoint_stage *stage = &c->chain->stages[s];
         p.forward[s + 1] = (float)c->forward[s + 1];
         p.both[s] = (float)(stage->forward_seconds + stage->backward_seconds);
-        for (int32_t t = s; t < p.n; t++) {
-            time_row *row = row_of(&p, s, t);
-            row->value = pool;
-            if (row->low <= row->high) pool += row->high - row->low + 1;
-        }
     }
     fill_all(&p);
-    float bound = value_at(row_of(&p, 0, p.n - 1), p.most);
+    float bound = value_at(&p, row_of(&p, 0, p.n - 1), p.most);
     out->bound = isinf(bound) ? 0 : bound * (1 - 0x1p-23 * (2 * (double)p.n + 2));
     if (!isinf(bound)) find_answer(&p, arena, out);
 }
