@@ -10,6 +10,7 @@ static const struct {
     col_status (*run)(int argc, char **argv);
 } problems[] = {
     {"offsets", "buffers with live ranges into one arena (CSV)", col_solve_offsets_command},
+    {"sharding", "strategies of nodes and edges under a memory limit (JSON)", col_solve_sharding_command},
 };
 
 col_status col_command_solve(const col_command *command, int argc, char **argv)

@@ -9,4 +9,9 @@
 /* FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]: the rows of the input with the column `offset`. */
 COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);
 
+/* FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE]: the intra-operator contest's JSON;
+ * answers {status objective bound gap seconds variables rows usage_limit peak choice[]}. Where nothing fits,
+ * "least_usage" is proved and "peak" is one that would do. */
+COL_MUST_USE col_status col_solve_sharding_command(int argc, char **argv);
+
 #endif

@@ -527,6 +527,7 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
     for (int round = 0, idle = 0; idle < 2 && !infeasible; round++) {
         col_arena *scratch = col_arena_create();
         changes *c = sharding_changes_make(scratch, g);
+        c->any = round == 0; /* the first rebuild folds loops and merges parallel edges */
         /* Linking steps and degree steps alternate: within a round each works on the core as it stands. */
         if (round % 2 == 0) {
             infeasible =
