@@ -10,6 +10,10 @@ typedef struct col_device col_device;
 
 typedef struct col_device_options {
     int threads; /* CPU threads; 0: as many as the process may use */
+    /* Called after every instruction of a program that has run to its end, in order; NULL: none. A failure
+     * ends the program. */
+    col_status (*finished)(void *context, const col_plan_instruction *instruction);
+    void *context;
 } col_device_options;
 
 typedef struct col_device_type {

@@ -84,7 +84,7 @@ static col_status run_micro(col_trainer *t, int64_t index, double *loss_sum)
     double loss, start = col_seconds();
     COL_TRY(feed(t, index));
     COL_TRY(col_trainer_span(t, "data", start));
-    start = col_seconds();
+    t->instruction_start = start = col_seconds();
     COL_TRY(col_session_run(t->session, body_program(t, index)));
     COL_TRY(col_trainer_span(t, body_program(t, index), start));
     COL_TRY(output_or(t, body_program(t, index), "loss", 0, &loss));
@@ -124,6 +124,7 @@ col_status col_trainer_validate(col_trainer *t, double *out_loss)
         int64_t count = count_labels(t);
         float loss;
         COL_TRY(write_tokens(t));
+        t->instruction_start = col_seconds();
         COL_TRY(col_session_run(t->session, "eval"));
         COL_TRY(col_session_output_f32(t->session, "eval", "loss", &loss));
         sum += (double)loss * (double)count;

@@ -80,11 +80,30 @@ static col_status check_plan(col_trainer *t)
     return check_variables(t);
 }
 
+/* A span per instruction: its kind, with the symbol of a kernel, and the op that it comes from. */
+static col_status trace_instruction(void *context, const col_plan_instruction *in)
+{
+    col_trainer *t = context;
+    if (!t->trace) return NULL;
+    double start = t->instruction_start;
+    t->instruction_start = col_seconds();
+    bool is_kernel = in->kind_case == COL__PLAN__INSTRUCTION__KIND_KERNEL;
+    const char *kind =
+        is_kernel ? in->kernel->symbol
+                  : protobuf_c_message_descriptor_get_field(in->base.descriptor, in->kind_case)->name;
+    return col_trace_span(t->trace, 0, 0, kind, in->name, 1e6 * (start - t->trace_start),
+                          1e6 * (t->instruction_start - start), (uint64_t)in->bytes);
+}
+
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 {
     COL_TRY(col_plan_hash(plan_path, &t->plan_hash));
-    COL_TRY(col_session_open(plan_path, NULL, &(col_device_options){.threads = t->settings->threads},
-                             &t->session));
+    col_device_options options = {.threads = t->settings->threads};
+    if (t->settings->trace) {
+        options.finished = trace_instruction;
+        options.context = t;
+    }
+    COL_TRY(col_session_open(plan_path, NULL, &options, &t->session));
     t->plan = col_session_plan(t->session);
     return col_error_annotate(check_plan(t), "'%s'", plan_path);
 }

@@ -29,6 +29,7 @@ typedef struct col_trainer {
     int64_t micro;    /* micro-batches done */
     col_trace *trace; /* NULL: none */
     double trace_start;
+    double instruction_start; /* of the next one, while a program is traced */
 } col_trainer;
 
 /* Seconds since some moment; only differences mean something. */

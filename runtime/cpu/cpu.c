@@ -30,6 +30,7 @@ typedef struct prepared_program {
 
 struct col_device {
     const col_plan *plan;
+    col_device_options options;
     col_arena *memory;
     int threads;
     unsigned char *arena;
@@ -115,6 +116,7 @@ static col_status cpu_open(const col_plan *plan, const col_device_options *optio
     col_device *device = calloc(1, sizeof *device);
     if (!device) COL_PANIC("out of memory");
     device->plan = plan;
+    device->options = *options;
     device->memory = col_arena_create();
     device->threads = options->threads ? options->threads : available_threads();
     omp_set_num_threads(device->threads);
@@ -190,6 +192,8 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
     if (out_bad) *out_bad = -1;
     for (size_t i = 0; i < program->n_instructions; i++) {
         COL_TRY(execute(device, &list[i]));
+        if (device->options.finished)
+            COL_TRY(device->options.finished(device->options.context, list[i].instruction));
         if (!out_bad || !wrote_non_finite(&list[i])) continue;
         *out_bad = (int64_t)i;
         break;
