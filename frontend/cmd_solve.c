@@ -4,7 +4,6 @@
 
 #include "frontend/commands.h"
 #include "frontend/solve.h"
-#include "frontend/solve_sharding.h"
 
 static const struct {
     const char *name, *summary;
