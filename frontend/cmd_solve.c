@@ -10,6 +10,8 @@ static const struct {
     col_status (*run)(int argc, char **argv);
 } problems[] = {
     {"offsets", "buffers with live ranges into one arena (CSV)", col_solve_offsets_command},
+    {"sharding", "one strategy per node, edges priced, memory limited (the contest's JSON, also gzipped)",
+     col_solve_sharding_command},
     {"sharding", "strategies of nodes and edges under a memory limit (JSON)", col_solve_sharding_command},
 };
 
