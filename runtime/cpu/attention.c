@@ -40,9 +40,12 @@ typedef struct attention {
     uint32_t step, salt;
 } attention;
 
+/* The stride of a single row means nothing and may be anything, but sgemm wants a leading dimension of at least
+ * the columns. */
 static heads heads_of(const col_plan_view *view, void *data)
 {
-    return (heads){data, view->strides[0], view->strides[1], view->strides[2]};
+    int64_t row = view->dims[1] == 1 ? view->dims[3] : view->strides[1];
+    return (heads){data, view->strides[0], row, view->strides[2]};
 }
 
 static float *head_at(const heads *x, int64_t b, int64_t h, int64_t row)
