@@ -157,8 +157,8 @@ static col_status compare_variables(checker *c, const col_graph *graph, const co
     return NULL;
 }
 
-/* A gradient that is zero in exact arithmetic is rounding noise in the plan: below a thousandth of the
- * largest gradient of all, differences are measured against that. */
+/* A gradient that is zero in exact arithmetic is rounding noise in the plan, 1e-7 of the largest gradient:
+ * below a hundredth of that one, differences are measured against the hundredth. */
 static double scale_of(const checker *c, const comparison *x)
 {
     double most = 0;
@@ -167,7 +167,7 @@ static double scale_of(const checker *c, const comparison *x)
         const comparison *other = &c->comparisons.data[i];
         if (!strcmp(other->kind, "gradient")) most = fmax(most, other->largest);
     }
-    return fmax(x->largest, 1e-3 * most);
+    return fmax(x->largest, 1e-2 * most);
 }
 
 static void print_comparisons(checker *c, const char *program)
