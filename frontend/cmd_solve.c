@@ -9,6 +9,8 @@ static const struct {
     const char *name, *summary;
     col_status (*run)(int argc, char **argv);
 } problems[] = {
+    {"checkpoint", "what a chain of stages keeps and what it recomputes (JSON)",
+     col_solve_checkpoint_command},
     {"offsets", "buffers with live ranges into one arena (CSV)", col_solve_offsets_command},
 };
 
