@@ -271,8 +271,7 @@ static col_status make_generation(compiler *c, bool *stopped)
 static int64_t index_bound(const col_var *var)
 {
     int64_t bound = 0;
-    COL_FOR_EACH_USE(use, var->value)
-    {
+    COL_FOR_EACH_USE (use, var->value) {
         bool is_index =
             use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
         if (!is_index) continue;

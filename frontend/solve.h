@@ -13,5 +13,9 @@ COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);
  * answers {status objective bound gap seconds variables rows usage_limit peak choice[]}. Where nothing fits,
  * "least_usage" is proved and "peak" is one that would do. */
 COL_MUST_USE col_status col_solve_sharding_command(int argc, char **argv);
+/* FILE.json [--memory SIZE] [--method optimal|greedy|sqrt|keep] [--time-limit S] [--gap G] [-o FILE]: a chain
+ * of stages (docs/solver-checkpoint.md); writes the schedule as JSON, also the least one where the memory
+ * cannot be met. */
+COL_MUST_USE col_status col_solve_checkpoint_command(int argc, char **argv);
 
 #endif

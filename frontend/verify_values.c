@@ -24,8 +24,7 @@ static void narrow(range *r, int64_t limit)
 
 static void find_range(const col_value *value, range *out)
 {
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         const col_node *node = use->user;
         const col_value *first = col_node_operand(node, 0);
         bool passes = col_op_info_of(node->op)->op_class == COL_CLASS_VIEW || node->op == COL_OP_COPY ||

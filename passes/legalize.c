@@ -193,8 +193,7 @@ static bool owns_base(const col_node *node)
     if (col_value_is_virtual(base) || base->first_use->next_use || col_value_is_output(node->graph, base))
         return false;
     if (!base->var) return true;
-    COL_FOR_EACH_USE(use, &node->results[0])
-    {
+    COL_FOR_EACH_USE (use, &node->results[0]) {
         if (use->user->op == COL_OP_ASSIGN &&
             !strcmp(col_node_text(use->user, COL_ATTR_VARIABLE), base->var->name))
             return true;

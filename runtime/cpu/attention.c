@@ -40,8 +40,8 @@ typedef struct attention {
     uint32_t step, salt;
 } attention;
 
-/* The stride of a single row means nothing and may be anything, but sgemm wants a leading dimension of at least
- * the columns. */
+/* The stride of a single row means nothing and may be anything, but sgemm wants a leading dimension of at
+ * least the columns. */
 static heads heads_of(const col_plan_view *view, void *data)
 {
     int64_t row = view->dims[1] == 1 ? view->dims[3] : view->strides[1];
