@@ -133,7 +133,7 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
 {
     /* The model's value and the raw tables must agree: reductions that forget a table show here. */
     int64_t raw = col_sharding_cost(st->problem, choice), peak = col_sharding_peak(st->problem, choice);
-    COL_ASSERT(raw == cost);
+    COL_ASSERT(st->costless ? raw < INF && cost == 0 : raw == cost);
     COL_ASSERT(peak <= st->problem->limit);
     pthread_mutex_lock(&st->lock);
     if (cost < st->cost) {
@@ -239,10 +239,73 @@ static void warm_up(state *st, const model *m, const records *r, int32_t *out_ch
         if (!over && cost + m->g->constant < st->cost)
             sharding_state_offer_core(st, m, r, d->choice, cost + m->g->constant);
     }
-    sharding_ascent_settle(a);
+    sharding_ascent_settle(a, st->deadline);
     sharding_state_raise(st, sharding_dual_bound(d));
     sharding_state_publish(st, m->g, a->best_lambda);
     col_arena_destroy(scratch);
+}
+
+static void state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
+                       col_arena *arena)
+{
+    int32_t times = 0;
+    for (int32_t i = 0; i < problem->node_count; i++)
+        if (problem->nodes[i].lower < problem->nodes[i].upper)
+            times = COL_MAX(times, problem->nodes[i].upper);
+    *st = (state){.problem = problem,
+                  .started = col_solve_clock(),
+                  .cost = INF,
+                  .bound = -INF,
+                  .cut = INF,
+                  .ceiling = ceiling};
+    st->deadline = st->started + seconds;
+    st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
+    st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
+    if (pthread_mutex_init(&st->lock, NULL)) COL_PANIC("cannot make a lock");
+}
+
+static void solve_core(state *st, const core *g, const records *r, int threads);
+
+/* Looks for any assignment that fits, with costs out of the way: what is then dominated shrinks the core to
+ * what memory is about. Writes its strategies in terms of `g`; or may prove that there is
+ * none. */
+static void find_first(state *st, const core *g, const records *r, int threads, int32_t *out_choice)
+{
+    col_arena *arena = col_arena_create();
+    core *bare = sharding_core_copy(g);
+    bare->constant = 0;
+    for (int32_t i = 0; i < bare->node_count; i++)
+        memset(bare->cost[i], 0, sizeof(int64_t) * (size_t)bare->k[i]);
+    for (int32_t e = 0; e < bare->edge_count; e++) {
+        size_t size = (size_t)bare->k[bare->u[e]] * (size_t)bare->k[bare->v[e]];
+        for (size_t j = 0; j < size; j++) bare->table[e][j] = bare->table[e][j] >= INF ? INF : 0;
+    }
+    state sub;
+    state_init(&sub, st->problem, 0.3 * (st->deadline - col_solve_clock()), 1, arena);
+    sub.first_only = sub.costless = true;
+    records own = {.arena = arena, .parent = r};
+    if (!sharding_presolve(&bare, &own, false)) {
+        sub.bound = 1;
+    } else if (bare->node_count == 0) {
+        model m = {.g = bare};
+        sharding_state_offer_core(&sub, &m, &own, NULL, 0);
+    } else {
+        solve_core(&sub, bare, &own, threads);
+    }
+    bool found = sub.cost < INF;
+    if (found) {
+        for (int32_t i = 0; i < g->node_count; i++) {
+            int32_t p = 0;
+            while (g->label[i][p] != sub.choice[g->rep[i]]) p++;
+            out_choice[i] = p;
+        }
+        sharding_state_offer(st, sub.choice, col_sharding_cost(st->problem, sub.choice));
+    } else if (sub.bound >= 1) {
+        sharding_state_raise(st, st->ceiling);
+    }
+    pthread_mutex_destroy(&sub.lock);
+    col_arena_destroy(bare->arena);
+    col_arena_destroy(arena);
 }
 
 static void solve_core(state *st, const core *g, const records *r, int threads)
@@ -251,6 +314,11 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
     model *m = sharding_model_make(arena, g);
     int32_t *first = COL_NEW_ARRAY(arena, int32_t, m->n);
     warm_up(st, m, r, first);
+    if (!sharding_state_answered(st) && !st->costless) find_first(st, g, r, threads, first);
+    if (st->bound >= st->ceiling) {
+        col_arena_destroy(arena);
+        return;
+    }
     worker *w[2] = {sharding_worker_make(st, m, r, 1),
                     threads > 1 ? sharding_worker_make(st, m, r, 2) : NULL};
     for (int i = 0; i < 2; i++)
@@ -291,25 +359,6 @@ static void solve_state(state *st, int threads, col_sharding_solution *out)
     }
     col_arena_destroy(g->arena);
     col_arena_destroy(r.arena);
-}
-
-static void state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
-                       col_arena *arena)
-{
-    int32_t times = 0;
-    for (int32_t i = 0; i < problem->node_count; i++)
-        if (problem->nodes[i].lower < problem->nodes[i].upper)
-            times = COL_MAX(times, problem->nodes[i].upper);
-    *st = (state){.problem = problem,
-                  .started = col_solve_clock(),
-                  .cost = INF,
-                  .bound = -INF,
-                  .cut = INF,
-                  .ceiling = ceiling};
-    st->deadline = st->started + seconds;
-    st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
-    st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
-    if (pthread_mutex_init(&st->lock, NULL)) COL_PANIC("cannot make a lock");
 }
 
 /* The same problem with every finite cost 0: which assignments fit is all that is left of it. */

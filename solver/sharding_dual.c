@@ -25,21 +25,10 @@ dual *sharding_dual_make(col_arena *arena, const model *m)
     d->price = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
     d->theta = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
     d->moved = COL_NEW_ARRAY(arena, double *, arcs);
-    d->twin = COL_NEW_ARRAY(arena, int32_t, arcs);
     d->choice = COL_NEW_ARRAY(arena, int32_t, m->n);
-    int32_t *seen = COL_NEW_ARRAY(arena, int32_t, m->g->edge_count);
-    memset(seen, -1, sizeof *seen * (size_t)m->g->edge_count);
-    for (int32_t i = 0; i < m->n; i++) {
-        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
-            int32_t e = m->arcs[y].edge;
+    for (int32_t i = 0; i < m->n; i++)
+        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++)
             d->moved[y] = COL_NEW_ARRAY(arena, double, m->k[i]);
-            if (seen[e] >= 0) {
-                d->twin[y] = seen[e];
-                d->twin[seen[e]] = y;
-            }
-            seen[e] = y;
-        }
-    }
     return d;
 }
 
@@ -59,7 +48,7 @@ static void collect(dual *d, int32_t i, int32_t y, double *delta)
     const model *m = d->m;
     const arc *a = &m->arcs[y];
     /* From the other end, p is contiguous. */
-    const double *table = m->arcs[d->twin[y]].table, *there = d->moved[d->twin[y]];
+    const double *table = m->arcs[m->twin[y]].table, *there = d->moved[m->twin[y]];
     int32_t k = m->k[i], kq = m->k[a->other];
     for (int32_t p = 0; p < k; p++) delta[p] = INFINITY;
     for (int32_t q = 0; q < kq; q++, table += k) {
@@ -96,10 +85,10 @@ static void pass(dual *d, bool back, double *delta)
             for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
                 const arc *a = &m->arcs[y];
                 if ((a->other > i) != back) continue;
-                const double *column = a->table + d->choice[a->other];
-                double there = d->moved[d->twin[y]][d->choice[a->other]];
-                for (int32_t p = 0; p < k; p++)
-                    delta[p] += column[(size_t)p * (size_t)m->k[a->other]] + d->moved[y][p] + there;
+                int32_t q = d->choice[a->other];
+                const double *row = m->arcs[m->twin[y]].table + (size_t)q * (size_t)k;
+                double there = d->moved[m->twin[y]][q];
+                for (int32_t p = 0; p < k; p++) delta[p] += row[p] + d->moved[y][p] + there;
             }
             int32_t best = 0;
             for (int32_t p = 1; p < k; p++)
@@ -190,13 +179,13 @@ double sharding_ascent_round(ascent *a, double target)
     return bound;
 }
 
-void sharding_ascent_settle(ascent *a)
+void sharding_ascent_settle(ascent *a, double deadline)
 {
     sharding_dual_reprice(a->d, a->best_lambda);
     double last = -INFINITY;
     for (int i = 0; i < 50; i++) {
         double bound = sharding_dual_sweep(a->d);
-        if (bound - last <= 1e-7 * fabs(bound)) break;
+        if (bound - last <= 1e-7 * fabs(bound) || col_solve_clock() >= deadline) break;
         last = bound;
     }
 }

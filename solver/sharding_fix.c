@@ -82,7 +82,7 @@ static exact exact_make(col_arena *arena, const dual *d)
         for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
             const arc *a = &m->arcs[y];
             if (a->other < i) continue;
-            const int64_t *table = g->table[a->edge], *here = x.moved[y], *there = x.moved[d->twin[y]];
+            const int64_t *table = g->table[a->edge], *here = x.moved[y], *there = x.moved[m->twin[y]];
             int64_t least = INT64_MAX;
             for (int32_t p = 0; p < m->k[i]; p++) {
                 for (int32_t q = 0; q < m->k[a->other]; q++, table++) {
@@ -131,7 +131,7 @@ int64_t sharding_dual_fix(const dual *d, core *g, changes *c, int64_t cut, size_
             const arc *a = &m->arcs[y];
             int32_t j = a->other, k = m->k[i], kq = m->k[j];
             const wide *dj = x.theta + m->offset[j];
-            const int64_t *here = x.moved[y], *there = x.moved[d->twin[y]], *table = m->g->table[a->edge];
+            const int64_t *here = x.moved[y], *there = x.moved[m->twin[y]], *table = m->g->table[a->edge];
             size_t step_p = j > i ? (size_t)kq : 1, step_q = j > i ? 1 : (size_t)k;
             side[y] = COL_NEW_ARRAY(scratch, wide, k);
             for (int32_t p = 0; p < k; p++) {
@@ -160,8 +160,8 @@ int64_t sharding_dual_fix(const dual *d, core *g, changes *c, int64_t cut, size_
             int32_t j = a->other, k = m->k[i], kq = m->k[j];
             if (j < i) continue;
             const wide *di = x.theta + m->offset[i], *dj = x.theta + m->offset[j];
-            const int64_t *here = x.moved[y], *there = x.moved[d->twin[y]];
-            const wide *near = side[y], *far = side[d->twin[y]];
+            const int64_t *here = x.moved[y], *there = x.moved[m->twin[y]];
+            const wide *near = side[y], *far = side[m->twin[y]];
             int64_t *table = g->table[a->edge];
             for (int32_t p = 0; p < k; p++) {
                 wide star_p = star[m->offset[i] + p] - near[p];

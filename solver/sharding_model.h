@@ -20,6 +20,7 @@ typedef struct model {
     const int32_t *k;
     int32_t *first_arc; /* arcs of node i: arcs[first_arc[i] .. first_arc[i + 1]) */
     arc *arcs;
+    int32_t *twin;       /* [arc] the same edge seen from the other end */
     int32_t *first_item; /* likewise items, in order of time */
     int32_t *offset;     /* [n + 1] of the strategies of a node in arrays over all strategies */
     double *cost;        /* [offset[n]] */
@@ -70,7 +71,6 @@ typedef struct dual {
     double *price;   /* [offset[n]] costs under lambda */
     double *theta;   /* [offset[n]] price less what lies on the edges: the reparametrised node costs */
     double **moved;  /* [arc] what node i has put on that edge, [k_i] */
-    int32_t *twin;   /* [arc] the same edge seen from the other end */
     int32_t *choice; /* decoded by the last sweep */
 } dual;
 
@@ -102,6 +102,7 @@ typedef struct search {
     double *price, *own_lambda, *prefix;
     int32_t now;
     uint64_t tries, gains, cut;
+    double deadline; /* on col_solve_clock: a step ends early there */
 } search;
 
 search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed);
@@ -127,7 +128,7 @@ typedef struct ascent {
 ascent *sharding_ascent_make(col_arena *arena, dual *d);
 /* Two sweeps, then a step. Returns the bound before the step. */
 double sharding_ascent_round(ascent *a, double target);
-/* Puts the best multipliers back and sweeps until the bound settles. */
-void sharding_ascent_settle(ascent *a);
+/* Puts the best multipliers back and sweeps until the bound settles or the time has come. */
+void sharding_ascent_settle(ascent *a, double deadline);
 
 #endif

@@ -139,7 +139,7 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
                 stall++;
             }
         }
-        sharding_ascent_settle(a);
+        sharding_ascent_settle(a, st->deadline);
         if (depth == 0) sharding_state_publish(st, g, a->best_lambda);
         if (st->companion) sharding_worker_run(st->companion, COMPANION_STEPS);
 

@@ -20,6 +20,7 @@ typedef struct state {
     int64_t cut;          /* least cut used to rule something out: answers at or above it may be gone */
     int64_t ceiling;      /* above the cost of every finite assignment: the cut until there is an answer */
     bool first_only;      /* any answer will do */
+    bool costless;        /* the core's costs are 0 in place of the problem's */
     double *lambda;       /* [times of the problem] */
     int version;          /* of lambda */
     bool stop;

@@ -24,6 +24,7 @@ worker *sharding_worker_make(state *st, const model *m, const records *r, uint64
     worker *w = COL_NEW(arena, worker);
     *w = (worker){.st = st, .m = m, .r = r, .arena = arena, .shared = INF, .seed = seed};
     w->s = sharding_search_make(arena, m, seed);
+    w->s->deadline = st->deadline;
     w->scratch = COL_NEW_ARRAY(arena, int32_t, m->n);
     w->index = COL_NEW_ARRAY(arena, int32_t *, m->n);
     for (int32_t i = 0; i < m->n; i++) {
