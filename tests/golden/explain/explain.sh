@@ -7,4 +7,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$1" compile "$2" --machine cpu:2 -o "$scratch/model.plan" 2>/dev/null
 "$1" explain "$scratch/model.plan" --program eval --variables >"$scratch/log"
-sed -e '/^kernels /d' -e '/^compiled /d' "$scratch/log"
+sed -E -e '/^(kernels|compiled|programs) /d' -e 's/= k[0-9]+\(/= kernel(/' "$scratch/log"
