@@ -68,6 +68,7 @@ typedef struct fuser {
     uint32_t *position;      /* by node id */
     bool *inlined;           /* by node id */
     bool *candidate;         /* by node id: could be inlined */
+    bool *barred;            /* by node id: has a reader that cannot compute it on the spot */
     bool *is_output;         /* by value id */
     int *depth;              /* by node id: library calls on the longest path to it */
     int *cost;               /* by node id: of computing a candidate */
@@ -206,6 +207,7 @@ static void find_inlined(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         int cost;
         const col_value *large = NULL;
+        if (f->barred[node->id]) continue;
         const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
         bool wanted = true;
         if (is_virtual_view(node)) {
@@ -273,6 +275,51 @@ static void make_units(fuser *f)
             add_unit(f, node);
         }
     }
+}
+
+/* Bars what the node reads of inlined values, also through views. */
+static bool bar_operands(fuser *f, const col_node *node)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (!producer || !f->inlined[producer->id]) continue;
+        if (is_virtual_view(producer)) {
+            any |= bar_operands(f, producer);
+        } else if (!f->barred[producer->id]) {
+            any = f->barred[producer->id] = true;
+        }
+    }
+    return any;
+}
+
+/* Between an inlined value and its reader may stand a reshape that no loop nest can walk on both sides (4 x 6
+ * to 6 x 4). True when such values were found and barred. */
+static bool bar_unreadable(fuser *f)
+{
+    bool any = false;
+    for (size_t i = 0; i < f->units.len; i++) {
+        const unit *u = f->units.data[i];
+        col_group_query query = {.group = (int32_t)i, .inlined = f->inlined, .is_output = f->is_output};
+        if (!u->is_kernel ||
+            col_group_analyze((const col_node *const *)u->nodes.data, u->nodes.len, &query, &f->group))
+            continue;
+        for (size_t j = 0; j < u->nodes.len; j++) any |= bar_operands(f, u->nodes.data[j]);
+    }
+    return any;
+}
+
+static void find_units(fuser *f)
+{
+    size_t n = f->graph->next_node_id;
+    do {
+        memset(f->inlined, 0, sizeof *f->inlined * n);
+        memset(f->candidate, 0, sizeof *f->candidate * n);
+        memset(f->large, 0, sizeof *f->large * n);
+        f->units.len = f->ordered.len = 0;
+        find_inlined(f);
+        make_units(f);
+    } while (bar_unreadable(f));
 }
 
 /* Paths. */
@@ -640,6 +687,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
     f.candidate = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
+    f.barred = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
     f.depth = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
@@ -649,8 +697,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     uint32_t position = 0;
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
     count_depth(&f);
-    find_inlined(&f);
-    make_units(&f);
+    find_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);
     for (size_t i = 0; i < graph->vars.len; i++) merge_siblings(&f, graph->vars.data[i]->value);
