@@ -231,6 +231,44 @@ static void find_inlined(fuser *f)
     }
 }
 
+/* Takes a light value, and all views of it, back into memory. */
+static void keep_in_memory(fuser *f, const col_value *value)
+{
+    while (value->producer && is_virtual_view(value->producer)) value = col_node_operand(value->producer, 0);
+    if (!value->producer || !f->large[value->producer->id]) return;
+    f->inlined[value->producer->id] = false;
+    COL_FOR_EACH_NODE (node, f->graph) {
+        if (!is_virtual_view(node)) continue;
+        const col_node *viewed = col_node_operand(node, 0)->producer;
+        bool of_value =
+            viewed && (viewed == value->producer || (is_virtual_view(viewed) && !f->inlined[viewed->id]));
+        if (of_value && f->large[node->id]) f->inlined[node->id] = false;
+    }
+}
+
+/* A light value that is read through a reshape may not fit into its reader's loops: [33, 64] seen as [6, 8,
+ * 44] has no common cut. Such a value is kept in memory, where any view can be read. */
+static void keep_what_does_not_fit(fuser *f)
+{
+    enum { PROBE = INT32_MAX };
+    COL_FOR_EACH_NODE (node, f->graph) {
+        bool reads_view = false;
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            reads_view |=
+                producer && is_virtual_view(producer) && f->inlined[producer->id] && f->large[producer->id];
+        }
+        if (!reads_view || !col_node_is_fusible(node) || is_virtual_view(node)) continue;
+        int32_t group = node->group;
+        node->group = PROBE;
+        col_group_query query = {PROBE, f->inlined, f->is_output};
+        bool fits = col_group_analyze((const col_node *const[]){node}, 1, &query, &f->group);
+        node->group = group;
+        for (uint32_t i = 0; i < node->operand_count && !fits; i++)
+            keep_in_memory(f, col_node_operand(node, i));
+    }
+}
+
 /* Units. */
 
 static void add_unit(fuser *f, col_node *node)
@@ -650,6 +688,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
     count_depth(&f);
     find_inlined(&f);
+    keep_what_does_not_fit(&f);
     make_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);
