@@ -253,22 +253,31 @@ col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const ker
         memcpy(&function, &address, sizeof function);
         run_kernel(&r, kernels[next++], function);
     }
-    col_tensor *outputs = COL_NEW_ARRAY(arena, col_tensor, graph->outputs.len);
-    for (size_t i = 0; i < graph->outputs.len; i++) outputs[i] = read_value(&r, graph->outputs.data[i].value);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
+    for (size_t i = 0; i < n; i++) results[i] = read_value(&r, graph->outputs.data[i].value);
+    memcpy(results + n, vars, sizeof *vars * graph->vars.len);
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op != COL_OP_ASSIGN) continue;
+        const col_var *var = col_graph_find_var(graph, col_node_text(node, COL_ATTR_VARIABLE));
+        results[n + var->index] = read_value(&r, col_node_operand(node, 0));
+    }
     if (handle) dlclose(handle);
-    return outputs;
+    return results;
 }
 
-const col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
+col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
 {
-    col_tensor *copy = col_arena_copy(arena, vars, sizeof *vars * graph->vars.len);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
     for (size_t i = 0; i < graph->vars.len; i++) {
         size_t size = sizeof(double) * (size_t)col_shape_numel(vars[i].type.shape);
-        copy[i].data = col_arena_copy(arena, vars[i].data, size);
+        results[n + i] = (col_tensor){vars[i].type, col_arena_copy(arena, vars[i].data, size)};
     }
     col_evaluation evaluation;
-    assert_ok(col_evaluate(graph, NULL, copy, arena, &evaluation));
-    return evaluation.outputs;
+    assert_ok(col_evaluate(graph, NULL, results + n, arena, &evaluation));
+    memcpy(results, evaluation.outputs, sizeof *results * n);
+    return results;
 }
 
 double kernel_run_distance(const col_tensor *a, const col_tensor *b)
