@@ -3,6 +3,7 @@
 #include "tests/unit/kernel_run.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -198,8 +199,32 @@ static void run_reference(run *r, const col_node *node)
     for (uint32_t i = 0; i < node->result_count; i++) write_value(r, &node->results[i], &results[i]);
 }
 
+/* The object may ask the program for nothing but functions of libm, and says when it does. */
+static void check_symbols(const col_x86_code *code)
+{
+    static const char *const libm[] = {"exp", "log",  "tanh", "erf", "sin",
+                                       "cos", "sinf", "cosf", "pow", "powf"};
+    const unsigned char *elf = code->elf;
+    Elf64_Ehdr header;
+    memcpy(&header, elf, sizeof header);
+    const Elf64_Shdr *sections = (const Elf64_Shdr *)(const void *)(elf + header.e_shoff);
+    for (int i = 0; i < header.e_shnum; i++) {
+        if (sections[i].sh_type != SHT_DYNSYM) continue;
+        const char *names = (const char *)elf + sections[sections[i].sh_link].sh_offset;
+        const Elf64_Sym *symbols = (const Elf64_Sym *)(const void *)(elf + sections[i].sh_offset);
+        for (size_t s = 1; s < sections[i].sh_size / sizeof *symbols; s++) {
+            if (symbols[s].st_shndx != SHN_UNDEF) continue;
+            const char *name = names + symbols[s].st_name;
+            bool known = false;
+            for (size_t k = 0; k < COL_COUNT(libm); k++) known |= !strcmp(name, libm[k]);
+            if (!known || !code->needs_libm) fail_msg("generated code needs the symbol '%s'", name);
+        }
+    }
+}
+
 static void *load(const col_x86_code *code)
 {
+    check_symbols(code);
     int fd = memfd_create("kernels", MFD_CLOEXEC);
     assert_true(fd >= 0 && write(fd, code->elf, code->elf_size) == (ssize_t)code->elf_size);
     char path[64];
