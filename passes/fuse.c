@@ -233,6 +233,41 @@ static void find_inlined(fuser *f)
     }
 }
 
+static void unmark_inlined(fuser *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (!producer || !f->inlined[producer->id]) continue;
+        f->inlined[producer->id] = false;
+        unmark_inlined(f, producer);
+    }
+}
+
+/* Reading memory any view will do, but not every index can be carried through a view to what is inlined
+ * behind it. Where that fails for a node alone, what it reads is not inlined. */
+static void check_inlined(fuser *f)
+{
+    col_group_query query = {.group = 0, .inlined = f->inlined, .is_output = f->is_output};
+    bool *behind_view = COL_NEW_ARRAY(f->arena, bool, f->graph->next_node_id);
+    COL_FOR_EACH_NODE (node, f->graph) node->group = NONE;
+    COL_FOR_EACH_NODE (node, f->graph) {
+        bool is_behind = false;
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            is_behind |=
+                producer && f->inlined[producer->id] &&
+                (behind_view[producer->id] || col_op_info_of(producer->op)->op_class == COL_CLASS_VIEW);
+        }
+        behind_view[node->id] = is_behind;
+        bool is_unit = !f->inlined[node->id] || is_needed_in_memory(f, &node->results[0]);
+        if (!is_behind || !is_unit || !col_node_is_fusible(node) || is_virtual_view(node)) continue;
+        node->group = 0;
+        const col_node *alone = node;
+        if (!col_group_analyze(&alone, 1, &query, &f->group)) unmark_inlined(f, node);
+        node->group = NONE;
+    }
+}
+
 /* Units. */
 
 static void add_unit(fuser *f, col_node *node)
@@ -655,6 +690,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
     count_depth(&f);
     find_inlined(&f);
+    check_inlined(&f);
     make_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);
