@@ -80,7 +80,7 @@ static col_status allocate_arena(col_device *device)
     char human[COL_HUMAN_SIZE];
     uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (bytes > physical) {
-        return col_error_make(COL_DEVICE,
+        return col_error_make(COL_BAD_INPUT,
                               "the plan needs %s for tensors, more than this machine's memory: use a smaller "
                               "batch or sequence, or a machine with more memory",
                               col_format_bytes(human, (double)bytes));
