@@ -234,30 +234,31 @@ static col_status check_program(checker *c, const col_compile_graph *program)
     return status;
 }
 
-static col_status check_cost(const checker *c, const col_compile_graph *graphs, size_t count)
+/* Refuses what would take too long or too much memory: that of the reference, and half as much for the plan.
+ */
+static col_status check_cost(const col_compile_options *compile, const col_verify_options *options,
+                             const col_compile_graph *graphs, size_t count)
 {
     char time[COL_HUMAN_SIZE], limit[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE], memory[COL_HUMAN_SIZE];
     double seconds = 0, most = 0, physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     for (size_t i = 0; i < count; i++) {
         col_verify_cost cost = col_verify_estimate(graphs[i].graph);
-        double runs = strcmp(graphs[i].name, "step") ? 1 : (double)COL_MAX(c->plan->accumulate, 1);
-        seconds += runs * cost.seconds;
-        most = COL_MAX(most, cost.bytes);
+        seconds += cost.seconds * (strcmp(graphs[i].name, "step") ? 1 : (double)compile->passes.accumulate);
+        most = COL_MAX(most, 1.5 * cost.bytes);
     }
     col_format_seconds(time, seconds);
     col_format_bytes(bytes, most);
     static const char remedy[] =
         "verify a smaller model of the same kind, say with --set layers=2 --batch 1 --seq 32";
-    if (most + (double)c->plan->arena_bytes > physical) {
-        return col_error_make(
-            COL_BAD_INPUT,
-            "the fp64 reference needs about %s beside the plan's tensors, and this machine has %s; %s", bytes,
-            col_format_bytes(memory, physical), remedy);
+    if (most > physical) {
+        return col_error_make(COL_BAD_INPUT,
+                              "to verify this model takes about %s, and this machine has %s; %s", bytes,
+                              col_format_bytes(memory, physical), remedy);
     }
-    if (seconds > c->options->time_limit) {
+    if (seconds > options->time_limit) {
         return col_error_make(COL_BAD_INPUT,
                               "the fp64 reference would take about %s, more than --time-limit %s; %s", time,
-                              col_format_seconds(limit, c->options->time_limit), remedy);
+                              col_format_seconds(limit, options->time_limit), remedy);
     }
     if (seconds > 20) fprintf(stderr, "colc: the fp64 reference will take about %s and %s\n", time, bytes);
     return NULL;
@@ -271,11 +272,9 @@ col_status col_verify_plan(const char *plan_path, const col_compile_options *com
     checker c = {.options = options, .arena = col_arena_create()};
     col_device_options device = {0};
     col_status status = col_compile_graphs(compile, c.arena, graphs, &count);
+    if (!status) status = check_cost(compile, options, graphs, count);
     if (!status) status = col_session_open(plan_path, NULL, &device, &c.session);
-    if (!status) {
-        c.plan = col_session_plan(c.session);
-        status = check_cost(&c, graphs, count);
-    }
+    if (!status) c.plan = col_session_plan(c.session);
     for (size_t i = 0; !status && i < count; i++) status = check_program(&c, &graphs[i]);
     *out_failures = c.failures;
     col_session_close(c.session);

@@ -82,8 +82,9 @@ col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, i
     col_tensor *moving = copy_vars(graph, vars, arena);
     double loss = 0;
     if (!status) status = loss_at(graph, moving, &loss);
-    /* Rounding of the loss, a few 1e-16 of it, over a step of 1e-5 is the noise of a difference. */
-    double noise = 1e-15 * fabs(loss) / 1e-5 / COL_GRADCHECK_TOLERANCE;
+    /* The loss, or what cancels in it, is about 1 or more and rounded at a few 1e-16: over a step of 1e-5
+     * that is the noise of a difference. */
+    double noise = 1e-15 * fmax(fabs(loss), 1) / 1e-5 / COL_GRADCHECK_TOLERANCE;
     for (size_t i = 0; !status && i < graph->outputs.len; i++) {
         const char *name = graph->outputs.data[i].name;
         const col_var *var = strncmp(name, "grad.", 5) ? NULL : col_graph_find_var(graph, name + 5);

@@ -217,7 +217,7 @@ static bool needs_bytes(const col_value *value)
 col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
 {
     (void)options;
-    col_builder b = {0};
+    col_builder b = {.graph = graph};
     COL_FOR_EACH_NODE_SAFE (node, graph) {
         col_builder_at(&b, node);
         const col_op_info *info = col_op_info_of(node->op);

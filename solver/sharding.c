@@ -20,27 +20,71 @@ int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *ch
     return sum;
 }
 
+typedef struct change {
+    int32_t time;
+    int64_t usage;
+} change;
+
+static int compare_changes(const void *a, const void *b)
+{
+    const change *x = a, *y = b;
+    return (x->time > y->time) - (x->time < y->time);
+}
+
 int64_t col_sharding_peak(const col_sharding_problem *problem, const int32_t *choice)
 {
-    int32_t times = 0;
-    for (int32_t i = 0; i < problem->node_count; i++)
-        if (problem->nodes[i].lower < problem->nodes[i].upper)
-            times = COL_MAX(times, problem->nodes[i].upper);
-    int64_t *change = calloc((size_t)times + 1, sizeof *change);
-    if (!change) COL_PANIC("out of memory");
+    size_t count = 0;
+    change *list = malloc(2 * ((size_t)problem->node_count + 1) * sizeof *list);
+    if (!list) COL_PANIC("out of memory");
     for (int32_t i = 0; i < problem->node_count; i++) {
         const col_sharding_node *node = &problem->nodes[i];
-        if (node->lower >= node->upper) continue;
-        change[node->lower] += node->usage[choice[i]];
-        change[node->upper] -= node->usage[choice[i]];
+        if (node->lower >= node->upper || !node->usage[choice[i]]) continue;
+        list[count++] = (change){node->lower, node->usage[choice[i]]};
+        list[count++] = (change){node->upper, -node->usage[choice[i]]};
     }
+    qsort(list, count, sizeof *list, compare_changes);
     int64_t level = 0, peak = 0;
-    for (int32_t t = 0; t < times; t++) {
-        level += change[t];
-        peak = COL_MAX(peak, level);
+    for (size_t j = 0; j < count; j++) {
+        level += list[j].usage;
+        if (j + 1 == count || list[j + 1].time > list[j].time) peak = COL_MAX(peak, level);
     }
-    free(change);
+    free(list);
     return peak;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The problem with every time replaced by its rank, so that arrays over time are no longer than the nodes. */
+static col_sharding_problem rank_times(col_arena *arena, const col_sharding_problem *problem)
+{
+    size_t n = (size_t)problem->node_count, count = 0, distinct = 0;
+    int32_t *times = COL_NEW_ARRAY(arena, int32_t, 2 * n + 1);
+    col_sharding_node *nodes = col_arena_copy(arena, problem->nodes, sizeof *nodes * n);
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].lower >= nodes[i].upper) continue;
+        times[count++] = nodes[i].lower;
+        times[count++] = nodes[i].upper;
+    }
+    qsort(times, count, sizeof *times, compare_times);
+    for (size_t j = 0; j < count; j++)
+        if (!distinct || times[j] != times[distinct - 1]) times[distinct++] = times[j];
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].lower >= nodes[i].upper) {
+            nodes[i].lower = nodes[i].upper = 0;
+            continue;
+        }
+        int32_t *lower = bsearch(&nodes[i].lower, times, distinct, sizeof *times, compare_times);
+        int32_t *upper = bsearch(&nodes[i].upper, times, distinct, sizeof *times, compare_times);
+        nodes[i].lower = (int32_t)(lower - times);
+        nodes[i].upper = (int32_t)(upper - times);
+    }
+    col_sharding_problem ranked = *problem;
+    ranked.nodes = nodes;
+    return ranked;
 }
 
 /* Sums of the largest finite parts stay below this, so no sum that a solve makes can overflow. */
@@ -433,8 +477,9 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     int64_t ceiling = 0;
     *out = (col_sharding_solution){.objective = INF};
     COL_TRY(validate(problem, &ceiling));
+    col_sharding_problem ranked = rank_times(arena, problem);
     state st;
-    state_init(&st, problem, 0.97 * seconds, ceiling, arena);
+    state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
     st.gap = limits->gap;
     st.verbose = limits->verbose;
     solve_state(&st, threads, out);
@@ -448,7 +493,7 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     } else {
         out->bound = COL_MAX(st.bound, 0);
         out->status = st.bound >= st.ceiling ? COL_SOLVE_INFEASIBLE : COL_SOLVE_LIMIT;
-        if (out->status == COL_SOLVE_INFEASIBLE) find_least_memory(arena, problem, st.deadline, threads, out);
+        if (out->status == COL_SOLVE_INFEASIBLE) find_least_memory(arena, &ranked, st.deadline, threads, out);
     }
     pthread_mutex_destroy(&st.lock);
     out->seconds = col_solve_clock() - started;

@@ -167,7 +167,7 @@ static col_status execute(col_device *device, const prepared *p)
         return NULL;
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(device->threads, in, p->args); return NULL;
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(in, p->args); return NULL;
+    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(device->threads, in, p->args); return NULL;
     case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(device->threads, in, p->args); return NULL;
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
     }

@@ -36,7 +36,7 @@ void cpu_attention_backward(int threads, const col_plan_instruction *instruction
 void cpu_attention_cached(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_scatter_add(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_update_slice(const col_plan_instruction *instruction, void *const *args);
-void cpu_copy(const col_plan_instruction *instruction, void *const *args);
+void cpu_copy(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_fill(int threads, const col_plan_instruction *instruction, void *const *args);
 /* Whether a float tensor holds a NaN or an infinity. */
 bool cpu_has_non_finite(const col_plan_view *view, const void *data);

@@ -225,25 +225,25 @@ class Model:
         self.add(f"cross_entropy({x}, {labels}, label_smoothing = {smoothing}) * 0.5", ())
 
     def build(self):
+        self.parameter((3, 8))
         for _ in range(self.rng.randint(1, 3)):
             rank = self.rng.randint(2, 3)
             shape = [self.rng.choice(SIZES) for _ in range(rank)]
             while numel(shape) > 4000:
                 shape[self.rng.randrange(rank)] = self.rng.choice((1, 2, 3))
             (self.input if self.rng.random() < 0.5 else self.parameter)(tuple(shape))
-        self.parameter((3, 8))
         steps = [self.unary] * 6 + [self.binary] * 8 + [self.reduce] * 4 + [self.view] * 6 + [self.linear] * 2 + [
             self.along_axis, self.norm, self.einsum, self.einsum, self.attention, self.embedding, self.dropout, self.classes]
         for _ in range(self.rng.randint(4, 25)):
             self.rng.choice(steps)()
         # The loss takes some of what was made, always the last, squashed so that no term drowns the others.
         chosen = self.rng.sample(self.values[:-1], min(len(self.values) - 1, self.rng.randint(1, 4))) + [self.values[-1]]
-        terms = []
+        terms = ["mean(tanh(p1), axes = [0, 1])"]
         for x, shape in chosen:
             axes = list(range(len(shape)))
             terms.append(f"mean(tanh({x}), axes = {axes})" if axes else f"tanh({x})")
         self.lines.append(f"output loss = {' + '.join(terms)}")
-        self.lines.append(f"output value = {self.rng.choice(self.values)[0]}")
+        self.lines.append(f"output value = {self.rng.choice(self.values)[0]} + 1.5")
         return "model random\n" + "\n".join(self.lines) + "\n"
 
 

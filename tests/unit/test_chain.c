@@ -19,11 +19,13 @@ typedef struct memory_state {
     uint8_t current;      /* 1 + index of the activation that may go on, 0: none */
 } memory_state;
 
+enum { MOST_STATES = 1 << 13 };
+
 typedef struct brute {
     const col_checkpoint_chain *chain;
-    memory_state states[1 << 14];
-    double time[1 << 14];
-    bool done[1 << 14];
+    memory_state states[MOST_STATES];
+    double time[MOST_STATES];
+    bool done[MOST_STATES];
     int count;
 } brute;
 
@@ -61,7 +63,7 @@ static void reach(brute *b, memory_state s, double time)
         b->time[k] = fmin(b->time[k], time);
         return;
     }
-    assert_true(b->count < (int)COL_COUNT(b->states));
+    assert_true(b->count < MOST_STATES);
     b->states[b->count] = s;
     b->time[b->count++] = time;
 }
@@ -140,6 +142,28 @@ static void make_chain(unit_random *r, col_checkpoint_stage *stages, col_checkpo
     }
 }
 
+static void check_at(const col_checkpoint_chain *given, uint64_t memory, uint64_t least, col_arena *arena)
+{
+    col_checkpoint_chain chain = *given;
+    col_checkpoint_limits limits = {.gap = 1e-5};
+    col_checkpoint_solution s;
+    double best = brute_time(&chain, memory);
+    chain.memory = memory;
+    assert_ok(col_checkpoint_solve_chain(&chain, &limits, arena, &s));
+    assert_int_equal(s.least_memory, least);
+    assert_true((memory < least) == (best == INFINITY));
+    assert_true((s.status == COL_SOLVE_INFEASIBLE) == (best == INFINITY));
+    if (best == INFINITY) return;
+    assert_int_equal(s.status, COL_SOLVE_OPTIMAL);
+    assert_true(s.schedule.peak <= memory);
+    assert_float_equal(s.schedule.seconds, best, 1e-4 * best);
+    assert_true(s.bound <= best * (1 + 1e-12));
+    col_checkpoint_schedule greedy = {0};
+    if (col_checkpoint_greedy(&chain, arena, &greedy)) {
+        assert_true(greedy.peak <= memory && greedy.seconds >= best * (1 - 1e-12));
+    }
+}
+
 static void test_equals_brute_force(void **state)
 {
     (void)state;
@@ -149,26 +173,16 @@ static void test_equals_brute_force(void **state)
         col_checkpoint_stage stages[MAX_STAGES];
         col_checkpoint_chain chain;
         make_chain(&r, stages, &chain);
-        col_checkpoint_limits limits = {.gap = 1e-5};
+        col_checkpoint_limits limits = {0};
         col_checkpoint_solution s;
         assert_ok(col_checkpoint_solve_chain(&chain, &limits, arena, &s));
         uint64_t low = s.least_memory, high = s.keep_memory;
         assert_int_equal(s.schedule.peak, high);
-        for (uint64_t memory = low > 3 ? low - 3 : 1; memory <= high + 1; memory++) {
-            double best = brute_time(&chain, memory);
-            chain.memory = memory;
-            assert_ok(col_checkpoint_solve_chain(&chain, &limits, arena, &s));
-            assert_int_equal(s.status == COL_SOLVE_INFEASIBLE, isinf(best));
-            assert_int_equal(isinf(best), memory < low);
-            if (isinf(best)) continue;
-            assert_true(s.schedule.peak <= memory);
-            assert_float_equal(s.schedule.seconds, best, 1e-4 * best);
-            assert_true(s.bound <= best * (1 + 1e-12));
-            assert_int_equal(s.status, COL_SOLVE_OPTIMAL);
-            col_checkpoint_schedule greedy = {0};
-            if (col_checkpoint_greedy(&chain, arena, &greedy)) {
-                assert_true(greedy.peak <= memory && greedy.seconds >= best * (1 - 1e-12));
-            }
+        if (low > 1) check_at(&chain, low - 1, low, arena);
+        check_at(&chain, COL_MAX(low, 1), low, arena);
+        check_at(&chain, COL_MAX(high, 1), low, arena);
+        for (int i = 0; i < 4 && high > 1; i++) {
+            check_at(&chain, (uint64_t)random_int(&r, (int64_t)COL_MAX(low, 1), (int64_t)high), low, arena);
         }
         col_checkpoint_schedule root = {0};
         col_checkpoint_sqrt(&chain, arena, &root);

@@ -120,6 +120,36 @@ static void test_equals_brute_force(void **state)
     assert_true(bound_by_memory > random_problems / 4);
 }
 
+/* Problems with cores that neither the reductions nor one bound close, against the integer program. */
+static void test_equals_integer_program(void **state)
+{
+    (void)state;
+    for (int seed = 0; seed < random_problems / 2; seed++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)seed};
+        shape s = {.nodes = (int)random_int(&r, 10, 24),
+                   .strategies = (int)random_int(&r, 2, 5),
+                   .times = 20,
+                   .largest = random_chance(&r, 0.5) ? 9 : 1000000,
+                   .forbidden = random_chance(&r, 0.5) ? 0 : 0.2};
+        s.edges = s.nodes * (int)random_int(&r, 10, 18) / 10;
+        col_sharding_problem problem = make_random(arena, &r, &s);
+        problem.limit = INT64_C(1) << 40;
+        col_sharding_solution found, program;
+        col_sharding_limits limits = {.seconds = 120};
+        for (int tight = 0; tight < 2; tight++) {
+            solve(arena, &problem, 1 + seed % 2, &found);
+            assert_ok(col_sharding_ilp(arena, &problem, &limits, &program));
+            if (found.objective != program.objective) print_error("seed %d, tight %d\n", seed, tight);
+            assert_int_equal(found.objective, program.objective);
+            assert_int_equal(found.status, program.status);
+            if (!found.choice) break;
+            problem.limit = found.peak * random_int(&r, 60, 99) / 100;
+        }
+        col_arena_destroy(arena);
+    }
+}
+
 /* One thread gives the same answer twice. */
 static void test_repeatable(void **state)
 {
@@ -173,6 +203,7 @@ int main(int argc, char **argv)
     if (argc > 1) random_problems = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_brute_force),
+        cmocka_unit_test(test_equals_integer_program),
         cmocka_unit_test(test_repeatable),
         cmocka_unit_test(test_refuses_bad_problems),
     };
