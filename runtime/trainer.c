@@ -40,9 +40,11 @@ static col_status check_variables(col_trainer *t)
     for (size_t i = 0; i < t->plan->n_variables; i++) {
         const col_plan_variable *v = t->plan->variables[i];
         if (v->kind != COL__PLAN__VARIABLE_KIND__INPUT || is_fed(v->name)) continue;
-        return col_error_make(COL_BAD_INPUT,
-                              "the model has the input '%s', and training feeds input_ids and labels only",
-                              v->name);
+        return col_error_make(
+            COL_BAD_INPUT,
+            "the model has the input '%s', and training feeds input_ids and labels only: compute it "
+            "from these, or declare it as a param or state",
+            v->name);
     }
     COL_TRY(check_tokens(t->plan, "input_ids", &ids));
     COL_TRY(check_tokens(t->plan, "labels", &labels));
