@@ -68,7 +68,6 @@ typedef struct fuser {
     uint32_t *position;      /* by node id */
     bool *inlined;           /* by node id */
     bool *candidate;         /* by node id: could be inlined */
-    bool *barred;            /* by node id: has a reader that cannot compute it on the spot */
     bool *is_output;         /* by value id */
     int *depth;              /* by node id: library calls on the longest path to it */
     int *cost;               /* by node id: of computing a candidate */
@@ -91,7 +90,8 @@ static bool is_virtual_view(const col_node *node)
 static bool is_needed_in_memory(const fuser *f, const col_value *value)
 {
     if (f->is_output[value->id]) return true;
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         if (!col_node_is_fusible(use->user) || col_operand_is_read(use->user, use->index)) return true;
         if (!is_virtual_view(use->user)) continue;
         for (uint32_t i = 0; i < use->user->result_count; i++) {
@@ -110,7 +110,8 @@ typedef struct readers {
 
 static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         const col_node *user = use->user;
         if (is_virtual_view(user)) {
             for (uint32_t i = 0; i < user->result_count; i++)
@@ -207,7 +208,6 @@ static void find_inlined(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         int cost;
         const col_value *large = NULL;
-        if (f->barred[node->id]) continue;
         const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
         bool wanted = true;
         if (is_virtual_view(node)) {
@@ -230,6 +230,41 @@ static void find_inlined(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
         if (viewed && f->inlined[viewed->id]) f->inlined[node->id] = true;
+    }
+}
+
+static void unmark_inlined(fuser *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (!producer || !f->inlined[producer->id]) continue;
+        f->inlined[producer->id] = false;
+        unmark_inlined(f, producer);
+    }
+}
+
+/* Reading memory any view will do, but not every index can be carried through a view to what is inlined
+ * behind it. Where that fails for a node alone, what it reads is not inlined. */
+static void check_inlined(fuser *f)
+{
+    col_group_query query = {.group = 0, .inlined = f->inlined, .is_output = f->is_output};
+    bool *behind_view = COL_NEW_ARRAY(f->arena, bool, f->graph->next_node_id);
+    COL_FOR_EACH_NODE (node, f->graph) node->group = NONE;
+    COL_FOR_EACH_NODE (node, f->graph) {
+        bool is_behind = false;
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            is_behind |=
+                producer && f->inlined[producer->id] &&
+                (behind_view[producer->id] || col_op_info_of(producer->op)->op_class == COL_CLASS_VIEW);
+        }
+        behind_view[node->id] = is_behind;
+        bool is_unit = !f->inlined[node->id] || is_needed_in_memory(f, &node->results[0]);
+        if (!is_behind || !is_unit || !col_node_is_fusible(node) || is_virtual_view(node)) continue;
+        node->group = 0;
+        const col_node *alone = node;
+        if (!col_group_analyze(&alone, 1, &query, &f->group)) unmark_inlined(f, node);
+        node->group = NONE;
     }
 }
 
@@ -277,51 +312,6 @@ static void make_units(fuser *f)
     }
 }
 
-/* Bars what the node reads of inlined values, also through views. */
-static bool bar_operands(fuser *f, const col_node *node)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_node *producer = col_node_operand(node, i)->producer;
-        if (!producer || !f->inlined[producer->id]) continue;
-        if (is_virtual_view(producer)) {
-            any |= bar_operands(f, producer);
-        } else if (!f->barred[producer->id]) {
-            any = f->barred[producer->id] = true;
-        }
-    }
-    return any;
-}
-
-/* Between an inlined value and its reader may stand a reshape that no loop nest can walk on both sides (4 x 6
- * to 6 x 4). True when such values were found and barred. */
-static bool bar_unreadable(fuser *f)
-{
-    bool any = false;
-    for (size_t i = 0; i < f->units.len; i++) {
-        const unit *u = f->units.data[i];
-        col_group_query query = {.group = (int32_t)i, .inlined = f->inlined, .is_output = f->is_output};
-        if (!u->is_kernel ||
-            col_group_analyze((const col_node *const *)u->nodes.data, u->nodes.len, &query, &f->group))
-            continue;
-        for (size_t j = 0; j < u->nodes.len; j++) any |= bar_operands(f, u->nodes.data[j]);
-    }
-    return any;
-}
-
-static void find_units(fuser *f)
-{
-    size_t n = f->graph->next_node_id;
-    do {
-        memset(f->inlined, 0, sizeof *f->inlined * n);
-        memset(f->candidate, 0, sizeof *f->candidate * n);
-        memset(f->large, 0, sizeof *f->large * n);
-        f->units.len = f->ordered.len = 0;
-        find_inlined(f);
-        make_units(f);
-    } while (bar_unreadable(f));
-}
-
 /* Paths. */
 
 /* Collects the units up to `limit` that use the node's results, also through inlined nodes. True when `limit`
@@ -330,7 +320,8 @@ static bool reach_users(fuser *f, const col_node *node, const unit *limit, uint3
 {
     bool found = false;
     for (uint32_t i = 0; i < node->result_count; i++) {
-        COL_FOR_EACH_USE (use, &node->results[i]) {
+        COL_FOR_EACH_USE(use, &node->results[i])
+        {
             const col_node *user = use->user;
             if (f->inlined[user->id] && f->node_stamp[user->id] != mark) {
                 f->node_stamp[user->id] = mark;
@@ -531,7 +522,8 @@ static void merge_along_edges(fuser *f, bool columns)
 /* Collects the kernels with reductions that read a value, also through views and inlined nodes. */
 static void collect_readers(fuser *f, const col_value *value)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         const col_node *user = use->user;
         unit *u = unit_of(f, user);
         if (f->inlined[user->id] || is_virtual_view(user)) {
@@ -610,7 +602,8 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
 
 static bool is_used_in_group(const col_value *value, int32_t group)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         if (!is_virtual_view(use->user)) {
             if (use->user->group == group) return true;
             continue;
@@ -687,7 +680,6 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
     f.candidate = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
-    f.barred = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
     f.depth = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
@@ -697,7 +689,9 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     uint32_t position = 0;
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
     count_depth(&f);
-    find_units(&f);
+    find_inlined(&f);
+    check_inlined(&f);
+    make_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);
     for (size_t i = 0; i < graph->vars.len; i++) merge_siblings(&f, graph->vars.data[i]->value);

@@ -66,6 +66,25 @@ def generated(bench, colc_path, model):
                f"text after {size} tokens: {made} against {bytes(ids[size:])}")
 
 
+def refused(bench, colc_path, model):
+    """What only the model's meaning tells to be wrong: labels that are no class, positions beyond the table."""
+    small = ["--set", *SETTINGS, "--batch", 1, "--seq", 4]
+    inputs = ["--weights", "whole", "--input", "input_ids=ids.npy", "--input", "labels=labels.npy"]
+    write_npy(bench.path("ids.npy"), "<i4", (1, 4), struct.pack("<4i", 1, 2, 3, 4))
+    for label in (VOCAB, -1, -99):
+        write_npy(bench.path("labels.npy"), "<i4", (1, 4), struct.pack("<4i", 0, VOCAB - 1, -100, label))
+        colc(bench, colc_path, "run", model, *small, *inputs, status=2,
+             says=f"element 3 is {label}, but labels go from 0 to {VOCAB - 1}, or are -100")
+    write_npy(bench.path("labels.npy"), "<i4", (1, 4), struct.pack("<4i", 0, VOCAB - 1, -100, 1))
+    colc(bench, colc_path, "run", model, *small, *inputs)
+    colc(bench, colc_path, "compile", model, "--set", *SETTINGS, "--seq", CONTEXT + 1, status=2,
+         says=f"the positions count to {CONTEXT}, but the table f32[{CONTEXT}, 32] has {CONTEXT} rows")
+    colc(bench, colc_path, "run", model, "--set", "layers=1", "vocab=99999999", "width=48000", "heads=1", "--seq", 4,
+         "--input", "input_ids=ids.npy", status=2, says="more than this machine's memory")
+    for option in (["--print-after", "fold"], ["--dump-dir", "dump"], ["--time-passes"]):
+        colc(bench, colc_path, "opt", model, *option, status=2, says=f"{option[0]} watches a whole compilation")
+
+
 def main():
     colc_path, model = map(os.path.abspath, sys.argv[4:6])
     with Bench() as bench:
@@ -73,6 +92,7 @@ def main():
         colc(bench, colc_path, "compile", model, "--set", *SETTINGS, "--batch", 2, "--seq", 32, "--accumulate", 3, "-o", plan)
         resumed(bench, plan)
         generated(bench, colc_path, model)
+        refused(bench, colc_path, model)
 
 
 if __name__ == "__main__":

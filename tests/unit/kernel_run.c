@@ -3,6 +3,7 @@
 #include "tests/unit/kernel_run.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -198,8 +199,32 @@ static void run_reference(run *r, const col_node *node)
     for (uint32_t i = 0; i < node->result_count; i++) write_value(r, &node->results[i], &results[i]);
 }
 
+/* The object may ask the program for nothing but functions of libm, and says when it does. */
+static void check_symbols(const col_x86_code *code)
+{
+    static const char *const libm[] = {"exp", "log",  "tanh", "erf", "sin",
+                                       "cos", "sinf", "cosf", "pow", "powf"};
+    const unsigned char *elf = code->elf;
+    Elf64_Ehdr header;
+    memcpy(&header, elf, sizeof header);
+    const Elf64_Shdr *sections = (const Elf64_Shdr *)(const void *)(elf + header.e_shoff);
+    for (int i = 0; i < header.e_shnum; i++) {
+        if (sections[i].sh_type != SHT_DYNSYM) continue;
+        const char *names = (const char *)elf + sections[sections[i].sh_link].sh_offset;
+        const Elf64_Sym *symbols = (const Elf64_Sym *)(const void *)(elf + sections[i].sh_offset);
+        for (size_t s = 1; s < sections[i].sh_size / sizeof *symbols; s++) {
+            if (symbols[s].st_shndx != SHN_UNDEF) continue;
+            const char *name = names + symbols[s].st_name;
+            bool known = false;
+            for (size_t k = 0; k < COL_COUNT(libm); k++) known |= !strcmp(name, libm[k]);
+            if (!known || !code->needs_libm) fail_msg("generated code needs the symbol '%s'", name);
+        }
+    }
+}
+
 static void *load(const col_x86_code *code)
 {
+    check_symbols(code);
     int fd = memfd_create("kernels", MFD_CLOEXEC);
     assert_true(fd >= 0 && write(fd, code->elf, code->elf_size) == (ssize_t)code->elf_size);
     char path[64];
@@ -253,22 +278,31 @@ col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const ker
         memcpy(&function, &address, sizeof function);
         run_kernel(&r, kernels[next++], function);
     }
-    col_tensor *outputs = COL_NEW_ARRAY(arena, col_tensor, graph->outputs.len);
-    for (size_t i = 0; i < graph->outputs.len; i++) outputs[i] = read_value(&r, graph->outputs.data[i].value);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
+    for (size_t i = 0; i < n; i++) results[i] = read_value(&r, graph->outputs.data[i].value);
+    memcpy(results + n, vars, sizeof *vars * graph->vars.len);
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op != COL_OP_ASSIGN) continue;
+        const col_var *var = col_graph_find_var(graph, col_node_text(node, COL_ATTR_VARIABLE));
+        results[n + var->index] = read_value(&r, col_node_operand(node, 0));
+    }
     if (handle) dlclose(handle);
-    return outputs;
+    return results;
 }
 
-const col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
+col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
 {
-    col_tensor *copy = col_arena_copy(arena, vars, sizeof *vars * graph->vars.len);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
     for (size_t i = 0; i < graph->vars.len; i++) {
         size_t size = sizeof(double) * (size_t)col_shape_numel(vars[i].type.shape);
-        copy[i].data = col_arena_copy(arena, vars[i].data, size);
+        results[n + i] = (col_tensor){vars[i].type, col_arena_copy(arena, vars[i].data, size)};
     }
     col_evaluation evaluation;
-    assert_ok(col_evaluate(graph, NULL, copy, arena, &evaluation));
-    return evaluation.outputs;
+    assert_ok(col_evaluate(graph, NULL, results + n, arena, &evaluation));
+    memcpy(results, evaluation.outputs, sizeof *results * n);
+    return results;
 }
 
 double kernel_run_distance(const col_tensor *a, const col_tensor *b)
