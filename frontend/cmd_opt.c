@@ -22,12 +22,28 @@ static col_status add_pass(const char *name, size_t size, col_arena *arena, cons
     return NULL;
 }
 
+/* What watches a whole compilation has nothing to watch here, where the passes and their end are given. */
+static col_status refuse_watching(const col_options *options)
+{
+    static const char *const watching[] = {"print-after", "stop-after", "dump-dir", "time-passes"};
+    for (size_t i = 0; i < COL_COUNT(watching); i++) {
+        if (!col_options_get(options, watching[i])) continue;
+        return col_error_make(
+            COL_BAD_INPUT,
+            "--%s watches a whole compilation: give it to 'colc compile'; here the graph is "
+            "printed after the last of --passes",
+            watching[i]);
+    }
+    return NULL;
+}
+
 static col_status opt(col_options *options, const col_command *command, col_arena *arena)
 {
     col_compile_options compile_options = {0};
     const col_pass *passes[64];
     size_t count = 0;
     col_graph *graph;
+    COL_TRY(refuse_watching(options));
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &compile_options.model_path));
     COL_TRY(col_compile_options_read(options, arena, &compile_options));

@@ -9,7 +9,11 @@ static const struct {
     const char *name, *summary;
     col_status (*run)(int argc, char **argv);
 } problems[] = {
+    {"checkpoint", "what a chain of stages keeps and what it recomputes (JSON)",
+     col_solve_checkpoint_command},
     {"offsets", "buffers with live ranges into one arena (CSV)", col_solve_offsets_command},
+    {"sharding", "one strategy per node, edges priced, memory limited (the contest's JSON, also gzipped)",
+     col_solve_sharding_command},
 };
 
 col_status col_command_solve(const col_command *command, int argc, char **argv)

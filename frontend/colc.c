@@ -13,8 +13,10 @@ static const col_command commands[] = {
      col_command_execute},
     {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]… [--output DIR]", "run a model forward",
      col_command_execute},
+    {"verify", "MODEL.ir|PLAN [options]", "check gradients, and the plan against a reference walk",
+     col_command_verify},
     {"opt", "MODEL.ir --passes A,B,C", "print the graph after the passes", col_command_opt},
-    {"solve", "offsets FILE [options]", "solve a bare problem", col_command_solve},
+    {"solve", "offsets|checkpoint|sharding FILE [options]", "solve a bare problem", col_command_solve},
 };
 
 static void print_commands(FILE *out)

@@ -39,6 +39,7 @@ typedef struct compiler {
     const col_source *source;
     /* The plan's variables: those of all programs, by name. */
     col_map *variables;
+    col_map *labels; /* label_range of the inputs that are labels, by name; from before lowering */
     COL_VEC(Col__Plan__PassTime *) times;
     const char *program_name; /* of the passes that are running */
 } compiler;
@@ -184,6 +185,32 @@ static void keep_fed_outputs(const compiler *c, col_graph *graph)
     if (kept) graph->outputs.len = kept; /* else all are kept, and the executor lists what is missing */
 }
 
+/* What a loss takes of an input that holds its labels. */
+typedef struct label_range {
+    int64_t classes, ignored;
+} label_range;
+
+/* Notes which inputs are labels while the losses are still whole. Labels of several losses are those that all
+ * of them take; where they ignore different ones nothing is known. */
+static void note_labels(compiler *c, const col_graph *graph)
+{
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op != COL_OP_CROSS_ENTROPY) continue;
+        const col_var *var = col_node_operand(node, 1)->var;
+        if (!var || var->kind != COL_VAR_INPUT) continue;
+        col_shape logits = col_node_operand(node, 0)->type.shape;
+        label_range range = {logits.dims[logits.rank - 1], col_node_int(node, COL_ATTR_IGNORE_INDEX)};
+        label_range *known = col_map_get(c->labels, var->name);
+        if (!known) {
+            col_map_set(c->labels, var->name, col_arena_copy(c->arena, &range, sizeof range));
+        } else if (known->ignored == range.ignored) {
+            known->classes = COL_MIN(known->classes, range.classes);
+        } else {
+            known->classes = 0;
+        }
+    }
+}
+
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
 static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
@@ -198,6 +225,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     record_time(c, "parse", now() - start);
+    note_labels(c, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
@@ -271,8 +299,7 @@ static col_status make_generation(compiler *c, bool *stopped)
 static int64_t index_bound(const col_var *var)
 {
     int64_t bound = 0;
-    COL_FOR_EACH_USE(use, var->value)
-    {
+    COL_FOR_EACH_USE (use, var->value) {
         bool is_index =
             use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
         if (!is_index) continue;
@@ -333,7 +360,15 @@ static col_status place_variables(compiler *c)
                 col_vec_push(c->arena, &list, v);
             }
             int64_t bound = index_bound(var);
-            if (bound) v->index_bound = v->index_bound ? COL_MIN(v->index_bound, bound) : bound;
+            const label_range *labels = col_map_get(c->labels, var->name);
+            if (bound) {
+                v->index_bound = v->index_bound ? COL_MIN(v->index_bound, bound) : bound;
+                v->may_ignore = false;
+            } else if (labels && labels->classes && !v->index_bound) {
+                v->index_bound = labels->classes;
+                v->may_ignore = true;
+                v->ignored_index = labels->ignored;
+            }
         }
     }
     c->plan->n_variables = list.len;
@@ -541,6 +576,7 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
 {
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
+    c.labels = col_map_create(arena);
     COL_TRY(read_source(options, arena, &c.source));
     COL_TRY(make[options->use](&c, &stopped));
     for (size_t i = 0; i < c.program_count; i++) {
@@ -555,6 +591,7 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     double start = now();
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
+    c.labels = col_map_create(arena);
     *out_plan = NULL;
     c.plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c.plan);

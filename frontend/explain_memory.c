@@ -4,7 +4,13 @@
 
 #include "frontend/report.h"
 
-enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16 };
+enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16, ALIGNMENT = 64 };
+
+/* What the buffer takes in the arena. */
+static uint64_t placed_bytes(const Col__Plan__LiveBuffer *b)
+{
+    return (b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
 
 /* Live bytes at every instruction, by adding each buffer where it begins and taking it away where it ends. */
 static uint64_t *live_bytes(const Col__Plan__MemoryReport *m, size_t count, col_arena *arena)
@@ -12,8 +18,8 @@ static uint64_t *live_bytes(const Col__Plan__MemoryReport *m, size_t count, col_
     uint64_t *live = COL_NEW_ARRAY(arena, uint64_t, count + 2);
     for (size_t i = 0; i < m->n_buffers; i++) {
         const Col__Plan__LiveBuffer *b = m->buffers[i];
-        live[COL_MIN((size_t)b->first, count)] += b->bytes;
-        live[COL_MIN((size_t)b->last, count) + 1] -= b->bytes;
+        live[COL_MIN((size_t)b->first, count)] += placed_bytes(b);
+        live[COL_MIN((size_t)b->last, count) + 1] -= placed_bytes(b);
     }
     for (size_t i = 1; i <= count; i++) live[i] += live[i - 1];
     return live;
@@ -28,8 +34,7 @@ static uint64_t column_peak(const uint64_t *live, size_t count, size_t columns, 
     return most;
 }
 
-static void print_chart(const uint64_t *live, size_t count, col_plan_instruction *const *list,
-                        col_str *out)
+static void print_chart(const uint64_t *live, size_t count, col_plan_instruction *const *list, col_str *out)
 {
     static const char phases[] = {'f', 'b', 'u'};
     size_t columns = COL_MIN(count, (size_t)COLUMNS);

@@ -5,7 +5,7 @@
 #include "frontend/predict.h"
 #include "frontend/report.h"
 
-enum { NAME_WIDTH = 36, NOTATION_WIDTH = 52, OPERANDS_SHOWN = 4 };
+enum { NAME_WIDTH = 38, NOTATION_WIDTH = 52 };
 
 const char *col_explain_kind(const col_plan_instruction *in)
 {
@@ -33,16 +33,14 @@ static void print_view(const col_plan_view *view, col_str *out)
     col_str_append(out, "]");
 }
 
+/* The first, and how many more. */
 static void print_views(col_plan_view *const *views, size_t count, col_str *out)
 {
-    for (size_t i = 0; i < COL_MIN(count, (size_t)OPERANDS_SHOWN); i++) {
-        if (i) col_str_append(out, ", ");
-        print_view(views[i], out);
-    }
-    if (count > OPERANDS_SHOWN) col_str_printf(out, ", and %zu more", count - OPERANDS_SHOWN);
+    if (count) print_view(views[0], out);
+    if (count > 1) col_str_printf(out, " +%zu", count - 1);
 }
 
-/* "[256, 2304] = [256, 768] x [768, 2304]", "[4, 64] = k7([4, 64, 768])". */
+/* "[256, 2304] = [256, 768] x [768, 2304]", "[4, 64, 768] +1 = k7([4, 64, 768] +2)". */
 static void print_notation(const col_plan_instruction *in, col_str *out)
 {
     print_views(in->writes, in->n_writes, out);

@@ -3,7 +3,7 @@
  *
  * Keys may come in any order, once each; unknown keys are refused. Sizes are checked against each other at
  * the end, because "edges" may stand before "nodes". */
-#include "frontend/solve_sharding.h"
+#include "frontend/sharding_json.h"
 #include "ir/base/file.h"
 #include "ir/base/vec.h"
 

@@ -9,4 +9,13 @@
 /* FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]: the rows of the input with the column `offset`. */
 COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);
 
+/* FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE]: the intra-operator contest's JSON;
+ * answers {status objective bound gap seconds variables rows usage_limit peak choice[]}. Where nothing fits,
+ * "least_usage" is proved and "peak" is one that would do. */
+COL_MUST_USE col_status col_solve_sharding_command(int argc, char **argv);
+/* FILE.json [--memory SIZE] [--method optimal|greedy|sqrt|keep] [--time-limit S] [--gap G] [-o FILE]: a chain
+ * of stages (docs/solver-checkpoint.md); writes the schedule as JSON, also the least one where the memory
+ * cannot be met. */
+COL_MUST_USE col_status col_solve_checkpoint_command(int argc, char **argv);
+
 #endif

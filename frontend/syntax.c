@@ -40,7 +40,7 @@ static void skip_statement(col_parser *p)
     p->lexer.diags = p->diags;
 }
 
-static bool parse_names(col_parser *p, col_stmt *s)
+static bool parse_names(col_parser *p, col_stmt *s, bool (*parse)(col_parser *, col_name *))
 {
     COL_VEC(col_name) names = {0};
     do {
@@ -49,7 +49,7 @@ static bool parse_names(col_parser *p, col_stmt *s)
             return false;
         }
         col_name name;
-        if (!col_parse_name(p, &name)) return false;
+        if (!parse(p, &name)) return false;
         col_vec_push(p->arena, &names, name);
     } while (col_parser_accept(p, COL_TOKEN_COMMA));
     s->names = names.data;
@@ -85,7 +85,9 @@ static bool parse_annotation(col_parser *p, col_stmt *s)
 static bool parse_var(col_parser *p, col_stmt *s)
 {
     s->kind = COL_STMT_VAR;
-    if (!parse_names(p, s) || !col_parser_expect(p, COL_TOKEN_COLON, "',' or ':' and the type")) return false;
+    if (!parse_names(p, s, col_parse_given_name) ||
+        !col_parser_expect(p, COL_TOKEN_COLON, "',' or ':' and the type"))
+        return false;
     col_type_syntax type;
     if (!col_parse_type(p, &type)) return false;
     s->types = col_arena_copy(p->arena, &type, sizeof type);
@@ -102,7 +104,7 @@ static bool parse_output(col_parser *p, col_stmt *s)
 {
     s->kind = COL_STMT_OUTPUT;
     col_name name;
-    if (!col_parse_name(p, &name)) return false;
+    if (!col_parse_given_name(p, &name)) return false;
     s->names = col_arena_copy(p->arena, &name, sizeof name);
     s->name_count = 1;
     return col_parser_expect(p, COL_TOKEN_ASSIGN, NULL) && add_expr(p, s, col_parse_expr(p)) &&
@@ -230,7 +232,7 @@ static bool parse_assignment(col_parser *p, col_stmt *s)
         return add_expr(p, s, col_parse_expr(p));
     }
     s->kind = COL_STMT_ASSIGN;
-    return parse_names(p, s) && col_parser_expect(p, COL_TOKEN_ASSIGN, "'=' or '('") &&
+    return parse_names(p, s, col_parse_name) && col_parser_expect(p, COL_TOKEN_ASSIGN, "'=' or '('") &&
            add_expr(p, s, col_parse_expr(p)) && parse_annotation(p, s);
 }
 
@@ -332,13 +334,14 @@ static bool parse_header(col_parser *p, col_syntax *syntax)
         return false;
     }
     col_parser_advance(p);
-    if (p->token.kind != COL_TOKEN_NAME || p->token.interpolated) {
-        col_parser_fault(p, "the model's name");
+    col_name name;
+    if (!col_parse_given_name(p, &name)) return false;
+    if (!name.symbol) {
+        col_diag_add(p->diags, name.loc, "a model's name is without {}");
         return false;
     }
-    syntax->loc = p->token.loc;
-    syntax->name = col_symbols_intern(p->symbols, p->token.text, p->token.size);
-    col_parser_advance(p);
+    syntax->name = name.symbol;
+    syntax->loc = name.loc;
     if (p->token.kind == COL_TOKEN_OPEN &&
         !parse_parameters(p, false, "a hyperparameter's name", &syntax->setting_count, &syntax->settings)) {
         return false;

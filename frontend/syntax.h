@@ -199,6 +199,8 @@ void col_parser_fault(col_parser *p, const char *what);
 /* All return NULL or false after reporting. */
 const col_expr *col_parse_expr(col_parser *p);
 bool col_parse_name(col_parser *p, col_name *out_name);
+/* The same, but not '%12', which names results only. */
+bool col_parse_given_name(col_parser *p, col_name *out_name);
 /* A name without interpolation and without dots or '%': of a block, hyperparameter, loop variable. */
 const col_symbol *col_parse_plain_name(col_parser *p, const char *what);
 bool col_parse_type(col_parser *p, col_type_syntax *out_type);

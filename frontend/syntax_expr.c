@@ -101,6 +101,15 @@ bool col_parse_name(col_parser *p, col_name *out_name)
     return true;
 }
 
+bool col_parse_given_name(col_parser *p, col_name *out_name)
+{
+    if (p->token.kind == COL_TOKEN_NAME && p->token.text[0] == '%') {
+        col_parser_fault(p, "a name without '%', which only results of statements have");
+        return false;
+    }
+    return col_parse_name(p, out_name);
+}
+
 const col_symbol *col_parse_plain_name(col_parser *p, const char *what)
 {
     const col_token *t = &p->token;
@@ -207,7 +216,7 @@ static const col_expr *parse_call(col_parser *p, const col_name *name)
                      .arguments = arguments.data};
     if (col_parser_accept(p, COL_TOKEN_AT)) {
         col_name path;
-        if (!col_parse_name(p, &path)) return NULL;
+        if (!col_parse_given_name(p, &path)) return NULL;
         call.path = col_arena_copy(p->arena, &path, sizeof path);
     }
     return new_expr(p, (col_expr){.kind = COL_EXPR_CALL,

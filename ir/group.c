@@ -61,8 +61,7 @@ bool col_value_leaves_group(const col_value *value, const col_group_query *query
 {
     const col_graph *graph = value->producer->graph;
     if (query->is_output ? query->is_output[value->id] : col_value_is_output(graph, value)) return true;
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         const col_node *user = use->user;
         if (is_virtual_view(user) || (user->group < 0 && query->inlined && query->inlined[user->id] &&
                                       !col_operand_is_read(user, use->index))) {

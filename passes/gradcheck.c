@@ -45,7 +45,8 @@ static col_status difference(const col_graph *graph, const col_tensor *vars, dou
 }
 
 static col_status check_variable(const col_graph *graph, const col_var *var, col_tensor gradient,
-                                 const col_tensor *vars, int64_t samples, uint64_t seed, col_gradcheck *out)
+                                 double noise, const col_tensor *vars, int64_t samples, uint64_t seed,
+                                 col_gradcheck *out)
 {
     int64_t count = col_shape_numel(gradient.type.shape);
     int64_t checks = samples && samples < count ? samples : count;
@@ -58,7 +59,7 @@ static col_status check_variable(const col_graph *graph, const col_var *var, col
         int64_t at = i * length + offset;
         double analytic = gradient.data[at], numeric;
         COL_TRY(difference(graph, vars, &vars[var->index].data[at], &numeric));
-        double sum = fabs(analytic) + fabs(numeric) + 1e-3 * largest;
+        double sum = fabs(analytic) + fabs(numeric) + 1e-3 * largest + noise;
         double error = sum == 0 ? 0 : fabs(analytic - numeric) / sum;
         if (out->checked++ && (error <= out->worst || isnan(out->worst))) continue;
         out->worst = error;
@@ -79,10 +80,16 @@ col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, i
     *out = (col_gradcheck){0};
     col_status status = col_evaluate(graph, &backward, copy_vars(graph, vars, arena), arena, &evaluation);
     col_tensor *moving = copy_vars(graph, vars, arena);
+    double loss = 0;
+    if (!status) status = loss_at(graph, moving, &loss);
+    /* The loss, or what cancels in it, is about 1 or more and rounded at a few 1e-16: over a step of 1e-5
+     * that is the noise of a difference. */
+    double noise = 1e-15 * fmax(fabs(loss), 1) / 1e-5 / COL_GRADCHECK_TOLERANCE;
     for (size_t i = 0; !status && i < graph->outputs.len; i++) {
         const char *name = graph->outputs.data[i].name;
         const col_var *var = strncmp(name, "grad.", 5) ? NULL : col_graph_find_var(graph, name + 5);
-        if (var) status = check_variable(graph, var, evaluation.outputs[i], moving, samples, seed, out);
+        if (!var) continue;
+        status = check_variable(graph, var, evaluation.outputs[i], noise, moving, samples, seed, out);
     }
     col_arena_destroy(arena);
     return status;
@@ -175,7 +182,7 @@ bool col_gradcheck_demand(const col_node *node, const bool *active, bool *wanted
         used[i] = false;
         if (!active[result->id]) continue;
         used[i] = col_value_is_output(node->graph, result);
-        COL_FOR_EACH_USE(use, result) used[i] |= use->user->phase == COL_PHASE_FORWARD;
+        COL_FOR_EACH_USE (use, result) used[i] |= use->user->phase == COL_PHASE_FORWARD;
         any_used |= used[i];
     }
     return any_wanted && any_used;

@@ -4,7 +4,8 @@
  * provides  - einsum: every letter of an operand stands in the other operand or the result; the result's
  * letters are batch, rows, columns; rows, columns and inner letters of each operand merge into one stride,
  * one of an operand's two being 1
- *           - attention: heads are dense; scatter_add, update_slice: the base is theirs to overwrite
+ *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice: the base is theirs
+ * to overwrite
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
  * breaks    nothing; adds copies, transposes and reductions
@@ -176,7 +177,11 @@ static void legalize_attention(col_builder *b, col_node *node)
         bool is_mask =
             i == (node->op == COL_OP_ATTENTION ? 3u : 6u) && rank == 4 && node->op != COL_OP_ATTENTION_CACHED;
         if (is_mask || rank != 4) continue;
-        if (col_view_of(value).strides[3] != 1 && value->type.shape.dims[3] != 1) copy_operand(b, node, i);
+        col_view view = col_view_of(value);
+        const int64_t *dims = value->type.shape.dims;
+        bool dense = view.strides[3] == 1 || dims[3] == 1;
+        bool apart = view.strides[1] >= dims[3] || dims[1] == 1; /* rows, as a product takes them */
+        if (!dense || !apart) copy_operand(b, node, i);
     }
 }
 
@@ -188,8 +193,7 @@ static bool owns_base(const col_node *node)
     if (col_value_is_virtual(base) || base->first_use->next_use || col_value_is_output(node->graph, base))
         return false;
     if (!base->var) return true;
-    COL_FOR_EACH_USE(use, &node->results[0])
-    {
+    COL_FOR_EACH_USE (use, &node->results[0]) {
         if (use->user->op == COL_OP_ASSIGN &&
             !strcmp(col_node_text(use->user, COL_ATTR_VARIABLE), base->var->name))
             return true;

@@ -1,14 +1,5 @@
 #include "runtime/bandwidth.h"
 
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 __attribute__((target_clones("avx512f", "avx2", "default"))) static uint64_t sum_words(const uint64_t *words,
                                                                                        int64_t count)
 {
@@ -36,7 +27,7 @@ double col_weights_read_seconds(const col_session *session, uint64_t *out_bytes)
     *out_bytes = 0;
     volatile uint64_t keep = 0; /* the sums must be made */
     for (int pass = 0; pass < 5; pass++) {
-        double start = now();
+        double start = col_seconds();
         uint64_t bytes = 0;
         for (size_t i = 0; i < plan->n_variables; i++) {
             const col_plan_variable *v = plan->variables[i];
@@ -47,7 +38,7 @@ double col_weights_read_seconds(const col_session *session, uint64_t *out_bytes)
             keep += read_all(data, (int64_t)(size / sizeof(uint64_t)));
             bytes += size;
         }
-        double seconds = now() - start;
+        double seconds = col_seconds() - start;
         if (!pass || seconds < best) best = seconds;
         *out_bytes = bytes;
     }

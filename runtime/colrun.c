@@ -1,4 +1,5 @@
 /* `colrun`: the executor's command line. Exit statuses are those of col_code. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,9 +61,10 @@ static col_status run_command(int argc, char **argv, col_arena *arena)
                           options.positionals.len ? "more than one" : "no", spec->name, spec->usage);
 }
 
-/* Idle threads sleep instead of spinning: a spinning thread takes the core from the very thread that it waits for as soon
- * as anything else runs on the machine, and a step then takes many times as long. OpenMP reads its environment before
- * main, so the program starts itself again. Setting OMP_WAIT_POLICY keeps it from doing so. */
+/* Idle threads sleep instead of spinning: a spinning thread takes the core from the very thread that it waits
+ * for as soon as anything else runs on the machine, and a step then takes many times as long. OpenMP reads
+ * its environment before main, so the program starts itself again. Setting OMP_WAIT_POLICY keeps it from
+ * doing so. */
 static void sleep_when_idle(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 1)) return;
@@ -76,6 +78,7 @@ int main(int argc, char **argv)
         print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? COL_BAD_INPUT : COL_OK;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write, as a full disk is */
     col_arena *arena = col_arena_create();
     col_status status = run_command(argc, argv, arena);
     int code = (int)col_error_code(status);

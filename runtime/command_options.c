@@ -21,7 +21,7 @@ static const col_option train_options[] = {
     {"keep", "N", "checkpoints that stay; 0: all (3)", false},
     {"resume", NULL, "go on from the newest checkpoint of --save, with its settings", false},
     {"log-dir", "DIR", "folder of metrics.jsonl and TensorBoard events", false},
-    {"trace", "FILE", "Chrome trace of the run", false},
+    {"trace", "FILE", "Chrome trace: every step, every instruction of the first five", false},
     {"peak-flops", "X", "floating-point operations per second of the machine, for the MFU", false},
     {"threads", "N", "CPU threads (as many as the process may use)", false},
     {"quiet", NULL, "print errors and notices only", false},

@@ -20,7 +20,6 @@
 #include "runtime/tensors.h"
 #include "runtime/text/utf8.h"
 #include "runtime/tokens.h"
-#include "runtime/trainer.h"
 
 typedef struct settings {
     const char *weights, *tokenizer;
@@ -222,24 +221,27 @@ static col_status choose(generator *g, int32_t token, int64_t position, int64_t 
 static col_status generate(generator *g)
 {
     int32_t end = col_tokenizer_end_of_text(g->tokenizer), token = g->prompt[g->prompt_count - 1];
-    int64_t position = (int64_t)g->prompt_count - 1;
+    int64_t position = (int64_t)g->prompt_count - 1, made = 0;
+    bool full = false;
     for (size_t i = 0; g->settings.echo && i < g->prompt_count; i++) {
         if (g->prompt[i] != end) COL_TRY(print_token(g, g->prompt[i]));
     }
     COL_TRY(prefill(g, position));
-    for (int64_t made = 0; made < g->settings.max_tokens; made++, position++) {
-        if (position >= g->context) {
-            fprintf(stderr, "notice: stopped after %lld tokens: the model's context of %lld is full\n",
-                    (long long)made, (long long)g->context);
-            break;
-        }
+    for (; made < g->settings.max_tokens; made++, position++) {
+        full = position >= g->context;
+        if (full) break;
         COL_TRY(choose(g, token, position, made, &token));
         if (token == end) break;
         COL_TRY(print_token(g, token));
     }
     col_utf8_stream_finish(&g->text, &g->pending);
     col_str_append(&g->pending, "\n");
-    return print_pending(g);
+    COL_TRY(print_pending(g));
+    if (full) {
+        fprintf(stderr, "notice: stopped after %lld tokens: the model's context of %lld is full\n",
+                (long long)made, (long long)g->context);
+    }
+    return NULL;
 }
 
 static void print_stats(generator *g)

@@ -1,6 +1,7 @@
 #include "runtime/hal.h"
 
 #include <string.h>
+#include <time.h>
 
 const col_device_type *col_device_type_find(const char *name)
 {
@@ -9,4 +10,11 @@ const col_device_type *col_device_type_find(const char *name)
         if (!strcmp(types[i]->name, name)) return types[i];
     }
     return NULL;
+}
+
+double col_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

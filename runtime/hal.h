@@ -10,7 +10,14 @@ typedef struct col_device col_device;
 
 typedef struct col_device_options {
     int threads; /* CPU threads; 0: as many as the process may use */
+    /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL.
+     * A device that overlaps instructions runs them one at a time then. */
+    void (*observe)(void *context, const col_plan_instruction *instruction, double begin, double end);
+    void *context;
 } col_device_options;
+
+/* Seconds since some moment; only differences mean something. */
+double col_seconds(void);
 
 typedef struct col_device_type {
     const char *name; /* the plan's target */

@@ -83,6 +83,15 @@ static col_status check_indices(const col_plan_variable *v, const void *data)
         else
             id = ((const int64_t *)data)[i];
         if (id >= 0 && id < v->index_bound) continue;
+        if (v->may_ignore && id == v->ignored_index) continue;
+        if (v->may_ignore) {
+            return col_error_make(
+                COL_BAD_INPUT,
+                "'%s': element %lld is %lld, but labels go from 0 to %lld, or are %lld where "
+                "there is none",
+                v->name, (long long)i, (long long)id, (long long)(v->index_bound - 1),
+                (long long)v->ignored_index);
+        }
         return col_error_make(COL_BAD_INPUT,
                               "'%s': element %lld is %lld, but the table it indexes has %lld rows", v->name,
                               (long long)i, (long long)id, (long long)v->index_bound);

@@ -30,6 +30,8 @@ static void catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+enum { TRACED_STEPS = 5 }; /* whose instructions are in the trace */
+
 typedef struct run {
     col_arena *arena;
     col_train_settings settings;
@@ -52,8 +54,10 @@ static col_status open_logs(run *r)
     if (!r->settings.trace) return NULL;
     COL_TRY(col_trace_open(r->settings.trace, &r->trainer.trace));
     r->trainer.trace_start = col_seconds();
+    r->trainer.traced_until = r->trainer.step + TRACED_STEPS;
     COL_TRY(col_trace_name_process(r->trainer.trace, 0, "colrun train"));
-    return col_trace_name_track(r->trainer.trace, 0, 0, "trainer");
+    COL_TRY(col_trace_name_track(r->trainer.trace, 0, 0, "trainer"));
+    return col_trace_name_track(r->trainer.trace, 0, 1, "instructions");
 }
 
 static int64_t parameters_of(const col_plan *plan)
@@ -108,7 +112,8 @@ static col_status open_run(run *r, const char *plan_path, const col_options *opt
 {
     const char *save = col_options_get(options, "save"), *notice = NULL;
     if (col_options_has(options, "resume") && save) {
-        COL_TRY(col_checkpoint_open(save, &r->checkpoint, &notice));
+        COL_TRY(col_error_annotate(col_checkpoint_open(save, &r->checkpoint, &notice),
+                                   "--resume finds no checkpoint"));
         if (notice) fprintf(stderr, "notice: %s\n", notice);
     }
     COL_TRY(col_train_settings_read(options, r->checkpoint, r->arena, &r->settings));

@@ -53,8 +53,8 @@ static col_status not_finite(const col_trainer *t, int64_t index, const char *wh
         COL_BAD_INPUT,
         "step %lld, micro-batch %lld of %lld: the %s is %f, %s%s%s; the step is not done and "
         "earlier checkpoints are whole. Lower --lr, lengthen --warmup, or look at the data",
-        (long long)t->step + 1, (long long)index + 1, (long long)t->accumulate, what, value, cause,
-        op ? op : "", op ? "'" : "");
+        (long long)t->step + 1, (long long)index + 1, (long long)t->accumulate, what,
+        isnan(value) ? NAN : value, cause, op ? op : "", op ? "'" : "");
 }
 
 /* Runs the step's programs again with a look at every result. The graph leaves parameters and states alone

@@ -3,17 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ir/plan/plan_io.h"
 #include "runtime/tokens.h"
-
-double col_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 int64_t col_trainer_step_tokens(const col_trainer *t)
 {
@@ -48,9 +40,11 @@ static col_status check_variables(col_trainer *t)
     for (size_t i = 0; i < t->plan->n_variables; i++) {
         const col_plan_variable *v = t->plan->variables[i];
         if (v->kind != COL__PLAN__VARIABLE_KIND__INPUT || is_fed(v->name)) continue;
-        return col_error_make(COL_BAD_INPUT,
-                              "the model has the input '%s', and training feeds input_ids and labels only",
-                              v->name);
+        return col_error_make(
+            COL_BAD_INPUT,
+            "the model has the input '%s', and training feeds input_ids and labels only: compute it "
+            "from these, or declare it as a param or state",
+            v->name);
     }
     COL_TRY(check_tokens(t->plan, "input_ids", &ids));
     COL_TRY(check_tokens(t->plan, "labels", &labels));
@@ -80,11 +74,27 @@ static col_status check_plan(col_trainer *t)
     return check_variables(t);
 }
 
+/* Instructions of the first steps have a track of their own: all of a long run would make a file that no
+ * viewer opens. A trace that cannot be written fails when it is closed. */
+static void trace_instruction(void *context, const col_plan_instruction *in, double begin, double end)
+{
+    static const char *const phases[] = {"forward", "backward", "update"};
+    const col_trainer *t = context;
+    if (!t->trace || t->step >= t->traced_until) return;
+    const char *phase = in->phase < COL_COUNT(phases) ? phases[in->phase] : "";
+    col_error_ignore(col_trace_span(t->trace, 0, 1, phase, in->name, 1e6 * (begin - t->trace_start),
+                                    1e6 * (end - begin), (uint64_t)in->bytes));
+}
+
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 {
     COL_TRY(col_plan_hash(plan_path, &t->plan_hash));
-    COL_TRY(col_session_open(plan_path, NULL, &(col_device_options){.threads = t->settings->threads},
-                             &t->session));
+    col_device_options options = {.threads = t->settings->threads};
+    if (t->settings->trace) {
+        options.observe = trace_instruction;
+        options.context = t;
+    }
+    COL_TRY(col_session_open(plan_path, NULL, &options, &t->session));
     t->plan = col_session_plan(t->session);
     return col_error_annotate(check_plan(t), "'%s'", plan_path);
 }
@@ -121,7 +131,9 @@ col_status col_trainer_open_data(col_trainer *t)
 {
     const col_train_settings *s = t->settings;
     int64_t bound = col_plan_find_variable(t->plan, "input_ids")->index_bound;
-    t->tokenizer_name = s->tokenizer ? s->tokenizer : COL_TOKENIZER_BYTES;
+    const char *name = s->tokenizer ? s->tokenizer : COL_TOKENIZER_BYTES;
+    if (strcmp(name, COL_TOKENIZER_BYTES)) t->tokenizer_path = realpath(name, NULL);
+    t->tokenizer_name = t->tokenizer_path ? t->tokenizer_path : name;
     COL_TRY(col_tokens_open(t->tokenizer_name, bound, s->tokenizer != NULL, &t->tokenizer));
     col_corpus_options options = {
         .tokenizer = t->tokenizer, .vocab_size = bound, .seed = (uint64_t)s->seed, .notice = notice};
@@ -136,6 +148,7 @@ col_status col_trainer_open_data(col_trainer *t)
 void col_trainer_close(col_trainer *t)
 {
     col_trace_discard(t->trace);
+    free(t->tokenizer_path);
     free(t->input_ids);
     free(t->labels);
     col_corpus_close(t->corpus);

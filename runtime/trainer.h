@@ -18,8 +18,9 @@ typedef struct col_trainer {
     uint64_t plan_hash;
     int64_t batch, seq, accumulate;
 
-    col_tokenizer *tokenizer; /* NULL: the data needs none */
-    const char *tokenizer_name;
+    col_tokenizer *tokenizer;   /* NULL: the data needs none */
+    const char *tokenizer_name; /* "bytes" or a path, which a resumed run finds from any folder */
+    char *tokenizer_path;
     col_corpus *corpus;
     col_sampler training, validation;
     bool validates;
@@ -29,10 +30,8 @@ typedef struct col_trainer {
     int64_t micro;    /* micro-batches done */
     col_trace *trace; /* NULL: none */
     double trace_start;
+    int64_t traced_until; /* steps below have their instructions in it */
 } col_trainer;
-
-/* Seconds since some moment; only differences mean something. */
-double col_seconds(void);
 
 /* trainer.c: opens the plan and checks that it can be trained; reads shapes. */
 COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);

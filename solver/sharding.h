@@ -43,7 +43,6 @@ typedef struct col_sharding_limits {
     double seconds; /* for the whole solve; 0: 60 s */
     double gap;     /* stop once (objective - bound) / objective is at most this; 0: prove it to the unit */
     int threads;    /* 0: 2 */
-    bool no_ilp;    /* leave out the step that needs GLPK */
     bool verbose;   /* progress on stderr */
 } col_sharding_limits;
 
@@ -67,6 +66,11 @@ typedef struct col_sharding_solution {
  * limit strikes. */
 COL_MUST_USE col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *problem,
                                            const col_sharding_limits *limits, col_sharding_solution *out);
+
+/* The same as an integer program, by GLPK on the reduced problem: for comparison. Bounds are in floating
+ * point. Times must be below a few times the number of nodes; `threads` has no effect. */
+COL_MUST_USE col_status col_sharding_ilp(col_arena *arena, const col_sharding_problem *problem,
+                                         const col_sharding_limits *limits, col_sharding_solution *out);
 
 /* The same by trying every assignment: for tests. Problems of more than 2^24 assignments are refused. */
 COL_MUST_USE col_status col_sharding_brute(col_arena *arena, const col_sharding_problem *problem,

@@ -29,8 +29,10 @@ typedef struct record {
     int32_t *table;
 } record;
 
+/* Replayed from the last to the first, then those of the parent: a branch adds to what its root did. */
 typedef struct records {
     col_arena *arena;
+    const struct records *parent;
     COL_VEC(record) list;
 } records;
 
@@ -45,6 +47,7 @@ typedef struct core {
     int64_t **table; /* [k_u * k_v], INF where forbidden */
     item *items;     /* by node */
     int64_t *room;   /* [time_count] limit less the least use of all nodes */
+    int32_t *time;   /* [time_count] the time of the problem that a row stands for */
     int64_t constant;
 } core;
 
@@ -66,6 +69,8 @@ typedef struct changes {
 
 /* sharding_presolve.c */
 core *sharding_core_make(const col_sharding_problem *problem, bool *out_infeasible);
+/* A copy of its own. */
+core *sharding_core_copy(const core *g);
 /* Runs all reductions to a fixpoint; *core_ is replaced (the old one is destroyed). False: infeasible. */
 bool sharding_presolve(core **core_, records *records_, bool verbose);
 core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infeasible);

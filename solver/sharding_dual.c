@@ -25,21 +25,10 @@ dual *sharding_dual_make(col_arena *arena, const model *m)
     d->price = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
     d->theta = col_arena_copy(arena, m->cost, sizeof(double) * strategies);
     d->moved = COL_NEW_ARRAY(arena, double *, arcs);
-    d->twin = COL_NEW_ARRAY(arena, int32_t, arcs);
     d->choice = COL_NEW_ARRAY(arena, int32_t, m->n);
-    int32_t *seen = COL_NEW_ARRAY(arena, int32_t, m->g->edge_count);
-    memset(seen, -1, sizeof *seen * (size_t)m->g->edge_count);
-    for (int32_t i = 0; i < m->n; i++) {
-        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
-            int32_t e = m->arcs[y].edge;
+    for (int32_t i = 0; i < m->n; i++)
+        for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++)
             d->moved[y] = COL_NEW_ARRAY(arena, double, m->k[i]);
-            if (seen[e] >= 0) {
-                d->twin[y] = seen[e];
-                d->twin[seen[e]] = y;
-            }
-            seen[e] = y;
-        }
-    }
     return d;
 }
 
@@ -59,7 +48,7 @@ static void collect(dual *d, int32_t i, int32_t y, double *delta)
     const model *m = d->m;
     const arc *a = &m->arcs[y];
     /* From the other end, p is contiguous. */
-    const double *table = m->arcs[d->twin[y]].table, *there = d->moved[d->twin[y]];
+    const double *table = m->arcs[m->twin[y]].table, *there = d->moved[m->twin[y]];
     int32_t k = m->k[i], kq = m->k[a->other];
     for (int32_t p = 0; p < k; p++) delta[p] = INFINITY;
     for (int32_t q = 0; q < kq; q++, table += k) {
@@ -96,10 +85,10 @@ static void pass(dual *d, bool back, double *delta)
             for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
                 const arc *a = &m->arcs[y];
                 if ((a->other > i) != back) continue;
-                const double *column = a->table + d->choice[a->other];
-                double there = d->moved[d->twin[y]][d->choice[a->other]];
-                for (int32_t p = 0; p < k; p++)
-                    delta[p] += column[(size_t)p * (size_t)m->k[a->other]] + d->moved[y][p] + there;
+                int32_t q = d->choice[a->other];
+                const double *row = m->arcs[m->twin[y]].table + (size_t)q * (size_t)k;
+                double there = d->moved[m->twin[y]][q];
+                for (int32_t p = 0; p < k; p++) delta[p] += row[p] + d->moved[y][p] + there;
             }
             int32_t best = 0;
             for (int32_t p = 1; p < k; p++)
@@ -136,4 +125,67 @@ double sharding_dual_sweep(dual *d)
         bound += least;
     }
     return bound;
+}
+
+ascent *sharding_ascent_make(col_arena *arena, dual *d)
+{
+    ascent *a = COL_NEW(arena, ascent);
+    size_t times = (size_t)d->m->g->time_count + 1;
+    a->d = d;
+    a->best = -INFINITY;
+    a->best_lambda = COL_NEW_ARRAY(arena, double, times);
+    a->average = COL_NEW_ARRAY(arena, double, times);
+    a->profile = COL_NEW_ARRAY(arena, int64_t, times);
+    a->frequency = COL_NEW_ARRAY(arena, double, d->m->offset[d->m->n]);
+    a->factor = 0.1;
+    memcpy(a->best_lambda, d->lambda, sizeof(double) * (times - 1));
+    return a;
+}
+
+enum { SWEEPS = 2, FIRST_SWEEPS = 20, FIRST_ROUNDS = 5, PATIENCE = 20 };
+
+double sharding_ascent_round(ascent *a, double target)
+{
+    dual *d = a->d;
+    const model *m = d->m;
+    int32_t times = m->g->time_count;
+    double bound = 0;
+    for (int i = 0; i < (a->rounds < FIRST_ROUNDS ? FIRST_SWEEPS : SWEEPS); i++)
+        bound = sharding_dual_sweep(d);
+    bound += (double)m->g->constant;
+    a->over = sharding_model_profile(m, d->choice, a->profile);
+    for (int32_t s = 0; s < m->offset[m->n]; s++) a->frequency[s] *= 0.95;
+    for (int32_t i = 0; i < m->n; i++) a->frequency[m->offset[i] + d->choice[i]] += 0.05;
+    if (bound > a->best + 1e-7 * fabs(a->best) || a->rounds == 0) {
+        a->best = bound;
+        memcpy(a->best_lambda, d->lambda, sizeof(double) * (size_t)times);
+        a->stale = 0;
+    } else if (++a->stale > PATIENCE) {
+        a->factor *= 0.7;
+        a->stale = 0;
+    }
+    double keep = a->rounds++ ? 0.85 : 0, norm = 0;
+    for (int32_t t = 0; t < times; t++) {
+        a->average[t] = keep * a->average[t] + (1 - keep) * (double)a->profile[t];
+        if (d->lambda[t] > 0 || a->average[t] > 0) norm += a->average[t] * a->average[t];
+    }
+    if (norm <= 0) return bound;
+    double length = a->factor * fmax(target - bound, 1e-4 * fabs(target)) / norm;
+    for (int32_t t = 0; t < times; t++) {
+        if (d->lambda[t] > 0 || a->average[t] > 0)
+            d->lambda[t] = fmax(0, d->lambda[t] + length * a->average[t]);
+    }
+    sharding_dual_reprice(d, d->lambda);
+    return bound;
+}
+
+void sharding_ascent_settle(ascent *a, double deadline)
+{
+    sharding_dual_reprice(a->d, a->best_lambda);
+    double last = -INFINITY;
+    for (int i = 0; i < 50; i++) {
+        double bound = sharding_dual_sweep(a->d);
+        if (bound - last <= 1e-7 * fabs(bound) || col_solve_clock() >= deadline) break;
+        last = bound;
+    }
 }

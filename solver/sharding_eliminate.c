@@ -267,7 +267,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
         cluster *c = &x->clusters[order];
         c->node = a;
         c->width = x->degree[a];
-        memcpy(c->scope, x->adjacent[a], (size_t)c->width * sizeof(int32_t));
+        if (c->width) memcpy(c->scope, x->adjacent[a], (size_t)c->width * sizeof(int32_t));
         x->cluster_of[a] = order++;
         eliminate(x, a);
     }
@@ -314,8 +314,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
             /* The pair's table with p fastest: seen from b. */
             for (int32_t y = m->first_arc[node]; y < m->first_arc[node + 1]; y++) {
                 if (m->arcs[y].other != b) continue;
-                const arc *back = &m->arcs[m->first_arc[b]];
-                while (back->edge != m->arcs[y].edge) back++;
+                const arc *back = &m->arcs[m->twin[y]];
                 factor *f = &x->factors[x->factor_count++];
                 *f = (factor){.table = back->table, .from = -1};
                 f->stride[j] = k;
@@ -354,9 +353,8 @@ static void make_unary(const eliminator *x, int32_t node, const double *price, c
         const arc *a = &m->arcs[y];
         int32_t b = x->local[a->other];
         if (b >= 0 && x->position[b] >= 0) continue;
-        int32_t width = m->k[a->other];
-        const double *column = a->table + choice[a->other];
-        for (int32_t p = 0; p < k; p++) out[p] += column[(size_t)p * (size_t)width];
+        const double *row = m->arcs[m->twin[y]].table + (size_t)choice[a->other] * (size_t)k;
+        for (int32_t p = 0; p < k; p++) out[p] += row[p];
     }
 }
 

@@ -23,6 +23,7 @@ search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed)
     s->m = m;
     s->x = sharding_eliminator_make(m);
     s->seed = seed;
+    s->deadline = INFINITY;
     s->choice = COL_NEW_ARRAY(arena, int32_t, n);
     s->trial = COL_NEW_ARRAY(arena, int32_t, n);
     s->nodes = COL_NEW_ARRAY(arena, int32_t, n);
@@ -151,6 +152,24 @@ static void price_nodes(search *s, const int32_t *nodes, int32_t count)
     }
 }
 
+/* While the incumbent does not fit: doubles the price of the times where the trial does not. */
+static void press(search *s, int64_t before)
+{
+    int64_t worst = 1;
+    for (int32_t t = 0; t < s->m->g->time_count; t++) worst = COL_MAX(worst, s->trial_profile[t]);
+    double least = 1e-3 * ((double)before + 1) / (double)worst;
+    for (int32_t t = 0; t < s->m->g->time_count; t++)
+        if (s->trial_profile[t] > 0) s->own_lambda[t] = fmax(2 * s->own_lambda[t], least);
+}
+
+/* Later neighbourhoods start from higher prices where the incumbent still does not fit. */
+static void keep_pressure(search *s)
+{
+    for (int32_t t = 0; t < s->m->g->time_count; t++)
+        if (s->profile[t] > 0)
+            s->lambda[t] = fmax(s->lambda[t], fmin(1.2 * s->lambda[t] + 1e-9, s->own_lambda[t]));
+}
+
 bool sharding_search_step(search *s, int32_t size, double cap)
 {
     const model *m = s->m;
@@ -167,7 +186,7 @@ bool sharding_search_step(search *s, int32_t size, double cap)
     memcpy(s->own_lambda, s->lambda, sizeof(double) * (size_t)times);
     memcpy(s->trial, s->choice, sizeof(int32_t) * (size_t)n);
     bool better = false;
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < STEPS && col_solve_clock() < s->deadline; step++) {
         price_nodes(s, nodes, count);
         sharding_eliminator_run(s->x, s->price, s->trial);
         /* Profile of the trial from the incumbent's. */
@@ -189,6 +208,10 @@ bool sharding_search_step(search *s, int32_t size, double cap)
             before = cost;
             better = true;
         }
+        if (s->over > 0) {
+            press(s, before);
+            continue;
+        }
         /* Lagrangian value of the neighbourhood against the incumbent's. */
         double value = (double)cost, norm = 0;
         for (int32_t t = 0; t < times; t++) {
@@ -197,17 +220,17 @@ bool sharding_search_step(search *s, int32_t size, double cap)
             if (g > 0 || s->own_lambda[t] > 0) norm += g * g;
         }
         double lack = (double)before - value;
-        if (s->over == 0 && lack < 0.5) {
+        if (lack < 0.5) {
             s->cut += step == 0;
             break;
         }
         if (norm <= 0) break;
-        double length = (s->over ? fmax(lack, 0.01 * (double)before) : lack) / norm;
         for (int32_t t = 0; t < times; t++) {
             double g = (double)s->trial_profile[t];
-            if (g > 0 || s->own_lambda[t] > 0) s->own_lambda[t] = fmax(0, s->own_lambda[t] + length * g);
+            if (g > 0 || s->own_lambda[t] > 0) s->own_lambda[t] = fmax(0, s->own_lambda[t] + lack / norm * g);
         }
     }
+    if (s->over > 0) keep_pressure(s);
     if (better) s->gains++;
     return better;
 }

@@ -15,6 +15,7 @@ model *sharding_model_make(col_arena *arena, const core *g)
     m->first_item = COL_NEW_ARRAY(arena, int32_t, n + 1);
     m->offset = COL_NEW_ARRAY(arena, int32_t, n + 1);
     m->arcs = COL_NEW_ARRAY(arena, arc, 2 * (size_t)g->edge_count);
+    m->twin = COL_NEW_ARRAY(arena, int32_t, 2 * (size_t)g->edge_count);
     for (int32_t i = 0; i < n; i++) m->offset[i + 1] = m->offset[i] + g->k[i];
     m->cost = COL_NEW_ARRAY(arena, double, m->offset[n]);
     for (int32_t i = 0; i < n; i++)
@@ -43,6 +44,8 @@ model *sharding_model_make(col_arena *arena, const core *g)
                 forward[p * kv + q] = backward[q * ku + p] = cost >= INF ? INFINITY : (double)cost;
             }
         }
+        m->twin[next[u]] = next[v];
+        m->twin[next[v]] = next[u];
         m->arcs[next[u]++] = (arc){v, e, forward};
         m->arcs[next[v]++] = (arc){u, e, backward};
     }

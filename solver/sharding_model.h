@@ -20,6 +20,7 @@ typedef struct model {
     const int32_t *k;
     int32_t *first_arc; /* arcs of node i: arcs[first_arc[i] .. first_arc[i + 1]) */
     arc *arcs;
+    int32_t *twin;       /* [arc] the same edge seen from the other end */
     int32_t *first_item; /* likewise items, in order of time */
     int32_t *offset;     /* [n + 1] of the strategies of a node in arrays over all strategies */
     double *cost;        /* [offset[n]] */
@@ -70,7 +71,6 @@ typedef struct dual {
     double *price;   /* [offset[n]] costs under lambda */
     double *theta;   /* [offset[n]] price less what lies on the edges: the reparametrised node costs */
     double **moved;  /* [arc] what node i has put on that edge, [k_i] */
-    int32_t *twin;   /* [arc] the same edge seen from the other end */
     int32_t *choice; /* decoded by the last sweep */
 } dual;
 
@@ -82,6 +82,9 @@ void sharding_dual_reprice(dual *d, const double *lambda);
 double sharding_dual_sweep(dual *d);
 /* The bound of the current state in exact integer arithmetic, the core's constant included. */
 int64_t sharding_dual_bound(const dual *d);
+/* Marks in `c` and in the tables of `g` (the core of the dual's model, which must not be used again) what no
+ * assignment cheaper than `cut` can use. Returns the bound. */
+int64_t sharding_dual_fix(const dual *d, core *g, changes *c, int64_t cut, size_t *out_ruled_out);
 
 /* sharding_local.c: large-neighbourhood search under memory. */
 typedef struct search {
@@ -99,6 +102,7 @@ typedef struct search {
     double *price, *own_lambda, *prefix;
     int32_t now;
     uint64_t tries, gains, cut;
+    double deadline; /* on col_solve_clock: a step ends early there */
 } search;
 
 search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed);
@@ -107,5 +111,24 @@ void sharding_search_free(search *s);
 void sharding_search_set(search *s, const int32_t *choice);
 /* One neighbourhood of about `size` nodes; true if the incumbent became better. */
 bool sharding_search_step(search *s, int32_t size, double cap);
+
+/* Ascent on the multipliers: subgradient steps along averaged excess, of Polyak's length towards a target. */
+typedef struct ascent {
+    dual *d;
+    double best; /* bound, with the core's constant */
+    double *best_lambda, *average;
+    int64_t *profile; /* of the last decoded choice */
+    int64_t over;     /* its largest excess; at most 0: it fits */
+    double factor;
+    int rounds, stale;
+    /* How often each strategy was decoded, forgetting slowly. */
+    double *frequency;
+} ascent;
+
+ascent *sharding_ascent_make(col_arena *arena, dual *d);
+/* Two sweeps, then a step. Returns the bound before the step. */
+double sharding_ascent_round(ascent *a, double target);
+/* Puts the best multipliers back and sweeps until the bound settles or the time has come. */
+void sharding_ascent_settle(ascent *a, double deadline);
 
 #endif

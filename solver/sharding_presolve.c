@@ -74,7 +74,11 @@ core *sharding_core_make(const col_sharding_problem *problem, bool *out_infeasib
     *out_infeasible = false;
     g->time_count = times;
     g->room = COL_NEW_ARRAY(g->arena, int64_t, times);
-    for (int32_t t = 0; t < times; t++) g->room[t] = problem->limit;
+    g->time = COL_NEW_ARRAY(g->arena, int32_t, times);
+    for (int32_t t = 0; t < times; t++) {
+        g->room[t] = problem->limit;
+        g->time[t] = t;
+    }
     items = 0;
     for (int32_t i = 0; i < problem->node_count; i++) {
         const col_sharding_node *node = &problem->nodes[i];
@@ -105,6 +109,35 @@ core *sharding_core_make(const col_sharding_problem *problem, bool *out_infeasib
             for (int32_t q = 0; q < kv; q++)
                 g->table[e][(size_t)q * (size_t)ku + (size_t)p] =
                     edge->cost[(size_t)p * (size_t)kv + (size_t)q];
+    }
+    return g;
+}
+
+core *sharding_core_copy(const core *old)
+{
+    core *g = core_alloc(old->node_count, old->edge_count, old->item_count);
+    col_arena *a = g->arena;
+    g->constant = old->constant;
+    g->time_count = old->time_count;
+    g->room = col_arena_copy(a, old->room, sizeof(int64_t) * (size_t)old->time_count);
+    g->time = col_arena_copy(a, old->time, sizeof(int32_t) * (size_t)old->time_count);
+    for (int32_t i = 0; i < old->node_count; i++) {
+        size_t k = (size_t)old->k[i];
+        g->k[i] = old->k[i];
+        g->rep[i] = old->rep[i];
+        g->cost[i] = col_arena_copy(a, old->cost[i], sizeof(int64_t) * k);
+        g->label[i] = col_arena_copy(a, old->label[i], sizeof(int32_t) * k);
+    }
+    for (int32_t e = 0; e < old->edge_count; e++) {
+        size_t size = (size_t)old->k[old->u[e]] * (size_t)old->k[old->v[e]];
+        g->u[e] = old->u[e];
+        g->v[e] = old->v[e];
+        g->table[e] = col_arena_copy(a, old->table[e], sizeof(int64_t) * size);
+    }
+    for (int32_t j = 0; j < old->item_count; j++) {
+        g->items[j] = old->items[j];
+        g->items[j].use =
+            col_arena_copy(a, old->items[j].use, sizeof(int64_t) * (size_t)old->k[old->items[j].node]);
     }
     return g;
 }
@@ -303,11 +336,13 @@ static void push_record(records *r, record new)
 
 void sharding_unfold(const records *r, int32_t *choice)
 {
-    for (size_t i = r->list.len; i-- > 0;) {
-        const record *x = &r->list.data[i];
-        size_t a = x->parent[0] < 0 ? 0 : (size_t)choice[x->parent[0]];
-        size_t b = x->parent[1] < 0 ? 0 : (size_t)choice[x->parent[1]];
-        choice[x->node] = x->table[a * (size_t)x->width + b];
+    for (; r; r = r->parent) {
+        for (size_t i = r->list.len; i-- > 0;) {
+            const record *x = &r->list.data[i];
+            size_t a = x->parent[0] < 0 ? 0 : (size_t)choice[x->parent[0]];
+            size_t b = x->parent[1] < 0 ? 0 : (size_t)choice[x->parent[1]];
+            choice[x->node] = x->table[a * (size_t)x->width + b];
+        }
     }
 }
 
@@ -403,6 +438,7 @@ core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infea
     core *g = core_alloc(nodes, edges, old->item_count);
     g->time_count = old->time_count;
     g->room = col_arena_copy(g->arena, old->room, sizeof(int64_t) * (size_t)old->time_count);
+    g->time = col_arena_copy(g->arena, old->time, sizeof(int32_t) * (size_t)old->time_count);
     g->constant = old->constant;
     for (int32_t i = 0; i < n; i++) {
         int32_t a = new_index[i];
@@ -491,6 +527,7 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
     for (int round = 0, idle = 0; idle < 2 && !infeasible; round++) {
         col_arena *scratch = col_arena_create();
         changes *c = sharding_changes_make(scratch, g);
+        c->any = round == 0; /* the first rebuild folds loops and merges parallel edges */
         /* Linking steps and degree steps alternate: within a round each works on the core as it stands. */
         if (round % 2 == 0) {
             infeasible =

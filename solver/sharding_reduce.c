@@ -170,7 +170,9 @@ static void drop_times(core *g, const uint8_t *idle, col_arena *scratch)
     int32_t times = 0, items = 0;
     for (int32_t t = 0; t < g->time_count; t++) {
         index[t] = times;
-        if (!idle[t]) g->room[times++] = g->room[t];
+        if (idle[t]) continue;
+        g->time[times] = g->time[t];
+        g->room[times++] = g->room[t];
     }
     index[g->time_count] = times;
     g->time_count = times;

@@ -32,6 +32,12 @@ static bool looks_like_option(const char *text)
     return text[0] == '-' && text[1] == '-';
 }
 
+/* Ends the values of an option that repeats: "--set a=1 -o FILE". */
+static bool ends_list(const char *text)
+{
+    return looks_like_option(text) || !strcmp(text, "-o") || !strcmp(text, "-h");
+}
+
 static col_status take(col_options *options, const col_option *option, const char *value, col_arena *arena)
 {
     if (!option->repeats && col_options_has(options, option->name)) {
@@ -60,7 +66,7 @@ static col_status parse_one(const col_option *const *tables, const size_t *sizes
                               option->argument);
     }
     COL_TRY(take(out, option, argv[++*at], arena));
-    while (option->repeats && *at + 1 < argc && !looks_like_option(argv[*at + 1]))
+    while (option->repeats && *at + 1 < argc && !ends_list(argv[*at + 1]))
         COL_TRY(take(out, option, argv[++*at], arena));
     return NULL;
 }

@@ -165,7 +165,7 @@ col_status col_parse_double(const char *what, const char *text, double low, doub
     const char *end = decimal_double(text, &value);
     if (!end || *end) return col_error_make(COL_BAD_INPUT, "%s: '%s' is not a number", what, text);
     if (!(value >= low && value <= high) || isinf(value)) {
-        return col_error_make(COL_BAD_INPUT, "%s: %s is outside %g..%g", what, text, low, high);
+        return col_error_make(COL_BAD_INPUT, "%s: %s is outside %.9g..%.9g", what, text, low, high);
     }
     *out_value = value;
     return NULL;

@@ -20,6 +20,17 @@ static bool rows_shape(const col_node *node, col_diags *diags, col_shape ids, in
     return true;
 }
 
+/* How far indices count that are known while the graph is built, positions from 0; or 0. */
+static int64_t known_count(const col_value *ids)
+{
+    const col_node *counting = ids->producer;
+    if (!counting) return 0;
+    col_shape shape = ids->type.shape;
+    if (counting->op == COL_OP_IOTA) return shape.dims[col_node_axis(counting, shape)];
+    if (counting->op == COL_OP_POSITION_IDS && !counting->operand_count) return shape.dims[shape.rank - 1];
+    return 0;
+}
+
 bool col_infer_embedding(col_node *node, col_diags *diags)
 {
     col_shape shape;
@@ -27,6 +38,14 @@ bool col_infer_embedding(col_node *node, col_diags *diags)
         !col_op_want_index(node, diags, 1, "the indices"))
         return false;
     col_type table = operand_type(node, 0);
+    int64_t count = known_count(col_node_operand(node, 1));
+    if (count > table.shape.dims[0]) {
+        return col_op_fault(
+            node, diags,
+            "the positions count to %lld, but the table %s has %lld rows; make it longer or the "
+            "sequence shorter",
+            (long long)(count - 1), col_op_type_text(diags, table), (long long)table.shape.dims[0]);
+    }
     return rows_shape(node, diags, operand_type(node, 1).shape, table.shape.dims[1], &shape) &&
            col_op_result(node, 0, table.dtype, shape);
 }

@@ -40,9 +40,12 @@ typedef struct attention {
     uint32_t step, salt;
 } attention;
 
+/* The stride of a single row means nothing and may be anything, but sgemm wants a leading dimension of at
+ * least the columns. */
 static heads heads_of(const col_plan_view *view, void *data)
 {
-    return (heads){data, view->strides[0], view->strides[1], view->strides[2]};
+    int64_t row = view->dims[1] == 1 ? view->dims[3] : view->strides[1];
+    return (heads){data, view->strides[0], row, view->strides[2]};
 }
 
 static float *head_at(const heads *x, int64_t b, int64_t h, int64_t row)
@@ -50,22 +53,24 @@ static float *head_at(const heads *x, int64_t b, int64_t h, int64_t row)
     return x->data + b * x->batch + h * x->head + row * x->row;
 }
 
-col_status cpu_attention_check(const col_plan_instruction *instruction)
+/* The index of the mask among the views, reads first; beyond them where there is none. */
+static size_t mask_index(const col_plan_instruction *in)
 {
-    for (size_t i = 0; i < instruction->n_reads + instruction->n_writes; i++) {
-        const col_plan_view *v =
-            i < instruction->n_reads ? instruction->reads[i] : instruction->writes[i - instruction->n_reads];
-        if (v->n_dims != 4 ||
-            (instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION &&
-             instruction->attention->masked && i == (instruction->attention->backward ? 6u : 3u))) {
-            continue;
-        }
-        if (v->dtype != COL__PLAN__DTYPE__F32 || (v->strides[3] != 1 && v->dims[3] != 1) ||
-            v->dims[3] > MAX_HEAD) {
-            return col_error_make(COL_BAD_INPUT,
-                                  "'%s': attention on the CPU takes fp32 with dense heads of at most %d",
-                                  instruction->name, MAX_HEAD);
-        }
+    if (in->kind_case != COL__PLAN__INSTRUCTION__KIND_ATTENTION || !in->attention->masked) return SIZE_MAX;
+    return in->attention->backward ? 6 : 3;
+}
+
+col_status cpu_attention_check(const col_plan_instruction *in)
+{
+    for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
+        const col_plan_view *v = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
+        if (v->n_dims != 4) continue;
+        bool dense =
+            i == mask_index(in) || ((v->strides[3] == 1 || v->dims[3] == 1) && v->dims[3] <= MAX_HEAD);
+        if (dense && v->dtype == COL__PLAN__DTYPE__F32) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "'%s': attention on the CPU takes fp32 with dense heads of at most %d",
+                              in->name, MAX_HEAD);
     }
     return NULL;
 }
@@ -88,6 +93,14 @@ static inline float exp_negative(float x)
     return x < -87.0f ? 0.0f : p * power;
 }
 
+/* oneDNN's product of row-major matrices: c = alpha a b + beta c. */
+static void multiply(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                     int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+{
+    dnnl_status_t status = dnnl_sgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    COL_ASSERT(status == dnnl_success);
+}
+
 /* Keys that the query row sees: [0, limit). */
 static int64_t key_limit(const attention *a, int64_t row)
 {
@@ -98,8 +111,8 @@ static int64_t key_limit(const attention *a, int64_t row)
 static void score_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, int64_t k0,
                         int64_t columns, float *scores)
 {
-    dnnl_sgemm('N', 'T', rows, columns, a->d, a->scale, head_at(&a->q, b, h, q0), a->q.row,
-               head_at(&a->k, b, h, k0), a->k.row, 0, scores, BLOCK);
+    multiply('N', 'T', rows, columns, a->d, a->scale, head_at(&a->q, b, h, q0), a->q.row,
+             head_at(&a->k, b, h, k0), a->k.row, 0, scores, BLOCK);
     for (int64_t i = 0; i < rows; i++) {
         float *row = scores + i * BLOCK;
         if (a->mask) {
@@ -168,8 +181,8 @@ static void forward_block(const attention *a, int64_t b, int64_t h, int64_t q0)
             for (int64_t c = 0; c < a->d && k0; c++) out[i * a->out.row + c] *= shrink;
         }
         if (a->rate > 0) drop_block(a, b, h, q0, rows, k0, columns, scores);
-        dnnl_sgemm('N', 'N', rows, a->d, columns, 1, scores, BLOCK, head_at(&a->v, b, h, k0), a->v.row, 1,
-                   out, a->out.row);
+        multiply('N', 'N', rows, a->d, columns, 1, scores, BLOCK, head_at(&a->v, b, h, k0), a->v.row, 1, out,
+                 a->out.row);
     }
     for (int64_t i = 0; i < rows; i++) {
         float inverse = sum[i] > 0 ? 1 / sum[i] : 0; /* a row that sees no key gives zeros */
@@ -210,26 +223,26 @@ static void backward_block(const attention *a, int64_t b, int64_t h, int64_t q0,
                       a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row]);
     }
     const float *dout = head_at(&a->dout, b, h, q0), *used = p;
-    dnnl_sgemm('N', 'T', rows, columns, a->d, 1, dout, a->dout.row, head_at(&a->v, b, h, k0), a->v.row, 0, ds,
-               BLOCK);
+    multiply('N', 'T', rows, columns, a->d, 1, dout, a->dout.row, head_at(&a->v, b, h, k0), a->v.row, 0, ds,
+             BLOCK);
     if (a->rate > 0) {
         memcpy(dropped, p, sizeof p);
         drop_block(a, b, h, q0, rows, k0, columns, dropped);
         drop_block(a, b, h, q0, rows, k0, columns, ds);
         used = dropped;
     }
-    dnnl_sgemm('T', 'N', columns, a->d, rows, 1, used, BLOCK, dout, a->dout.row, 1, head_at(&a->dv, b, h, k0),
-               a->dv.row);
+    multiply('T', 'N', columns, a->d, rows, 1, used, BLOCK, dout, a->dout.row, 1, head_at(&a->dv, b, h, k0),
+             a->dv.row);
     for (int64_t i = 0; i < rows; i++) {
         float row_delta = delta[i];
 #pragma omp simd
         for (int64_t j = 0; j < columns; j++)
             ds[i * BLOCK + j] = p[i * BLOCK + j] * (ds[i * BLOCK + j] - row_delta) * a->scale;
     }
-    dnnl_sgemm('T', 'N', columns, a->d, rows, 1, ds, BLOCK, head_at(&a->q, b, h, q0), a->q.row, 1,
-               head_at(&a->dk, b, h, k0), a->dk.row);
-    dnnl_sgemm('N', 'N', rows, a->d, columns, 1, ds, BLOCK, head_at(&a->k, b, h, k0), a->k.row, 1,
-               head_at(&a->dq, b, h, q0), a->dq.row);
+    multiply('T', 'N', columns, a->d, rows, 1, ds, BLOCK, head_at(&a->q, b, h, q0), a->q.row, 1,
+             head_at(&a->dk, b, h, k0), a->dk.row);
+    multiply('N', 'N', rows, a->d, columns, 1, ds, BLOCK, head_at(&a->k, b, h, k0), a->k.row, 1,
+             head_at(&a->dq, b, h, q0), a->dq.row);
 }
 
 static void zero_head(const heads *x, int64_t b, int64_t h, int64_t rows, int64_t d)

@@ -23,6 +23,7 @@ struct cpu_matmul {
     struct cpu_matmul *next;
     problem key;
     bool is_vector; /* one row times a matrix: handled here */
+    bool is_plain;  /* two dims, and each operand dense along one: oneDNN's sgemm */
     dnnl_primitive_t primitive;
     dnnl_memory_t memories[3], scratch;
 };
@@ -143,6 +144,36 @@ static bool is_vector_product(const problem *p)
            (p->strides[2][1] == 1 || p->dims[2][1] == 1) && (p->strides[1][0] == 1 || p->strides[1][1] == 1);
 }
 
+/* A leading dimension and whether the matrix is transposed, as BLAS has it; false when neither dim is dense.
+ */
+static bool is_dense(const problem *p, int i, bool *out_transposed, int64_t *out_leading)
+{
+    *out_transposed = p->strides[i][1] != 1;
+    *out_leading = p->strides[i][*out_transposed ? 1 : 0];
+    return p->strides[i][*out_transposed ? 0 : 1] == 1 && *out_leading >= p->dims[i][*out_transposed ? 0 : 1];
+}
+
+/* oneDNN has two ways to multiply matrices; on plain ones its sgemm is the faster, up to three times where
+ * the inner dimension is short (weight gradients), since its matmul primitive packs an operand that is not in
+ * blocked form. */
+static bool is_plain_product(const problem *p)
+{
+    bool transposed;
+    int64_t leading;
+    return p->rank == 2 && is_dense(p, 0, &transposed, &leading) && is_dense(p, 1, &transposed, &leading) &&
+           is_dense(p, 2, &transposed, &leading) && !transposed;
+}
+
+static col_status run_plain(const problem *p, const void *a, const void *b, void *c)
+{
+    bool ta, tb, tc;
+    int64_t lda, ldb, ldc;
+    COL_ASSERT(is_dense(p, 0, &ta, &lda) && is_dense(p, 1, &tb, &ldb) && is_dense(p, 2, &tc, &ldc));
+    DNNL_TRY(dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', p->dims[2][0], p->dims[2][1], p->dims[0][1], 1, a,
+                        lda, b, ldb, 0, c, ldc));
+    return NULL;
+}
+
 static col_status create_primitive(cpu_matmuls *matmuls, cpu_matmul *m)
 {
     if (!matmuls->engine) {
@@ -202,7 +233,8 @@ col_status cpu_matmul_prepare(cpu_matmuls *matmuls, const col_plan_instruction *
     m->next = matmuls->first;
     matmuls->first = m;
     *out_matmul = m;
-    if (m->is_vector) return NULL;
+    m->is_plain = !m->is_vector && is_plain_product(&key);
+    if (m->is_vector || m->is_plain) return NULL;
     return col_error_annotate(create_primitive(matmuls, m), "'%s'", instruction->name);
 }
 
@@ -241,17 +273,29 @@ vector_times_rows(void *context, int64_t begin, int64_t end)
     }
 }
 
-/* c = a B, B column-major: a dot product per column. */
+enum { LANES = 64 }; /* partial sums of a dot product: four vectors of AVX-512 hide the latency of addition */
+
+/* c = a B, B column-major: a dot product per column, each with the same order of additions wherever the
+ * columns are cut. */
 __attribute__((target_clones("avx512f", "avx2", "default"))) static void
 vector_times_columns(void *context, int64_t begin, int64_t end)
 {
     const vector_job *job = context;
+    const float *restrict a = job->a;
+    float *restrict c = job->c;
+    int64_t size = job->k, stride = job->row_stride;
     for (int64_t j = begin; j < end; j++) {
-        const float *restrict b = job->b + j * job->row_stride;
-        float sum = 0;
+        const float *restrict b = job->b + j * stride;
+        float sums[LANES] = {0}, sum = 0;
+        int64_t k = 0;
+        for (; k + LANES <= size; k += LANES) {
+#pragma omp simd
+            for (int64_t l = 0; l < LANES; l++) sums[l] += a[k + l] * b[k + l];
+        }
+        for (; k < size; k++) sum += a[k] * b[k];
 #pragma omp simd reduction(+ : sum)
-        for (int64_t k = 0; k < job->k; k++) sum += job->a[k] * b[k];
-        job->c[j] = sum;
+        for (int64_t l = 0; l < LANES; l++) sum += sums[l];
+        c[j] = sum;
     }
 }
 
@@ -264,6 +308,7 @@ static col_status run_inner(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, 
                          rows ? vector_times_rows : vector_times_columns, &job);
         return NULL;
     }
+    if (m->is_plain) return run_plain(&m->key, a, b, c);
     DNNL_TRY(dnnl_memory_set_data_handle(m->memories[0], (void *)(uintptr_t)a));
     DNNL_TRY(dnnl_memory_set_data_handle(m->memories[1], (void *)(uintptr_t)b));
     DNNL_TRY(dnnl_memory_set_data_handle(m->memories[2], c));

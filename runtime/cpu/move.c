@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-/* Calls of `row(dst, src)` for every row of the last dimension, in order. */
+enum { COPY_GRAIN = 1 << 18 }; /* bytes that pay for waking a thread */
+
+/* The outer dimensions of two views, walked in order. */
 typedef struct walk {
     size_t rank; /* without the last dimension */
     const int64_t *dims;
@@ -48,9 +50,39 @@ static void copy_view(const col_plan_view *to_view, unsigned char *to, const col
               from_view->strides[rank - 1]);
 }
 
-void cpu_copy(const col_plan_instruction *instruction, void *const *args)
+typedef struct copy_job {
+    const col_plan_view *to_view, *from_view;
+    unsigned char *to;
+    const unsigned char *from;
+    size_t dim; /* the dimension that is cut */
+} copy_job;
+
+static void copy_range(void *context, int64_t begin, int64_t end)
 {
-    copy_view(instruction->writes[0], args[1], instruction->reads[0], args[0]);
+    const copy_job *job = context;
+    int64_t element = (int64_t)col_plan_dtype_size(job->to_view->dtype), dims[COL_PLAN_MAX_RANK];
+    memcpy(dims, job->to_view->dims, job->to_view->n_dims * sizeof *dims);
+    dims[job->dim] = end - begin;
+    col_plan_view part = *job->to_view;
+    part.dims = dims;
+    copy_view(&part, job->to + begin * job->to_view->strides[job->dim] * element, job->from_view,
+              job->from + begin * job->from_view->strides[job->dim] * element);
+}
+
+void cpu_copy(int threads, const col_plan_instruction *instruction, void *const *args)
+{
+    const col_plan_view *to = instruction->writes[0], *from = instruction->reads[0];
+    if (to->n_dims == 0) {
+        copy_view(to, args[1], from, args[0]);
+        return;
+    }
+    copy_job job = {to, from, args[1], args[0], 0};
+    for (size_t d = 1; d < to->n_dims; d++) {
+        if (to->dims[d] > to->dims[job.dim]) job.dim = d;
+    }
+    int64_t bytes = col_plan_numel(to->n_dims, to->dims) * (int64_t)col_plan_dtype_size(to->dtype);
+    int64_t slice = COL_MAX(bytes / to->dims[job.dim], 1);
+    cpu_parallel_for(threads, to->dims[job.dim], COPY_GRAIN / slice + 1, copy_range, &job);
 }
 
 /* reads update, start; writes base. The start is clamped so that the update lies inside the base. */
@@ -123,6 +155,13 @@ static void scatter_columns(void *context, int64_t begin, int64_t end)
         const float *from = job->updates + i * job->update_stride;
         for (int64_t c = begin; c < end; c++) to[c] += from[c];
     }
+}
+
+col_status cpu_scatter_add_check(const col_plan_instruction *in)
+{
+    bool dense = is_dense(in->reads[0]) && is_dense(in->reads[1]) && is_dense(in->writes[0]);
+    if (dense && in->writes[0]->dtype == COL__PLAN__DTYPE__F32) return NULL;
+    return col_error_make(COL_BAD_INPUT, "'%s': scatter_add on the CPU takes dense fp32", in->name);
 }
 
 /* reads ids [n], updates [n, c]; writes base [v, c], all row-major. */

@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define REMEDY "save it again with numpy.save(file, numpy.ascontiguousarray(x).astype('<f4'))"
+#define REMEDY                                                                                               \
+    "save it again with numpy.save(file, numpy.ascontiguousarray(x, '<f4')), or '<i4' for whole numbers"
 
 /* The header is a Python literal of a fixed form; this reads it character by character. */
 typedef struct cursor {

@@ -11,6 +11,8 @@ void case_copy(cts_case *c)
 {
     int64_t dims[COL_PLAN_MAX_RANK], index[COL_PLAN_MAX_RANK] = {0};
     size_t rank = choose_dims(c, 0, dims);
+    if (rank && !cts_random(c, 0, 20))
+        dims[cts_random(c, 0, (int64_t)rank - 1)] = 5000; /* for several threads */
     col_plan_view *from = cts_view(c, CTS_ANY | CTS_REPEATS, rank, dims),
                   *to = cts_view(c, CTS_ANY, rank, dims);
     cts_fill(c);

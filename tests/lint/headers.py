@@ -23,7 +23,8 @@ def flags_by_folder(build):
     for entry in commands:
         source = os.path.relpath(os.path.join(entry["directory"], entry["file"]), tree.ROOT)
         words = shlex.split(entry["command"])
-        kept = [w for w in words if w.startswith(("-I", "-isystem", "-D", "-std", "-pthread", "-m"))]
+        kept = [w for i, w in enumerate(words)
+                if w.startswith(("-I", "-isystem", "-D", "-std", "-pthread", "-m")) or words[i - 1] == "-isystem"]
         kept = [w for w in kept if not w.startswith(("-MD", "-MQ", "-MF"))]
         # Where the compiler is called through a wrapper (ccache), its name follows.
         compiler = words[:2] if os.path.basename(words[0]) in ("ccache", "distcc") else words[:1]

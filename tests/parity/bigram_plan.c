@@ -79,19 +79,19 @@ static void make_training(plan_maker *m, bool accumulates)
     col_plan_view *micro = accumulates ? scalar(m, STATE, "optimizer.micro", I32) : NULL;
     col_plan_view *gradient = maker_view(m, F32, DIMS(V, V)), *loss = maker_view(m, F32, 0, NULL);
     col_plan_view *norm = maker_view(m, F32, 0, NULL), *rate = maker_view(m, F32, 0, NULL);
-    kernel(m, "bigram", "bigram_backward", VIEWS(ids, labels, rng, weight), VIEWS(loss, gradient));
-    if (accumulates) {
-        m->plan->accumulate = BIGRAM_ACCUMULATE;
-        kernel(m, "accumulate", "bigram_accumulate", VIEWS(gradient), VIEWS(sum, micro));
+    for (int whole = accumulates ? 0 : 1; whole < 2; whole++) {
+        kernel(m, "bigram", "bigram_backward", VIEWS(ids, labels, rng, weight), VIEWS(loss, gradient));
+        if (accumulates) kernel(m, "accumulate", "bigram_accumulate", VIEWS(gradient), VIEWS(sum, micro));
+        if (whole) {
+            kernel(m, "update", "bigram_update", VIEWS(sum ? sum : gradient, lr, total),
+                   VIEWS(weight, momentum, step, norm, rate));
+            maker_output(m, "grad_norm", norm);
+            maker_output(m, "learning_rate", rate);
+        }
         maker_output(m, "loss", loss);
-        maker_program(m, "micro");
+        maker_program(m, whole ? "step" : "micro");
     }
-    kernel(m, "update", "bigram_update", VIEWS(sum ? sum : gradient, lr, total),
-           VIEWS(weight, momentum, step, norm, rate));
-    if (!accumulates) maker_output(m, "loss", loss);
-    maker_output(m, "grad_norm", norm);
-    maker_output(m, "learning_rate", rate);
-    maker_program(m, accumulates ? "update" : "step");
+    m->plan->accumulate = accumulates ? BIGRAM_ACCUMULATE : 1;
     kernel(m, "bigram", "bigram_eval", VIEWS(ids, labels, weight), VIEWS(loss));
     maker_output(m, "loss", loss);
     maker_program(m, "eval");

@@ -231,7 +231,7 @@ static void text_tells_costs_and_memory(void **state)
     ASSERT_LINE(t, "large", "200 B", "0 -> 1 fc.sum");
     ASSERT_LINE(t, "small", "50 B", "1 -> 2 w");
     ASSERT_LINE(t, "phase |fbu");
-    ASSERT_LINE(t, "250 B |", "#");
+    ASSERT_LINE(t, "320 B |", "#");
     ASSERT_LINE(t, "w.adam_m", "state", "f32[4, 3]", "R", "at", "128", "48 B");
     assert_null(strstr(t, "result")); /* not live at the peak */
     col_str_fini(&text);

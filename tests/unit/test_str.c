@@ -144,6 +144,8 @@ static void test_parse_double(void **state)
     assert_true(value == 3);
     assert_fails(col_parse_double("--lr", "2", 0, 1, &value), COL_BAD_INPUT, "--lr: 2 is outside 0..1");
     assert_fails(col_parse_double("--lr", "1e999", 0, INFINITY, &value), COL_BAD_INPUT, "outside");
+    assert_fails(col_parse_double("--beta1", "1", 0, 0.999999999, &value), COL_BAD_INPUT,
+                 "--beta1: 1 is outside 0..0.999999999");
     static const char *const bad[] = {"",   "nan", "inf", "-inf", "0x1p3", " 1",
                                       "1 ", "1e",  "1,5", ".",    "-",     "e5"};
     for (size_t i = 0; i < COL_COUNT(bad); i++) {

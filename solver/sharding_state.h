@@ -1,0 +1,59 @@
+/* What the workers of one solve share: the incumbent, the bound, the multipliers. */
+#ifndef COL_SOLVER_SHARDING_STATE_H
+#define COL_SOLVER_SHARDING_STATE_H
+
+#include <pthread.h>
+
+#include "solver/sharding_model.h"
+
+typedef struct state {
+    const col_sharding_problem *problem;
+    double deadline; /* on col_solve_clock */
+    double gap;
+    bool verbose;
+    double started;
+
+    pthread_mutex_t lock; /* guards all below */
+    int32_t *choice;      /* [problem nodes] incumbent */
+    int64_t cost;         /* of it, from the raw tables; INF: none */
+    int64_t bound;        /* proved for the whole problem */
+    int64_t cut;          /* least cut used to rule something out: answers at or above it may be gone */
+    int64_t ceiling;      /* above the cost of every finite assignment: the cut until there is an answer */
+    bool first_only;      /* any answer will do */
+    bool costless;        /* the core's costs are 0 in place of the problem's */
+    double *lambda;       /* [times of the problem] */
+    int version;          /* of lambda */
+    bool stop;
+    uint64_t nodes; /* of the search tree */
+
+    /* Local search in the same thread, for a repeatable single-threaded run; NULL when it has its own. */
+    struct worker *companion;
+} state;
+
+/* Answers below this are wanted: the incumbent's cost less the gap. */
+int64_t sharding_state_cut(state *st);
+bool sharding_state_answered(state *st);
+bool sharding_state_stopped(state *st);
+/* Offers an assignment of the problem that a core valued at `cost`; asserts that the raw tables agree. Taken
+ * when it fits and is cheaper. */
+void sharding_state_offer(state *st, const int32_t *choice, int64_t cost);
+/* Offers an assignment of a core. */
+void sharding_state_offer_core(state *st, const model *m, const records *r, const int32_t *choice,
+                               int64_t cost);
+void sharding_state_raise(state *st, int64_t bound);
+void sharding_state_publish(state *st, const core *g, const double *lambda);
+
+/* sharding_prove.c. Proves that no answer below the cut is left in the core, or finds better ones, until done
+ * or stopped. Takes the core. Returns a bound on every answer in the core that is below the cut; INF: none
+ * is. */
+int64_t sharding_prove(state *st, core *g, const records *parent, int depth);
+
+/* sharding_worker.c: local search on the whole core, as a thread or in slices. */
+typedef struct worker worker;
+worker *sharding_worker_make(state *st, const model *m, const records *r, uint64_t seed);
+void sharding_worker_free(worker *w);
+void sharding_worker_start_from(worker *w, const int32_t *choice);
+/* Steps until stopped, or `steps` of them (0: no limit). */
+void sharding_worker_run(worker *w, int steps);
+
+#endif

@@ -1,0 +1,74 @@
+"""`colc verify` on models whose plans are right, and on a plan that was made wrong.
+
+    verify.py COLC GPT2 MLP DAMAGE_PLAN
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+SMALL = ["--set", "layers=2", "--set", "width=48", "--set", "heads=4", "--set", "vocab=61", "--set", "context=32"]
+
+
+def run(*command, status=0):
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == status, f"{' '.join(command)}: status {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def worst(output):
+    """The largest relative difference of each program."""
+    return [float(x) for x in re.findall(r"worst (\S+) ", output)]
+
+
+def check_right(colc, gpt2, mlp):
+    for options in ([], ["--accumulate", "3"], ["--optimizer", "sgd"], ["--optimizer", "adam", "--clip", "0"],
+                    ["--set", "dropout=0.2"], ["--cpu", "sse2"], ["--for", "forward"], ["--for", "generate"],
+                    ["--batch", "1", "--seq", "1"], ["--seed", "7", "--schedule", "linear"]):
+        output = run(colc, "verify", gpt2, *SMALL, *options).stdout
+        assert "all agree" in output and "WRONG" not in output
+        assert worst(output) and max(worst(output)) < 1e-5, output
+        trains = "--for" not in options
+        assert ("the whole model" in output) == trains and ("grad.wte.weight" in output) == trains
+    output = run(colc, "verify", mlp).stdout
+    assert len(re.findall(r"^  gradient ", output, re.M)) == 4
+
+
+def check_plan(colc, mlp, damage, folder):
+    plan, wrong = os.path.join(folder, "a.plan"), os.path.join(folder, "wrong.plan")
+    run(colc, "compile", mlp, "--optimizer", "sgd", "--momentum", "0.5", "--set", "hidden=24", "-o", plan)
+    output = run(colc, "verify", plan).stdout
+    assert "fc1.weight.momentum" in output and "f32[8, 24]" in output and "grad.fc1" not in output
+    run(damage, plan, wrong)
+    result = run(colc, "verify", wrong, status=1)
+    assert re.search(r"^  output +loss .* WRONG$", result.stdout, re.M), result.stdout
+    assert "tensors are wrong" in result.stderr
+
+
+def check_refusals(colc, gpt2, mlp, folder):
+    def refused(words, *command):
+        result = run(colc, "verify", *command, status=2)
+        assert words in result.stderr, result.stderr
+
+    plan = os.path.join(folder, "a.plan")
+    refused("usage", "--seed", "1")
+    refused("has no effect on a plan", plan, "--batch", "4")
+    refused("--set layers=2", gpt2, "--set", "layers=96", "--set", "width=12288", "--set", "heads=96", "--time-limit", "1e9")
+    refused("--time-limit", gpt2, *SMALL, "--time-limit", "0.001")
+    refused("tolerance", mlp, "--tolerance", "-1")
+    refused("no-such", os.path.join(folder, "no-such.ir"))
+
+
+def main():
+    colc, gpt2, mlp, damage = sys.argv[1:5]
+    with tempfile.TemporaryDirectory() as folder:
+        check_right(colc, gpt2, mlp)
+        check_plan(colc, mlp, damage, folder)
+        check_refusals(colc, gpt2, mlp, folder)
+    print("plans agree with the reference")
+
+
+if __name__ == "__main__":
+    main()

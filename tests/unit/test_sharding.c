@@ -1,0 +1,211 @@
+/* The sharding solver against every assignment of small random problems, against the integer program on
+ * larger ones, and its own checks. With an argument: that many random problems. */
+#include "tests/unit/unit.h"
+#include "solver/sharding.h"
+#include "tests/unit/random.h"
+
+static int random_problems = 50;
+
+enum { NODES = 8, EDGES = 14 };
+
+typedef struct shape {
+    int nodes, edges, strategies, times;
+    int64_t largest;  /* cost */
+    double forbidden; /* share of infinite pairs */
+    double alike;     /* share of edges that only allow equal strategies */
+} shape;
+
+static int64_t random_cost(unit_random *r, const shape *s)
+{
+    return random_chance(r, s->forbidden) ? COL_SHARDING_INFINITY : random_int(r, 0, s->largest);
+}
+
+/* Everything in the arena. Self-loops, parallel edges and empty intervals included. */
+static col_sharding_problem make_random(col_arena *arena, unit_random *r, const shape *s)
+{
+    int32_t n = s->nodes, m = s->edges;
+    col_sharding_node *nodes = COL_NEW_ARRAY(arena, col_sharding_node, n);
+    col_sharding_edge *edges = COL_NEW_ARRAY(arena, col_sharding_edge, m);
+    for (int32_t i = 0; i < n; i++) {
+        int32_t k = (int32_t)random_int(r, 1, s->strategies);
+        int64_t *cost = COL_NEW_ARRAY(arena, int64_t, k), *usage = COL_NEW_ARRAY(arena, int64_t, k);
+        for (int32_t p = 0; p < k; p++) {
+            cost[p] = random_chance(r, 0.05) ? COL_SHARDING_INFINITY : random_int(r, 0, s->largest);
+            usage[p] = random_chance(r, 0.2) ? 0 : random_int(r, 0, 20);
+        }
+        int32_t lower = (int32_t)random_int(r, 0, s->times - 1);
+        nodes[i] =
+            (col_sharding_node){k, lower, lower + (int32_t)random_int(r, 0, s->times / 2), cost, usage};
+    }
+    for (int32_t e = 0; e < m; e++) {
+        int32_t u = (int32_t)random_int(r, 0, n - 1), v = (int32_t)random_int(r, 0, n - 1);
+        if (u == v && random_chance(r, 0.8)) v = (u + 1) % n;
+        int32_t ku = nodes[u].strategies, kv = nodes[v].strategies;
+        int64_t *cost = COL_NEW_ARRAY(arena, int64_t, ku * kv);
+        bool alike = random_chance(r, s->alike);
+        bool separable = random_chance(r, 0.1);
+        for (int32_t p = 0; p < ku; p++) {
+            for (int32_t q = 0; q < kv; q++) {
+                cost[p * kv + q] = random_cost(r, s);
+                if (alike && p % kv != q % ku) cost[p * kv + q] = COL_SHARDING_INFINITY;
+                if (separable) cost[p * kv + q] = 3 * p + 2 * q;
+            }
+        }
+        edges[e] = (col_sharding_edge){u, v, cost};
+    }
+    return (col_sharding_problem){n, m, nodes, edges, 0};
+}
+
+static void solve(col_arena *arena, const col_sharding_problem *problem, int threads,
+                  col_sharding_solution *out)
+{
+    col_sharding_limits limits = {.seconds = 120, .threads = threads};
+    assert_ok(col_sharding_solve(arena, problem, &limits, out));
+    if (!out->choice) return;
+    for (int32_t i = 0; i < problem->node_count; i++)
+        assert_in_range(out->choice[i], 0, problem->nodes[i].strategies - 1);
+    assert_int_equal(out->peak, col_sharding_peak(problem, out->choice));
+    if (out->status == COL_SOLVE_INFEASIBLE) return;
+    assert_int_equal(out->objective, col_sharding_cost(problem, out->choice));
+    assert_true(out->peak <= problem->limit);
+}
+
+static void test_equals_brute_force(void **state)
+{
+    (void)state;
+    int infeasible = 0, bound_by_memory = 0;
+    for (int seed = 0; seed < random_problems; seed++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)seed};
+        shape s = {.nodes = (int)random_int(&r, 1, NODES),
+                   .edges = (int)random_int(&r, 0, EDGES),
+                   .strategies = (int)random_int(&r, 2, 4),
+                   .times = (int)random_int(&r, 1, 8),
+                   .largest = random_chance(&r, 0.5) ? 4 : 1000000000,
+                   .forbidden = random_chance(&r, 0.5) ? 0 : 0.3,
+                   .alike = random_chance(&r, 0.5) ? 0 : 0.3};
+        col_sharding_problem problem = make_random(arena, &r, &s);
+        problem.limit = INT64_C(1) << 40;
+        col_sharding_solution loose, brute, found;
+        assert_ok(col_sharding_brute(arena, &problem, &loose));
+        /* Without a limit that binds, at the least memory that any assignment has, just below, and between.
+         */
+        bool finite = loose.status == COL_SOLVE_OPTIMAL;
+        int64_t least = loose.least_memory;
+        int64_t limits[] = {problem.limit, finite ? least : 0, finite ? least - 1 : 0,
+                            finite ? random_int(&r, least, loose.peak) : 0};
+        for (size_t j = 0; j < COL_COUNT(limits); j++) {
+            if (limits[j] < 0) continue;
+            problem.limit = limits[j];
+            assert_ok(col_sharding_brute(arena, &problem, &brute));
+            solve(arena, &problem, 1 + seed % 2, &found);
+            if (found.objective != brute.objective) print_error("seed %d, limit %zu\n", seed, j);
+            assert_int_equal(found.objective, brute.objective);
+            assert_int_equal(found.status, brute.status);
+            if (brute.status == COL_SOLVE_OPTIMAL) {
+                assert_int_equal(found.bound, brute.objective);
+                bound_by_memory += brute.objective > loose.objective;
+                continue;
+            }
+            infeasible++;
+            assert_int_equal(found.least_memory, least);
+            if (finite)
+                assert_int_equal(found.peak, least);
+            else
+                assert_null(found.choice);
+        }
+        col_arena_destroy(arena);
+    }
+    assert_true(infeasible > random_problems / 4);
+    assert_true(bound_by_memory > random_problems / 4);
+}
+
+/* Problems with cores that neither the reductions nor one bound close, against the integer program. */
+static void test_equals_integer_program(void **state)
+{
+    (void)state;
+    for (int seed = 0; seed < random_problems / 2; seed++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)seed};
+        shape s = {.nodes = (int)random_int(&r, 10, 24),
+                   .strategies = (int)random_int(&r, 2, 5),
+                   .times = 20,
+                   .largest = random_chance(&r, 0.5) ? 9 : 1000000,
+                   .forbidden = random_chance(&r, 0.5) ? 0 : 0.2};
+        s.edges = s.nodes * (int)random_int(&r, 10, 18) / 10;
+        col_sharding_problem problem = make_random(arena, &r, &s);
+        problem.limit = INT64_C(1) << 40;
+        col_sharding_solution found, program;
+        col_sharding_limits limits = {.seconds = 120};
+        for (int tight = 0; tight < 2; tight++) {
+            solve(arena, &problem, 1 + seed % 2, &found);
+            assert_ok(col_sharding_ilp(arena, &problem, &limits, &program));
+            if (found.objective != program.objective) print_error("seed %d, tight %d\n", seed, tight);
+            assert_int_equal(found.objective, program.objective);
+            assert_int_equal(found.status, program.status);
+            if (!found.choice) break;
+            problem.limit = found.peak * random_int(&r, 60, 99) / 100;
+        }
+        col_arena_destroy(arena);
+    }
+}
+
+/* One thread gives the same answer twice. */
+static void test_repeatable(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create();
+    unit_random r = {7};
+    shape s = {.nodes = 40, .edges = 70, .strategies = 6, .times = 40, .largest = 3};
+    col_sharding_problem problem = make_random(arena, &r, &s);
+    problem.limit = INT64_C(1) << 40;
+    col_sharding_solution first, second;
+    solve(arena, &problem, 1, &first);
+    problem.limit = first.peak * 4 / 5;
+    solve(arena, &problem, 1, &first);
+    solve(arena, &problem, 1, &second);
+    assert_int_equal(first.status, COL_SOLVE_OPTIMAL);
+    assert_memory_equal(first.choice, second.choice, sizeof(int32_t) * 40);
+    col_arena_destroy(arena);
+}
+
+static void test_refuses_bad_problems(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create();
+    int64_t cost[] = {1, 2}, usage[] = {0, 5}, negative[] = {1, -2}, large[] = {INT64_C(1) << 58, 1};
+    int64_t pairs[] = {0, 1, 2, 3};
+    col_sharding_limits limits = {.seconds = 5};
+    col_sharding_solution out;
+    col_sharding_node nodes[] = {{2, 0, 1, cost, usage}, {2, 0, 1, cost, usage}};
+    col_sharding_edge edges[] = {{0, 2, pairs}};
+    col_sharding_problem problem = {2, 1, nodes, edges, 10};
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT, "joins nodes 0 and 2");
+    edges[0].v = 1;
+    nodes[1].cost = negative;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT,
+                 "node 1 has the negative value -2");
+    nodes[1].cost = large;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT, "larger unit");
+    nodes[1].cost = cost;
+    nodes[0].strategies = 0;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT,
+                 "node 0 has 0 strategies");
+    col_sharding_problem empty = {0};
+    assert_ok(col_sharding_solve(arena, &empty, &limits, &out));
+    assert_int_equal(out.status, COL_SOLVE_OPTIMAL);
+    assert_int_equal(out.objective, 0);
+    col_arena_destroy(arena);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) random_problems = atoi(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equals_brute_force),
+        cmocka_unit_test(test_equals_integer_program),
+        cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_refuses_bad_problems),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
