@@ -154,11 +154,11 @@ static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_co
  */
 static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
 {
-    const col_value *result = &node->results[0];
-    int64_t numel = col_shape_numel(result->type.shape);
     *out_large = NULL;
     *out_cost = col_op_cost(node->op);
     if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
+    const col_value *result = &node->results[0];
+    int64_t numel = col_shape_numel(result->type.shape);
     if (numel <= 1 || is_needed_in_memory(f, result)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i), *large = NULL;

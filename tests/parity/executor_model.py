@@ -80,7 +80,7 @@ def refused(bench, colc_path, model):
     colc(bench, colc_path, "compile", model, "--set", *SETTINGS, "--seq", CONTEXT + 1, status=2,
          says=f"the positions count to {CONTEXT}, but the table f32[{CONTEXT}, 32] has {CONTEXT} rows")
     colc(bench, colc_path, "run", model, "--set", "layers=1", "vocab=99999999", "width=48000", "heads=1", "--seq", 4,
-         "--input", "input_ids=ids.npy", status=2, says="more than this machine's memory")
+         "--input", "input_ids=ids.npy", status=2, says="and this machine has")
     for option in (["--print-after", "fold"], ["--dump-dir", "dump"], ["--time-passes"]):
         colc(bench, colc_path, "opt", model, *option, status=2, says=f"{option[0]} watches a whole compilation")
 

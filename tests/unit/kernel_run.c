@@ -168,6 +168,29 @@ static void call_in_pieces(run *r, kernel_function function, void *const *args, 
     function(args, begin, end); /* empty when it was cut */
 }
 
+/* Where the kernel says that an output may overwrite an input, it gives the same bits when it does. */
+static void check_in_place(run *r, const col_kernel *kernel, kernel_function function, void *const *args)
+{
+    int inputs = kernel->input_count, count = inputs + kernel->output_count;
+    for (int i = 0; i < inputs; i++) {
+        for (int o = 0; o < kernel->output_count; o++) {
+            const col_value *in = kernel->inputs[i].value, *out = kernel->outputs[o].value;
+            if (kernel->inputs[i].offset || !col_kernel_in_place(kernel, i, o)) continue;
+            size_t in_size = (size_t)col_type_bytes(in->type), out_size = (size_t)col_type_bytes(out->type);
+            if (in_size != out_size) continue;
+            void *again[1024];
+            memcpy(again, args, sizeof *again * (size_t)count);
+            for (int j = 0; j < kernel->output_count; j++)
+                again[inputs + j] =
+                    col_arena_alloc(r->arena, (size_t)col_type_bytes(kernel->outputs[j].value->type) + 64);
+            again[i] = again[inputs + o] = col_arena_copy(r->arena, r->bytes[in->id], in_size);
+            call_in_pieces(r, function, again, kernel->range);
+            if (memcmp(again[i], r->bytes[out->id], out_size))
+                fail_msg("a kernel differs when it runs in place");
+        }
+    }
+}
+
 static void run_kernel(run *r, const col_kernel *kernel, kernel_function function)
 {
     void *args[1024];
@@ -182,6 +205,7 @@ static void run_kernel(run *r, const col_kernel *kernel, kernel_function functio
     for (int i = 0; i < kernel->output_count; i++) args[n++] = new_bytes(r, kernel->outputs[i].value);
     call_in_pieces(r, function, args, kernel->range);
     for (int i = 0; i < kernel->output_count; i++) check_canary(r, kernel->outputs[i].value);
+    check_in_place(r, kernel, function, args);
 }
 
 static void run_reference(run *r, const col_node *node)
