@@ -427,8 +427,14 @@ col_kernel *col_kernel_build(const col_node *const *nodes, size_t n, const col_k
     build b = {.arena = arena, .layout = layout, .kernel = COL_NEW(arena, col_kernel), .group.arena = arena};
     col_kernel *k = b.kernel;
     col_group_query query = {.group = nodes[0]->group};
-    if (!col_group_analyze(nodes, n, &query, &b.group))
-        COL_PANIC("group %d is not one kernel", nodes[0]->group);
+    if (!col_group_analyze(nodes, n, &query, &b.group)) {
+        col_str text = {0};
+        for (size_t i = 0; i < n; i++) {
+            col_node_print(nodes[i], &text);
+            col_str_append(&text, "\n");
+        }
+        COL_PANIC("this group is not one kernel:\n%s", col_str_text(&text));
+    }
     k->rank = b.group.domain.rank;
     k->reduced = b.group.domain.reduced;
     memcpy(k->sizes, b.group.domain.sizes, sizeof *k->sizes * (size_t)k->rank);

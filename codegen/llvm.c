@@ -120,11 +120,66 @@ static LLVMValueRef bf16_bits(const col_llvm *l, LLVMValueRef value)
     return LLVMBuildSelect(l->b, is_nan, quiet, rounded, "");
 }
 
+/* f16 without the processor's help. The exponents are moved by a multiplication, which also makes denormals
+ * right; infinities and NaN then need theirs back. */
+static LLVMValueRef f16_to_f32(const col_llvm *l, LLVMValueRef stored)
+{
+    LLVMBuilderRef b = l->b;
+    LLVMTypeRef f32 = col_llvm_widen(LLVMFloatTypeInContext(l->context), stored);
+    LLVMTypeRef i32 = col_llvm_widen(LLVMInt32TypeInContext(l->context), stored);
+    LLVMTypeRef i16 = col_llvm_widen(LLVMInt16TypeInContext(l->context), stored);
+    LLVMValueRef bits = LLVMBuildZExt(b, LLVMBuildBitCast(b, stored, i16, ""), i32, "");
+    LLVMValueRef sign = LLVMBuildShl(b, LLVMBuildAnd(b, bits, col_llvm_int_like(l, 0x8000, bits), ""),
+                                     col_llvm_int_like(l, 16, bits), "");
+    LLVMValueRef rest = LLVMBuildShl(b, LLVMBuildAnd(b, bits, col_llvm_int_like(l, 0x7fff, bits), ""),
+                                     col_llvm_int_like(l, 13, bits), "");
+    LLVMValueRef value = LLVMBuildBitCast(b, rest, f32, "");
+    value = LLVMBuildFMul(b, value, col_llvm_float_like(l, 0x1p112, value), "");
+    LLVMValueRef finite = LLVMBuildBitCast(b, value, i32, "");
+    LLVMValueRef special = LLVMBuildOr(b, finite, col_llvm_int_like(l, 0x7f800000, bits), "");
+    LLVMValueRef is_special =
+        LLVMBuildICmp(b, LLVMIntUGE, rest, col_llvm_int_like(l, 0x7c00 << 13, bits), "");
+    LLVMValueRef magnitude = LLVMBuildSelect(b, is_special, special, finite, "");
+    return LLVMBuildBitCast(b, LLVMBuildOr(b, magnitude, sign, ""), f32, "");
+}
+
+/* To nearest, ties to even: by carrying in the integers for normal results, by adding 1/2, which leaves the
+ * last bit where the result's is, for denormal ones. */
+static LLVMValueRef f32_to_f16(const col_llvm *l, LLVMValueRef value)
+{
+    LLVMBuilderRef b = l->b;
+    LLVMTypeRef f32 = LLVMTypeOf(value), i32 = col_llvm_widen(LLVMInt32TypeInContext(l->context), value);
+    LLVMTypeRef i16 = col_llvm_widen(LLVMInt16TypeInContext(l->context), value);
+    LLVMValueRef bits = LLVMBuildBitCast(b, value, i32, "");
+    LLVMValueRef size = LLVMBuildAnd(b, bits, col_llvm_int_like(l, 0x7fffffff, bits), "");
+    LLVMValueRef sign = LLVMBuildAnd(b, LLVMBuildLShr(b, bits, col_llvm_int_like(l, 16, bits), ""),
+                                     col_llvm_int_like(l, 0x8000, bits), "");
+    LLVMValueRef upper = LLVMBuildLShr(b, size, col_llvm_int_like(l, 13, bits), "");
+    LLVMValueRef odd = LLVMBuildAnd(b, upper, col_llvm_int_like(l, 1, bits), "");
+    LLVMValueRef carried = LLVMBuildAdd(b, size, col_llvm_int_like(l, (int32_t)0xc8000fff, bits), "");
+    LLVMValueRef normal =
+        LLVMBuildLShr(b, LLVMBuildAdd(b, carried, odd, ""), col_llvm_int_like(l, 13, bits), "");
+    LLVMValueRef small = LLVMBuildBitCast(b, size, f32, "");
+    small = LLVMBuildFAdd(b, small, col_llvm_float_like(l, 0.5, value), "");
+    LLVMValueRef denormal =
+        LLVMBuildSub(b, LLVMBuildBitCast(b, small, i32, ""), col_llvm_int_like(l, 0x3f000000, bits), "");
+    LLVMValueRef nan = LLVMBuildOr(b, LLVMBuildAnd(b, upper, col_llvm_int_like(l, 0x3ff, bits), ""),
+                                   col_llvm_int_like(l, 0x7e00, bits), "");
+    LLVMValueRef is_nan = LLVMBuildICmp(b, LLVMIntUGT, size, col_llvm_int_like(l, 0x7f800000, bits), "");
+    LLVMValueRef is_large = LLVMBuildICmp(b, LLVMIntUGE, size, col_llvm_int_like(l, 0x47800000, bits), "");
+    LLVMValueRef is_small = LLVMBuildICmp(b, LLVMIntULT, size, col_llvm_int_like(l, 0x38800000, bits), "");
+    LLVMValueRef special = LLVMBuildSelect(b, is_nan, nan, col_llvm_int_like(l, 0x7c00, bits), "");
+    LLVMValueRef finite = LLVMBuildSelect(b, is_small, denormal, normal, "");
+    LLVMValueRef half = LLVMBuildOr(b, LLVMBuildSelect(b, is_large, special, finite, ""), sign, "");
+    return LLVMBuildBitCast(b, LLVMBuildTrunc(b, half, i16, ""),
+                            col_llvm_widen(LLVMHalfTypeInContext(l->context), value), "");
+}
+
 LLVMValueRef col_llvm_unpack(const col_llvm *l, col_dtype dtype, LLVMValueRef stored)
 {
     LLVMTypeRef f32 = col_llvm_widen(LLVMFloatTypeInContext(l->context), stored);
     switch (dtype) {
-    case COL_F16: return LLVMBuildFPExt(l->b, stored, f32, "");
+    case COL_F16: return l->is_baseline ? f16_to_f32(l, stored) : LLVMBuildFPExt(l->b, stored, f32, "");
     case COL_BF16: {
         LLVMTypeRef i32 = col_llvm_widen(LLVMInt32TypeInContext(l->context), stored);
         LLVMValueRef wide = LLVMBuildZExt(l->b, stored, i32, "");
@@ -139,6 +194,7 @@ LLVMValueRef col_llvm_pack(const col_llvm *l, col_dtype dtype, LLVMValueRef valu
 {
     switch (dtype) {
     case COL_F16:
+        if (l->is_baseline) return f32_to_f16(l, value);
         return LLVMBuildFPTrunc(l->b, value, col_llvm_widen(LLVMHalfTypeInContext(l->context), value), "");
     case COL_BF16: {
         LLVMValueRef bits = bf16_bits(l, value);

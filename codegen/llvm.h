@@ -15,7 +15,8 @@ typedef struct col_llvm {
     LLVMBuilderRef b;
     LLVMValueRef function;
     unsigned lanes;
-    bool needs_libm; /* a call of the mathematical library was emitted */
+    bool is_baseline; /* no instructions that round or convert f16: they are spelled out */
+    bool needs_libm;  /* a call of the mathematical library was emitted */
 } col_llvm;
 
 /* Registers: f16 and bf16 are held as float, bool as i1. Memory: bool is a byte. */
@@ -50,6 +51,7 @@ LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_log(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_tanh(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_erf(const col_llvm *l, LLVMValueRef x);
+LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x); /* f64, too */
 /* Uniform numbers of ir/base/philox.h; operands are i64 of equal width. */
 LLVMValueRef col_llvm_uniform(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
                               LLVMValueRef element);

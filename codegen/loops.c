@@ -24,6 +24,7 @@ typedef struct nest {
     LLVMValueRef index[COL_KERNEL_DIMS]; /* i64; of the innermost dim: the first lane's */
     LLVMValueRef *values;                /* by instruction, at the present point */
     LLVMValueRef *sums;                  /* accumulators: allocas by instruction */
+    unsigned width;                      /* lanes of a register */
     LLVMValueRef dummy;                  /* somewhere to read from when a guard does not hold */
     uint32_t inner;                      /* bit of the innermost dim */
 } nest;
@@ -534,14 +535,27 @@ static void emit_stages(nest *n, unsigned row_lanes)
     }
 }
 
+/* LLVM 19 splits a masked load of several registers and, where the mask of one is known to be false, loads
+ * that one whole: beside the operand, and the garbage is used. So masked loads are of one register. */
+static bool has_inner_guard(const col_kernel *k)
+{
+    for (int i = 0; i < k->instr_count; i++) {
+        for (int g = 0; g < k->instrs[i].access.guard_count; g++) {
+            if (k->instrs[i].access.guards[g].dim == k->rank - 1) return true;
+        }
+    }
+    return false;
+}
+
 /* The widest vector that divides the size: two registers, for independent chains, down to a quarter of one;
  * else as many lanes as the size fills. */
-static unsigned choose_lanes(int64_t size, unsigned width)
+static unsigned choose_lanes(const nest *n, int64_t size, unsigned width)
 {
-    for (unsigned lanes = 2 * width; lanes >= width / 2 && lanes > 1; lanes /= 2) {
+    unsigned most = has_inner_guard(n->k) ? COL_MIN(n->width, 2 * width) : 2 * width;
+    for (unsigned lanes = most; lanes >= width / 2 && lanes > 1; lanes /= 2) {
         if (size % lanes == 0) return lanes;
     }
-    unsigned lanes = 2 * width;
+    unsigned lanes = most;
     while (lanes > 1 && (int64_t)lanes * 4 > size) lanes /= 2;
     return lanes;
 }
@@ -574,8 +588,8 @@ static void emit_tile(nest *n, unsigned width)
         end = LLVMBuildSelect(b, over, i64(n, k->sizes[inner]), end, "");
     }
     int64_t common = k->sizes[inner] % k->tile ? k->sizes[inner] % k->tile : k->tile;
-    unsigned lanes =
-        choose_lanes(k->passes ? COL_MIN(k->tile, k->sizes[inner]) : k->tile, k->passes ? 2 * width : width);
+    unsigned lanes = choose_lanes(n, k->passes ? COL_MIN(k->tile, k->sizes[inner]) : k->tile,
+                                  k->passes ? 2 * width : width);
     n->l->lanes = lanes;
     loop body = open_loop(n, first, end, lanes, &n->index[inner]);
     emit_stages(n, 0);
@@ -610,7 +624,7 @@ void col_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, uns
         LLVMFunctionType(LLVMVoidTypeInContext(l->context), (LLVMTypeRef[]){pointer, word, word}, 3, false);
     l->function = LLVMAddFunction(l->module, name, type);
     l->lanes = 0;
-    nest n = {.l = l, .k = kernel, .scratch = scratch, .args = LLVMGetParam(l->function, 0)};
+    nest n = {.l = l, .k = kernel, .width = width, .scratch = scratch, .args = LLVMGetParam(l->function, 0)};
     n.values = COL_NEW_ARRAY(scratch, LLVMValueRef, kernel->instr_count);
     n.inner = kernel->rank ? UINT32_C(1) << (kernel->rank - 1) : 0;
     LLVMBasicBlockRef entry = new_block(&n), start = new_block(&n);
@@ -625,7 +639,7 @@ void col_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, uns
     if (kernel->tile)
         emit_tile(&n, width);
     else
-        emit_stages(&n, kernel->rank ? choose_lanes(kernel->sizes[kernel->rank - 1], width) : 1);
+        emit_stages(&n, kernel->rank ? choose_lanes(&n, kernel->sizes[kernel->rank - 1], width) : 1);
     close_loop(&n, iterations);
     LLVMBuildRetVoid(l->b);
     LLVMPositionBuilderAtEnd(l->b, entry);

@@ -157,6 +157,21 @@ LLVMValueRef col_llvm_erf(const col_llvm *l, LLVMValueRef x)
     return choose(l, LLVMRealOGT, t, 0.927734375, far, near);
 }
 
+/* Below 2^23 (f64: 2^52) by way of an integer; all larger numbers are whole. */
+LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x)
+{
+    LLVMTypeRef type = LLVMTypeOf(x), element = type;
+    if (!l->is_baseline) return col_llvm_intrinsic(l, "llvm.floor", &type, 1, &x, 1);
+    if (col_llvm_is_vector(x)) element = LLVMGetElementType(type);
+    bool is_f64 = LLVMGetTypeKind(element) == LLVMDoubleTypeKind;
+    LLVMTypeRef whole = is_f64 ? LLVMInt64TypeInContext(l->context) : LLVMInt32TypeInContext(l->context);
+    LLVMValueRef cut = LLVMBuildFPToSI(l->b, x, col_llvm_widen(whole, x), "");
+    LLVMValueRef back = LLVMBuildSIToFP(l->b, cut, type, "");
+    LLVMValueRef above = LLVMBuildFCmp(l->b, LLVMRealOGT, back, x, "");
+    LLVMValueRef floor = LLVMBuildSelect(l->b, above, sub(l, back, number(l, 1, x)), back, "");
+    return choose(l, LLVMRealOLT, absolute(l, x), is_f64 ? 0x1p52 : 0x1p23, copysign_of(l, floor, x), x);
+}
+
 /* Philox. */
 
 static LLVMValueRef low_word(const col_llvm *l, LLVMValueRef wide)

@@ -129,7 +129,7 @@ static LLVMValueRef emit_cos(operands *o)
 
 static LLVMValueRef emit_floor(operands *o)
 {
-    return call(o, "llvm.floor");
+    return col_llvm_floor(o->l, o->x);
 }
 
 static LLVMValueRef emit_not(operands *o)

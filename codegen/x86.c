@@ -82,7 +82,10 @@ static void add_attribute(LLVMValueRef function, const char *key, const char *va
 static void emit_module(job *j, LLVMContextRef context, LLVMModuleRef module)
 {
     col_arena *scratch = col_arena_create();
-    col_llvm l = {.context = context, .module = module, .b = LLVMCreateBuilderInContext(context)};
+    col_llvm l = {.context = context,
+                  .module = module,
+                  .b = LLVMCreateBuilderInContext(context),
+                  .is_baseline = j->level == &levels[0]};
     for (size_t i = j->first; i < j->count; i += j->step) {
         char name[32];
         snprintf(name, sizeof name, "k%zu", i);

@@ -90,7 +90,8 @@ static bool is_virtual_view(const col_node *node)
 static bool is_needed_in_memory(const fuser *f, const col_value *value)
 {
     if (f->is_output[value->id]) return true;
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         if (!col_node_is_fusible(use->user) || col_operand_is_read(use->user, use->index)) return true;
         if (!is_virtual_view(use->user)) continue;
         for (uint32_t i = 0; i < use->user->result_count; i++) {
@@ -109,7 +110,8 @@ typedef struct readers {
 
 static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         const col_node *user = use->user;
         if (is_virtual_view(user)) {
             for (uint32_t i = 0; i < user->result_count; i++)
@@ -231,6 +233,41 @@ static void find_inlined(fuser *f)
     }
 }
 
+static void unmark_inlined(fuser *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_node *producer = col_node_operand(node, i)->producer;
+        if (!producer || !f->inlined[producer->id]) continue;
+        f->inlined[producer->id] = false;
+        unmark_inlined(f, producer);
+    }
+}
+
+/* Reading memory any view will do, but not every index can be carried through a view to what is inlined
+ * behind it. Where that fails for a node alone, what it reads is not inlined. */
+static void check_inlined(fuser *f)
+{
+    col_group_query query = {.group = 0, .inlined = f->inlined, .is_output = f->is_output};
+    bool *behind_view = COL_NEW_ARRAY(f->arena, bool, f->graph->next_node_id);
+    COL_FOR_EACH_NODE (node, f->graph) node->group = NONE;
+    COL_FOR_EACH_NODE (node, f->graph) {
+        bool is_behind = false;
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_node *producer = col_node_operand(node, i)->producer;
+            is_behind |=
+                producer && f->inlined[producer->id] &&
+                (behind_view[producer->id] || col_op_info_of(producer->op)->op_class == COL_CLASS_VIEW);
+        }
+        behind_view[node->id] = is_behind;
+        bool is_unit = !f->inlined[node->id] || is_needed_in_memory(f, &node->results[0]);
+        if (!is_behind || !is_unit || !col_node_is_fusible(node) || is_virtual_view(node)) continue;
+        node->group = 0;
+        const col_node *alone = node;
+        if (!col_group_analyze(&alone, 1, &query, &f->group)) unmark_inlined(f, node);
+        node->group = NONE;
+    }
+}
+
 /* Units. */
 
 static void add_unit(fuser *f, col_node *node)
@@ -283,7 +320,8 @@ static bool reach_users(fuser *f, const col_node *node, const unit *limit, uint3
 {
     bool found = false;
     for (uint32_t i = 0; i < node->result_count; i++) {
-        COL_FOR_EACH_USE (use, &node->results[i]) {
+        COL_FOR_EACH_USE(use, &node->results[i])
+        {
             const col_node *user = use->user;
             if (f->inlined[user->id] && f->node_stamp[user->id] != mark) {
                 f->node_stamp[user->id] = mark;
@@ -484,7 +522,8 @@ static void merge_along_edges(fuser *f, bool columns)
 /* Collects the kernels with reductions that read a value, also through views and inlined nodes. */
 static void collect_readers(fuser *f, const col_value *value)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         const col_node *user = use->user;
         unit *u = unit_of(f, user);
         if (f->inlined[user->id] || is_virtual_view(user)) {
@@ -563,7 +602,8 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
 
 static bool is_used_in_group(const col_value *value, int32_t group)
 {
-    COL_FOR_EACH_USE (use, value) {
+    COL_FOR_EACH_USE(use, value)
+    {
         if (!is_virtual_view(use->user)) {
             if (use->user->group == group) return true;
             continue;
@@ -650,6 +690,7 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
     count_depth(&f);
     find_inlined(&f);
+    check_inlined(&f);
     make_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);

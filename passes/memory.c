@@ -86,9 +86,10 @@ void col_memory_fix_strides(const col_graph *graph, const col_units *units, col_
         const col_value *value = graph->vars.data[i]->value;
         col_shape_strides(value->type.shape, memory->placements[value->id].strides);
     }
-    for (uint32_t u = 0; u < units->count; u++) {
-        for (uint32_t i = 0; i < units->units[u].write_count; i++) {
-            const col_value *value = units->units[u].writes[i];
+    /* Values without bytes, too: whether a view of one is virtual is asked of its strides. */
+    COL_FOR_EACH_NODE (node, graph) {
+        for (uint32_t i = 0; i < node->result_count; i++) {
+            const col_value *value = &node->results[i];
             col_shape_strides(value->type.shape, memory->placements[value->id].strides);
         }
     }

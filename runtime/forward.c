@@ -144,6 +144,8 @@ static col_status write_output(forward *f, const col_plan_output *output, const 
 {
     const col_plan_view *view = output->view;
     uint64_t bytes = (uint64_t)col_plan_numel(view->n_dims, view->dims) * col_plan_dtype_size(view->dtype);
+    if (strchr(output->name, '/'))
+        return col_error_make(COL_BAD_INPUT, "the output '%s' cannot name a file", output->name);
     void *data = malloc(bytes ? bytes : 1);
     if (!data) return col_error_make(COL_DEVICE, "no memory for the output '%s'", output->name);
     col_status status = col_session_output(f->session, "forward", output->name, data, bytes);

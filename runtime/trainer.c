@@ -131,7 +131,9 @@ col_status col_trainer_open_data(col_trainer *t)
 {
     const col_train_settings *s = t->settings;
     int64_t bound = col_plan_find_variable(t->plan, "input_ids")->index_bound;
-    t->tokenizer_name = s->tokenizer ? s->tokenizer : COL_TOKENIZER_BYTES;
+    const char *name = s->tokenizer ? s->tokenizer : COL_TOKENIZER_BYTES;
+    if (strcmp(name, COL_TOKENIZER_BYTES)) t->tokenizer_path = realpath(name, NULL);
+    t->tokenizer_name = t->tokenizer_path ? t->tokenizer_path : name;
     COL_TRY(col_tokens_open(t->tokenizer_name, bound, s->tokenizer != NULL, &t->tokenizer));
     col_corpus_options options = {
         .tokenizer = t->tokenizer, .vocab_size = bound, .seed = (uint64_t)s->seed, .notice = notice};
@@ -146,6 +148,7 @@ col_status col_trainer_open_data(col_trainer *t)
 void col_trainer_close(col_trainer *t)
 {
     col_trace_discard(t->trace);
+    free(t->tokenizer_path);
     free(t->input_ids);
     free(t->labels);
     col_corpus_close(t->corpus);

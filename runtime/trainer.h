@@ -18,8 +18,9 @@ typedef struct col_trainer {
     uint64_t plan_hash;
     int64_t batch, seq, accumulate;
 
-    col_tokenizer *tokenizer; /* NULL: the data needs none */
-    const char *tokenizer_name;
+    col_tokenizer *tokenizer;   /* NULL: the data needs none */
+    const char *tokenizer_name; /* "bytes" or a path, which a resumed run finds from any folder */
+    char *tokenizer_path;
     col_corpus *corpus;
     col_sampler training, validation;
     bool validates;

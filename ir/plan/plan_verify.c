@@ -209,6 +209,9 @@ static col_status check_variable(const col_plan *plan, const col_plan_variable *
     if (!view_end(&view, &end)) return bad("variable", v->name, "is malformed");
     if (end > plan->state_bytes)
         return bad("variable", v->name, "reaches outside the state part of the arena");
+    bool is_integer = v->dtype == COL__PLAN__DTYPE__I32 || v->dtype == COL__PLAN__DTYPE__I64;
+    if (v->index_bound < 0 || (v->index_bound && !is_integer))
+        return bad("variable", v->name, "holds indices that are no integers");
     *out_extent = (extent){v->offset, end, v->name};
     return NULL;
 }
@@ -252,6 +255,8 @@ col_status col_plan_verify(const col_plan *plan)
         return col_error_make(COL_BAD_INPUT, "version %u is not known", plan->version);
     if (plan->state_bytes > plan->arena_bytes)
         return col_error_make(COL_BAD_INPUT, "the state part exceeds the arena");
+    if (plan->accumulate < 0 || plan->accumulate > INT32_MAX)
+        return col_error_make(COL_BAD_INPUT, "a step has %lld micro-batches", (long long)plan->accumulate);
     if (!plan->source) return col_error_make(COL_BAD_INPUT, "it has no source");
     if (!plan->n_programs) return col_error_make(COL_BAD_INPUT, "it has no program");
     extent *extents = calloc(plan->n_variables + 1, sizeof *extents);

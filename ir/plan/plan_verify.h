@@ -1,6 +1,7 @@
 /* What the executor may rely on. After col_plan_verify:
  *   - every view lies inside the arena, has rank <= 8, positive dims, non-negative strides and a known dtype,
  * and its offset is a multiple of its element size; variables lie inside the state part and do not overlap;
+ * those with an index_bound are of an integer type;
  *   - every instruction has the number, rank, dims and dtypes of views that its kind wants;
  *   - names of variables, programs and outputs are unique and non-empty; code objects exist where kernels
  * name them. It does not promise that kernels stay inside their views (they are native code: run plans that

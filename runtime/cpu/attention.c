@@ -53,23 +53,24 @@ static float *head_at(const heads *x, int64_t b, int64_t h, int64_t row)
     return x->data + b * x->batch + h * x->head + row * x->row;
 }
 
-col_status cpu_attention_check(const col_plan_instruction *instruction)
+/* The index of the mask among the views, reads first; beyond them where there is none. */
+static size_t mask_index(const col_plan_instruction *in)
 {
-    for (size_t i = 0; i < instruction->n_reads + instruction->n_writes; i++) {
-        const col_plan_view *v =
-            i < instruction->n_reads ? instruction->reads[i] : instruction->writes[i - instruction->n_reads];
-        if (v->n_dims != 4 ||
-            (instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION &&
-             instruction->attention->masked && i == (instruction->attention->backward ? 6u : 3u))) {
-            continue;
-        }
-        bool dense = v->strides[3] == 1 || v->dims[3] == 1,
-             apart = v->strides[1] >= v->dims[3] || v->dims[1] == 1;
-        if (v->dtype != COL__PLAN__DTYPE__F32 || !dense || !apart || v->dims[3] > MAX_HEAD) {
-            return col_error_make(COL_BAD_INPUT,
-                                  "'%s': attention on the CPU takes fp32 with dense heads of at most %d",
-                                  instruction->name, MAX_HEAD);
-        }
+    if (in->kind_case != COL__PLAN__INSTRUCTION__KIND_ATTENTION || !in->attention->masked) return SIZE_MAX;
+    return in->attention->backward ? 6 : 3;
+}
+
+col_status cpu_attention_check(const col_plan_instruction *in)
+{
+    for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
+        const col_plan_view *v = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
+        if (v->n_dims != 4) continue;
+        bool dense =
+            i == mask_index(in) || ((v->strides[3] == 1 || v->dims[3] == 1) && v->dims[3] <= MAX_HEAD);
+        if (dense && v->dtype == COL__PLAN__DTYPE__F32) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "'%s': attention on the CPU takes fp32 with dense heads of at most %d",
+                              in->name, MAX_HEAD);
     }
     return NULL;
 }

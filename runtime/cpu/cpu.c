@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,6 +53,7 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, pr
     case COL__PLAN__INSTRUCTION__KIND_MATMUL: return cpu_matmul_prepare(device->matmuls, in, &out->matmul);
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return cpu_attention_check(in);
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return cpu_scatter_add_check(in);
     default: return NULL;
     }
 }
@@ -73,17 +75,34 @@ static void cpu_close(col_device *device)
     free(device);
 }
 
+/* Bytes that the process can have: the machine's, or less where its control group (v2, v1) says so. */
+static uint64_t memory_limit(void)
+{
+    static const char *const groups[] = {"/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    uint64_t limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < COL_COUNT(groups); i++) {
+        unsigned long long bytes;
+        FILE *file = fopen(groups[i], "r");
+        if (!file) continue;
+        if (fscanf(file, "%llu", &bytes) == 1 && bytes) limit = COL_MIN(limit, (uint64_t)bytes);
+        fclose(file);
+    }
+    return limit;
+}
+
 static col_status allocate_arena(col_device *device)
 {
     uint64_t bytes = device->plan->arena_bytes;
     if (!bytes) return NULL;
     char human[COL_HUMAN_SIZE];
-    uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (bytes > physical) {
+    char available[COL_HUMAN_SIZE];
+    if (bytes > memory_limit()) {
         return col_error_make(COL_BAD_INPUT,
-                              "the plan needs %s for tensors, more than this machine's memory: use a smaller "
+                              "the plan needs %s for tensors, and this machine has %s: use a smaller model, "
                               "batch or sequence, or a machine with more memory",
-                              col_format_bytes(human, (double)bytes));
+                              col_format_bytes(human, (double)bytes),
+                              col_format_bytes(available, (double)memory_limit()));
     }
     void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena == MAP_FAILED) {

@@ -34,6 +34,7 @@ COL_MUST_USE col_status cpu_attention_check(const col_plan_instruction *instruct
 void cpu_attention_forward(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_attention_backward(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_attention_cached(int threads, const col_plan_instruction *instruction, void *const *args);
+COL_MUST_USE col_status cpu_scatter_add_check(const col_plan_instruction *instruction);
 void cpu_scatter_add(int threads, const col_plan_instruction *instruction, void *const *args);
 void cpu_update_slice(const col_plan_instruction *instruction, void *const *args);
 void cpu_copy(int threads, const col_plan_instruction *instruction, void *const *args);

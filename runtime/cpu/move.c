@@ -157,6 +157,13 @@ static void scatter_columns(void *context, int64_t begin, int64_t end)
     }
 }
 
+col_status cpu_scatter_add_check(const col_plan_instruction *in)
+{
+    bool dense = is_dense(in->reads[0]) && is_dense(in->reads[1]) && is_dense(in->writes[0]);
+    if (dense && in->writes[0]->dtype == COL__PLAN__DTYPE__F32) return NULL;
+    return col_error_make(COL_BAD_INPUT, "'%s': scatter_add on the CPU takes dense fp32", in->name);
+}
+
 /* reads ids [n], updates [n, c]; writes base [v, c], all row-major. */
 void cpu_scatter_add(int threads, const col_plan_instruction *instruction, void *const *args)
 {

@@ -3,6 +3,7 @@
 #include "tests/unit/kernel_run.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -167,6 +168,29 @@ static void call_in_pieces(run *r, kernel_function function, void *const *args, 
     function(args, begin, end); /* empty when it was cut */
 }
 
+/* Where the kernel says that an output may overwrite an input, it gives the same bits when it does. */
+static void check_in_place(run *r, const col_kernel *kernel, kernel_function function, void *const *args)
+{
+    int inputs = kernel->input_count, count = inputs + kernel->output_count;
+    for (int i = 0; i < inputs; i++) {
+        for (int o = 0; o < kernel->output_count; o++) {
+            const col_value *in = kernel->inputs[i].value, *out = kernel->outputs[o].value;
+            if (kernel->inputs[i].offset || !col_kernel_in_place(kernel, i, o)) continue;
+            size_t in_size = (size_t)col_type_bytes(in->type), out_size = (size_t)col_type_bytes(out->type);
+            if (in_size != out_size) continue;
+            void *again[1024];
+            memcpy(again, args, sizeof *again * (size_t)count);
+            for (int j = 0; j < kernel->output_count; j++)
+                again[inputs + j] =
+                    col_arena_alloc(r->arena, (size_t)col_type_bytes(kernel->outputs[j].value->type) + 64);
+            again[i] = again[inputs + o] = col_arena_copy(r->arena, r->bytes[in->id], in_size);
+            call_in_pieces(r, function, again, kernel->range);
+            if (memcmp(again[i], r->bytes[out->id], out_size))
+                fail_msg("a kernel differs when it runs in place");
+        }
+    }
+}
+
 static void run_kernel(run *r, const col_kernel *kernel, kernel_function function)
 {
     void *args[1024];
@@ -181,6 +205,7 @@ static void run_kernel(run *r, const col_kernel *kernel, kernel_function functio
     for (int i = 0; i < kernel->output_count; i++) args[n++] = new_bytes(r, kernel->outputs[i].value);
     call_in_pieces(r, function, args, kernel->range);
     for (int i = 0; i < kernel->output_count; i++) check_canary(r, kernel->outputs[i].value);
+    check_in_place(r, kernel, function, args);
 }
 
 static void run_reference(run *r, const col_node *node)
@@ -198,8 +223,32 @@ static void run_reference(run *r, const col_node *node)
     for (uint32_t i = 0; i < node->result_count; i++) write_value(r, &node->results[i], &results[i]);
 }
 
+/* The object may ask the program for nothing but functions of libm, and says when it does. */
+static void check_symbols(const col_x86_code *code)
+{
+    static const char *const libm[] = {"exp", "log",  "tanh", "erf", "sin",
+                                       "cos", "sinf", "cosf", "pow", "powf"};
+    const unsigned char *elf = code->elf;
+    Elf64_Ehdr header;
+    memcpy(&header, elf, sizeof header);
+    const Elf64_Shdr *sections = (const Elf64_Shdr *)(const void *)(elf + header.e_shoff);
+    for (int i = 0; i < header.e_shnum; i++) {
+        if (sections[i].sh_type != SHT_DYNSYM) continue;
+        const char *names = (const char *)elf + sections[sections[i].sh_link].sh_offset;
+        const Elf64_Sym *symbols = (const Elf64_Sym *)(const void *)(elf + sections[i].sh_offset);
+        for (size_t s = 1; s < sections[i].sh_size / sizeof *symbols; s++) {
+            if (symbols[s].st_shndx != SHN_UNDEF) continue;
+            const char *name = names + symbols[s].st_name;
+            bool known = false;
+            for (size_t k = 0; k < COL_COUNT(libm); k++) known |= !strcmp(name, libm[k]);
+            if (!known || !code->needs_libm) fail_msg("generated code needs the symbol '%s'", name);
+        }
+    }
+}
+
 static void *load(const col_x86_code *code)
 {
+    check_symbols(code);
     int fd = memfd_create("kernels", MFD_CLOEXEC);
     assert_true(fd >= 0 && write(fd, code->elf, code->elf_size) == (ssize_t)code->elf_size);
     char path[64];
@@ -253,22 +302,31 @@ col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const ker
         memcpy(&function, &address, sizeof function);
         run_kernel(&r, kernels[next++], function);
     }
-    col_tensor *outputs = COL_NEW_ARRAY(arena, col_tensor, graph->outputs.len);
-    for (size_t i = 0; i < graph->outputs.len; i++) outputs[i] = read_value(&r, graph->outputs.data[i].value);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
+    for (size_t i = 0; i < n; i++) results[i] = read_value(&r, graph->outputs.data[i].value);
+    memcpy(results + n, vars, sizeof *vars * graph->vars.len);
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op != COL_OP_ASSIGN) continue;
+        const col_var *var = col_graph_find_var(graph, col_node_text(node, COL_ATTR_VARIABLE));
+        results[n + var->index] = read_value(&r, col_node_operand(node, 0));
+    }
     if (handle) dlclose(handle);
-    return outputs;
+    return results;
 }
 
-const col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
+col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena)
 {
-    col_tensor *copy = col_arena_copy(arena, vars, sizeof *vars * graph->vars.len);
+    size_t n = graph->outputs.len;
+    col_tensor *results = COL_NEW_ARRAY(arena, col_tensor, n + graph->vars.len);
     for (size_t i = 0; i < graph->vars.len; i++) {
         size_t size = sizeof(double) * (size_t)col_shape_numel(vars[i].type.shape);
-        copy[i].data = col_arena_copy(arena, vars[i].data, size);
+        results[n + i] = (col_tensor){vars[i].type, col_arena_copy(arena, vars[i].data, size)};
     }
     col_evaluation evaluation;
-    assert_ok(col_evaluate(graph, NULL, copy, arena, &evaluation));
-    return evaluation.outputs;
+    assert_ok(col_evaluate(graph, NULL, results + n, arena, &evaluation));
+    memcpy(results, evaluation.outputs, sizeof *results * n);
+    return results;
 }
 
 double kernel_run_distance(const col_tensor *a, const col_tensor *b)

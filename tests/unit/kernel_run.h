@@ -19,11 +19,11 @@ void kernel_run_prepare(col_graph *graph);
 col_tensor *kernel_run_fill(const col_graph *graph, uint64_t seed, col_arena *arena);
 /* Kernels that the prepared graph has. */
 int kernel_run_count(const col_graph *graph);
-/* Runs a prepared graph; returns one tensor per output. */
+/* Runs a prepared graph; returns one tensor per output, then one per variable as the step leaves it. */
 col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const kernel_run_options *options,
                        col_arena *arena);
-/* As the prepared graph's outputs should be: the reference on the graph as it was. */
-const col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena);
+/* What the prepared graph should give: the reference on the graph as it was. */
+col_tensor *kernel_run_reference(const col_graph *graph, const col_tensor *vars, col_arena *arena);
 /* The largest |a - b| over the larger of |b| and a hundredth of b's largest; NaN and infinities must agree.
  */
 double kernel_run_distance(const col_tensor *a, const col_tensor *b);
