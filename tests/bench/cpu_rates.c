@@ -92,6 +92,53 @@ static void measure_product(int threads, int64_t m, int64_t n, int64_t k, bool t
     col_arena_destroy(arena);
 }
 
+/* --- attention: 4 sequences of 64 or 1024 tokens, 12 causal heads of 64 --- */
+
+typedef struct heads {
+    int threads;
+    col_plan_instruction in;
+    void *args[9];
+} heads;
+
+static void run_attention(void *context)
+{
+    heads *a = context;
+    (a->in.attention->backward ? cpu_attention_backward : cpu_attention_forward)(a->threads, &a->in, a->args);
+}
+
+static void measure_attention(int threads, int64_t tokens, bool backward)
+{
+    enum { BATCH = 4, HEADS = 12, SIZE = 64, MOST = 9 };
+    int64_t dims[] = {BATCH, tokens, HEADS, SIZE}, strides[] = {tokens * HEADS * SIZE, HEADS * SIZE, SIZE, 1};
+    int64_t row_dims[] = {BATCH, HEADS, tokens}, row_strides[] = {HEADS * tokens, tokens, 1};
+    Col__Plan__Attention how = COL__PLAN__ATTENTION__INIT;
+    col_plan_view views[MOST], *list[MOST];
+    heads a = {.threads = threads, .in = COL__PLAN__INSTRUCTION__INIT};
+    how.backward = backward;
+    how.causal = true;
+    how.scale = 0.125;
+    a.in.attention = &how;
+    a.in.n_reads = backward ? 6 : 3;
+    a.in.n_writes = backward ? 3 : 2;
+    a.in.reads = list;
+    a.in.writes = list + a.in.n_reads;
+    for (size_t i = 0; i < a.in.n_reads + a.in.n_writes; i++) {
+        bool rows = i == 4; /* the log-sum-exp, written or read */
+        col__plan__view__init(&views[i]);
+        views[i].n_dims = views[i].n_strides = rows ? 3 : 4;
+        views[i].dims = rows ? row_dims : dims;
+        views[i].strides = rows ? row_strides : strides;
+        list[i] = &views[i];
+        a.args[i] = make_floats((size_t)(BATCH * HEADS * tokens * (rows ? 1 : SIZE)));
+    }
+    /* As codegen/emit.c counts: two products forward, five backward, half of each under the causal limit. */
+    double flops = 2.0 * BATCH * HEADS * (double)(tokens * tokens) * SIZE * (backward ? 5 : 2) / 2;
+    double seconds = measure(run_attention, &a);
+    printf("  attention%s of %4lld tokens %15.1f us  %7.1f GFLOP/s\n", backward ? "_grad" : "     ",
+           (long long)tokens, 1e6 * seconds, 1e-9 * flops / seconds);
+    for (size_t i = 0; i < a.in.n_reads + a.in.n_writes; i++) free(a.args[i]);
+}
+
 /* --- streams: c = a + s b, two reads and a write --- */
 
 typedef struct stream {
@@ -165,6 +212,10 @@ int main(void)
         measure_product(threads, 256, 50257, 768, false, true);
         measure_product(threads, 50257, 768, 256, true, false);
         measure_product(threads, 3072, 768, 256, true, false);
+        for (int64_t tokens = 64; tokens <= 1024; tokens *= 16) {
+            measure_attention(threads, tokens, false);
+            measure_attention(threads, tokens, true);
+        }
         for (int64_t count = 1 << 10; count <= 1 << 25; count <<= 3) measure_stream(threads, count, 0);
         measure_stream(threads, 1 << 16, 1);
     }
