@@ -9,9 +9,10 @@
 #include <string.h>
 
 enum {
-    TILE_ROWS = 256, /* what a tile repacks of its operands stays a few per cent of its arithmetic */
-    TILE_COLUMNS = 384,
+    TILE_ROWS = 512,
+    TILE_COLUMNS = 768,
     LEAST_ROWS = 64,
+    LEAST_COLUMNS = 192,
     WANTED_TILES = 4,
     COLUMN_ALIGNMENT = 16, /* floats of a cache line */
     SMALL = 1 << 21,       /* floating-point operations that do not pay for waking a thread */
@@ -78,13 +79,21 @@ static int64_t pieces(int64_t size, int64_t piece)
     return (size + piece - 1) / piece;
 }
 
+/* Large tiles repack their operands less often for the same arithmetic, small ones occupy more threads. */
 static void choose_tiles(cpu_matmul *p)
 {
-    int64_t rows = TILE_ROWS;
-    p->column_tiles = pieces(p->c.columns, TILE_COLUMNS);
-    p->row_tiles = pieces(p->c.rows, rows);
-    while (p->batches * p->row_tiles * p->column_tiles < WANTED_TILES && rows > LEAST_ROWS)
-        p->row_tiles = pieces(p->c.rows, rows /= 2);
+    int64_t rows = COL_MIN(p->c.rows, (int64_t)TILE_ROWS),
+            columns = COL_MIN(p->c.columns, (int64_t)TILE_COLUMNS);
+    for (;;) {
+        p->row_tiles = pieces(p->c.rows, rows);
+        p->column_tiles = pieces(p->c.columns, columns);
+        bool enough = p->batches * p->row_tiles * p->column_tiles >= WANTED_TILES;
+        if (enough || (rows <= LEAST_ROWS && columns <= LEAST_COLUMNS)) return;
+        if (columns > LEAST_COLUMNS && (columns > rows || rows <= LEAST_ROWS))
+            columns = pieces(columns, 2);
+        else
+            rows = pieces(rows, 2);
+    }
 }
 
 col_status cpu_matmul_prepare(col_arena *arena, int threads, const col_plan_instruction *in,
