@@ -45,15 +45,14 @@ static double measure(void (*call)(void *), void *context)
 /* --- matrix products --- */
 
 typedef struct product {
-    cpu_matmuls *all;
-    cpu_matmul *one;
-    float *a, *b, *c;
+    cpu_matmul *matmul;
+    void *args[3];
 } product;
 
 static void run_product(void *context)
 {
     product *p = context;
-    if (cpu_matmul_run(p->all, p->one, p->a, p->b, p->c)) COL_PANIC("the product failed");
+    cpu_matmul_run(p->matmul, p->args);
 }
 
 static void set_view(col_plan_view *view, int64_t *numbers, int64_t rows, int64_t columns, bool transposed)
@@ -79,19 +78,18 @@ static void measure_product(int threads, int64_t m, int64_t n, int64_t k, bool t
     in.writes = writes;
     in.n_reads = 2;
     in.n_writes = 1;
-    product p = {.all = cpu_matmuls_create(threads)};
-    if (cpu_matmul_prepare(p.all, &in, &p.one)) COL_PANIC("the product cannot be prepared");
-    p.a = make_floats((size_t)(m * k));
-    p.b = make_floats((size_t)(k * n));
-    p.c = make_floats((size_t)(m * n));
+    product p = {0};
+    col_arena *arena = col_arena_create();
+    if (cpu_matmul_prepare(arena, threads, &in, &p.matmul)) COL_PANIC("the product cannot be prepared");
+    p.args[0] = make_floats((size_t)(m * k));
+    p.args[1] = make_floats((size_t)(k * n));
+    p.args[2] = make_floats((size_t)(m * n));
     double seconds = measure(run_product, &p), flops = 2.0 * (double)m * (double)n * (double)k;
     printf("  product %5lld x %5lld x %5lld %c%c  %10.1f us  %7.1f GFLOP/s  %6.1f GB/s\n", (long long)m,
            (long long)k, (long long)n, ta ? 't' : '-', tb ? 't' : '-', 1e6 * seconds, 1e-9 * flops / seconds,
            4e-9 * (double)(m * k + k * n + m * n) / seconds);
-    free(p.a);
-    free(p.b);
-    free(p.c);
-    cpu_matmuls_destroy(p.all);
+    for (int i = 0; i < 3; i++) free(p.args[i]);
+    col_arena_destroy(arena);
 }
 
 /* --- attention: 4 sequences of 64 or 1024 tokens, 12 causal heads of 64 --- */
@@ -206,7 +204,7 @@ int main(void)
     int most = omp_get_max_threads();
     for (int threads = 1; threads <= most; threads = threads == most ? most + 1 : most) {
         printf("%d thread%s\n", threads, threads == 1 ? "" : "s");
-        omp_set_num_threads(threads);
+
         for (size_t i = 0; i < COL_COUNT(products); i++) {
             const int64_t *p = products[i];
             measure_product(threads, p[0], p[1], p[2], false, false);
