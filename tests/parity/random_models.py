@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-SIZES = (1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 65)
+SMALL = (1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 65)
+LARGE = (1, 2, 3, 16, 65, 128, 300, 515, 1024)
 
 
 def shape_text(shape):
@@ -31,6 +32,8 @@ class Model:
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
+        # One in eight is large enough for work to be shared and for tiles to have rests.
+        self.sizes, self.most = (LARGE, 400000) if seed % 8 == 0 else (SMALL, 20000)
         self.lines = []
         self.values = []  # (name, shape)
         self.count = 0
@@ -104,7 +107,7 @@ class Model:
         rank = max(len(shape), len(other))
         a, b = (1,) * (rank - len(shape)) + shape, (1,) * (rank - len(other)) + other
         result = [max(p, q) for p, q in zip(a, b)]
-        if numel(result) > 20000:
+        if numel(result) > self.most:
             return
         if self.rng.random() < 0.5:
             x, y = y, x
@@ -142,7 +145,7 @@ class Model:
             result = [self.rng.choice((2, 3, 5)) if d == 1 and self.rng.random() < 0.7 else d for d in shape]
             if self.rng.random() < 0.5 and len(result) < 4:
                 result = [self.rng.choice((2, 3))] + result
-            if numel(result) <= 20000:
+            if numel(result) <= self.most:
                 self.add(f"broadcast({x}, shape = {shape_text(result)})", result)
         elif kind == "slice":
             starts = [self.rng.randrange(d) for d in shape]
@@ -158,19 +161,19 @@ class Model:
         elif kind == "pad":
             low, high = ([self.rng.randrange(3) for _ in shape] for _ in range(2))
             result = [a + d + b for a, d, b in zip(low, shape, high)]
-            if numel(result) <= 20000:
+            if numel(result) <= self.most:
                 self.add(f"pad({x}, low = {low}, high = {high}, value = {self.rng.choice((0, 0.5))})", result)
         else:
             axis = self.rng.randrange(len(shape))
             same = lambda s: len(s) == len(shape) and all(i == axis or a == b for i, (a, b) in enumerate(zip(s, shape)))
             parts = [(x, shape)] + [self.pick(same) for _ in range(self.rng.randint(0, 2))]
             result = [sum(p[1][axis] for p in parts) if i == axis else d for i, d in enumerate(shape)]
-            if numel(result) <= 20000:
+            if numel(result) <= self.most:
                 self.add(f"concat({', '.join(p[0] for p in parts)}, axis = {axis})", result)
 
     def linear(self):
         x, shape = self.pick(lambda s: len(s) >= 2)
-        n = self.rng.choice(SIZES)
+        n = self.rng.choice(self.sizes)
         op = self.rng.choice(["linear", "dense"])
         scale = 1 / shape[-1] ** 0.5
         self.add(f"{op}({x}, {n}, init = normal(0, {scale:.4f}), bias = {self.rng.randrange(2)}) @ l{self.count}",
@@ -185,7 +188,7 @@ class Model:
         letters = "abc"[:len(shape)]
         batch = [c for c in letters[:-1] if self.rng.random() < 0.4]
         shared = self.rng.choice([c for c in letters if c not in batch])
-        d = self.rng.choice(SIZES)
+        d = self.rng.choice(self.sizes)
         second = batch + [shared, "n"]
         self.rng.shuffle(second)
         sizes = dict(zip(letters, shape), n=d)
@@ -193,7 +196,7 @@ class Model:
         self.rng.shuffle(result)
         y = self.parameter([sizes[c] for c in second])
         scale = 1 / sizes[shared] ** 0.5
-        if numel([sizes[c] for c in result]) <= 20000:
+        if numel([sizes[c] for c in result]) <= self.most:
             equation = f"{letters},{''.join(second)}->{''.join(result)}"
             self.add(f'einsum({x}, {y}, equation = "{equation}") * {scale:.4f}', [sizes[c] for c in result])
 
@@ -210,7 +213,7 @@ class Model:
                  (b, t, heads * d))
 
     def embedding(self):
-        rows, width = self.rng.choice((2, 7, 50)), self.rng.choice(SIZES)
+        rows, width = self.rng.choice((2, 7, 50)), self.rng.choice(self.sizes)
         shape = self.rng.choice(((3,), (2, 5), (1, 1), (4, 17)))
         self.add(f"embedding({self.ids(shape, rows)}, {rows}, {width}, init = normal(0, 1)) @ e{self.count}", shape + (width,))
 
@@ -228,8 +231,8 @@ class Model:
         self.parameter((3, 8))
         for _ in range(self.rng.randint(1, 3)):
             rank = self.rng.randint(2, 3)
-            shape = [self.rng.choice(SIZES) for _ in range(rank)]
-            while numel(shape) > 4000:
+            shape = [self.rng.choice(self.sizes) for _ in range(rank)]
+            while numel(shape) > self.most // 5:
                 shape[self.rng.randrange(rank)] = self.rng.choice((1, 2, 3))
             (self.input if self.rng.random() < 0.5 else self.parameter)(tuple(shape))
         steps = [self.unary] * 6 + [self.binary] * 8 + [self.reduce] * 4 + [self.view] * 6 + [self.linear] * 2 + [
