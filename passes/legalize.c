@@ -135,8 +135,27 @@ static void join(char out[COL_MAX_RANK + 1], const char *a, const char *b, const
     out[n] = '\0';
 }
 
+/* With the operands exchanged, so that the first operand's letters come first in the result: NULL when they
+ * do, or when that does not help. */
+static col_node *exchange_operands(col_builder *b, col_node *node)
+{
+    col_einsum e = col_einsum_of(node);
+    char now[COL_MAX_RANK + 1], exchanged[COL_MAX_RANK + 1], equation[3 * COL_MAX_RANK + 8];
+    join(now, e.batch, e.rows, e.columns);
+    join(exchanged, e.batch, e.columns, e.rows);
+    if (!strcmp(now, e.result) || strcmp(exchanged, e.result)) return NULL;
+    snprintf(equation, sizeof equation, "%s,%s->%s", e.operands[1], e.operands[0], e.result);
+    col_value *product = col_build_einsum(b, equation, col_node_operand(node, 1), col_node_operand(node, 0));
+    col_value_replace(b->graph, &node->results[0], product);
+    col_graph_remove(node);
+    col_builder_at(b, product->producer);
+    return product->producer;
+}
+
 static void legalize_einsum(col_builder *b, col_node *node)
 {
+    col_node *exchanged = exchange_operands(b, node);
+    if (exchanged) node = exchanged;
     col_einsum e = col_einsum_of(node);
     col_value *operands[2] = {col_node_operand(node, 0), col_node_operand(node, 1)};
     const char *alone[2] = {e.first_only, e.second_only}, *own[2] = {e.rows, e.columns};
