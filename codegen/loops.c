@@ -256,7 +256,7 @@ static void emit_store(const nest *n, const col_store *store)
     const col_access *access = &store->access;
     LLVMValueRef value = n->values[store->instr], at = linear(n, access->offset, access->strides);
     LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
-    int64_t stride = access->strides[n->k->rank - 1];
+    int64_t stride = n->k->rank ? access->strides[n->k->rank - 1] : 0;
     bool varies = n->l->lanes && stride;
     LLVMValueRef guard = guard_of(n, access, varies);
     if (!varies) {

@@ -5,6 +5,7 @@
  * that compiling depends on, and of the program itself. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,27 +91,50 @@ static col_status cache_path(const col_options *options, const col_compile_optio
     unsigned long long hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (cache && *cache)
+    if (cache && *cache == '/')
         *out_path = col_arena_printf(arena, "%s/colc/%016llx.plan", cache, hash);
+    else if (home && *home == '/')
+        *out_path = col_arena_printf(arena, "%s/.cache/colc/%016llx.plan", home, hash);
     else
-        *out_path = col_arena_printf(arena, "%s/.cache/colc/%016llx.plan", home ? home : "/tmp", hash);
+        *out_path = NULL;
     return NULL;
 }
 
-/* Writes the plan into the cache, or beside the system's temporary files where that cannot be written. */
+static col_status write_cached(const col_plan *plan, const char *path, col_arena *arena)
+{
+    if (!path) return col_error_make(COL_BAD_INPUT, "neither XDG_CACHE_HOME nor HOME names a folder");
+    char *folder = col_arena_strdup(arena, path);
+    *strrchr(folder, '/') = '\0';
+    COL_TRY(col_make_folder(folder));
+    return col_plan_write(plan, path);
+}
+
+/* Writes the plan into a file that has no name and goes with the last process that has it open: no other user
+ * can put another plan, which is code, in its place. `*out_path` leads to it from here and from colrun. */
+static col_status write_unnamed(const col_plan *plan, const char **out_path, col_arena *arena)
+{
+    const char *temporary = getenv("TMPDIR");
+    char *folder = col_arena_printf(arena, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (!mkdtemp(folder)) return col_error_from_errno(errno, "cannot make a temporary folder '%s'", folder);
+    const char *path = col_arena_printf(arena, "%s/plan", folder);
+    col_status status = col_plan_write(plan, path);
+    int file = status ? -1 : open(path, O_RDONLY);
+    if (!status && file < 0) status = col_error_from_errno(errno, "cannot open '%s'", path);
+    unlink(path);
+    rmdir(folder);
+    *out_path = col_arena_printf(arena, "/proc/self/fd/%d", file);
+    return status;
+}
+
+/* Writes the plan into the cache, or for this run alone where that cannot be written. */
 static col_status keep_plan(const col_plan *plan, const char **path, col_arena *arena)
 {
-    char *folder = col_arena_strdup(arena, *path);
-    *strrchr(folder, '/') = '\0';
-    col_status status = col_make_folder(folder);
-    if (!status) status = col_plan_write(plan, *path);
+    col_status status = write_cached(plan, *path, arena);
     if (!status) return NULL;
-    const char *temporary = getenv("TMPDIR");
-    *path = col_arena_printf(arena, "%s/colc-%ld.plan", temporary ? temporary : "/tmp", (long)getpid());
-    fprintf(stderr, "colc: the plan cannot be cached (%s); it is kept in %s\n", col_error_message(status),
-            *path);
+    fprintf(stderr, "notice: the plan cannot be cached and is compiled each time: %s\n",
+            col_error_message(status));
     col_error_free(status);
-    return col_plan_write(plan, *path);
+    return write_unnamed(plan, path, arena);
 }
 
 /* The names in --input NAME=FILE. */
@@ -151,7 +175,8 @@ static col_status compile_cached(const executed *what, const col_options *option
     col_plan *plan = NULL;
     bool wants_text = compile_options->print_after || compile_options->stop_after ||
                       compile_options->dump_dir || compile_options->time_passes;
-    if (!wants_text && col_file_exists(*out_plan) && !col_error_ignore(col_plan_read(*out_plan, &plan))) {
+    if (!wants_text && *out_plan && col_file_exists(*out_plan) &&
+        !col_error_ignore(col_plan_read(*out_plan, &plan))) {
         col_plan_free(plan);
         return NULL;
     }

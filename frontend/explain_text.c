@@ -226,10 +226,10 @@ static json_t *views_json(col_plan_view *const *views, size_t count)
 static json_t *instruction_json(const col_plan_instruction *in)
 {
     json_t *out = json_object();
-    set(out, "name", json_string(in->name));
+    set(out, "name", col_report_text(in->name));
     set(out, "kind", json_string(col_explain_kind(in)));
     if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_KERNEL)
-        set(out, "kernel", json_string(in->kernel->symbol));
+        set(out, "kernel", col_report_text(in->kernel->symbol));
     set(out, "phase", json_integer(in->phase));
     set(out, "writes", views_json(in->writes, in->n_writes));
     set(out, "reads", views_json(in->reads, in->n_reads));
@@ -244,7 +244,7 @@ static json_t *instruction_json(const col_plan_instruction *in)
 static json_t *program_json(const col_plan *plan, const col_plan_program *program)
 {
     json_t *out = json_object(), *list = json_array();
-    set(out, "name", json_string(program->name));
+    set(out, "name", col_report_text(program->name));
     set(out, "runs_per_step", json_integer(col_predict_runs(plan, program)));
     set(out, "seconds", json_real(col_predict_program(program)));
     for (size_t i = 0; i < program->n_instructions; i++)
@@ -256,7 +256,7 @@ static json_t *program_json(const col_plan *plan, const col_plan_program *progra
 static json_t *memory_json(const Col__Plan__MemoryReport *m)
 {
     json_t *out = json_object(), *list = json_array();
-    set(out, "program", json_string(m->program));
+    set(out, "program", col_report_text(m->program));
     set(out, "state_bytes", json_integer((json_int_t)m->state_bytes));
     set(out, "temporary_bytes", json_integer((json_int_t)m->temporary_bytes));
     set(out, "live_bound", json_integer((json_int_t)m->live_bound));
@@ -264,7 +264,7 @@ static json_t *memory_json(const Col__Plan__MemoryReport *m)
     for (size_t i = 0; i < m->n_buffers; i++) {
         const Col__Plan__LiveBuffer *b = m->buffers[i];
         json_t *buffer = json_object();
-        set(buffer, "name", json_string(b->name));
+        set(buffer, "name", col_report_text(b->name));
         set(buffer, "offset", json_integer((json_int_t)b->offset));
         set(buffer, "bytes", json_integer((json_int_t)b->bytes));
         set(buffer, "first", json_integer(b->first));
@@ -278,11 +278,11 @@ static json_t *memory_json(const Col__Plan__MemoryReport *m)
 static json_t *variable_json(const col_plan_variable *v)
 {
     json_t *out = json_object();
-    set(out, "name", json_string(v->name));
+    set(out, "name", col_report_text(v->name));
     set(out, "kind", json_string(variable_kind(v)));
     set(out, "dtype", json_string(col_plan_dtype_name(v->dtype)));
     set(out, "shape", dims_json(v->n_dims, v->dims));
-    set(out, "layout", json_string(v->layout && *v->layout ? v->layout : "R"));
+    set(out, "layout", col_report_text(v->layout && *v->layout ? v->layout : "R"));
     set(out, "offset", json_integer((json_int_t)v->offset));
     set(out, "bytes", json_integer((json_int_t)col_plan_variable_bytes(v)));
     return out;

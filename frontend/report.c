@@ -90,6 +90,12 @@ static const char *text_or_empty(const char *text)
     return text ? text : "";
 }
 
+json_t *col_report_text(const char *text)
+{
+    json_t *value = json_string(text_or_empty(text));
+    return value ? value : json_string("(not UTF-8)");
+}
+
 static json_t *mesh_json(const col_plan *plan)
 {
     json_t *mesh = json_object(), *shape = json_array();
@@ -147,7 +153,7 @@ static json_t *passes_json(const col_plan *plan)
     json_t *list = json_array();
     for (size_t i = 0; i < plan->n_passes; i++) {
         json_t *pass = json_object();
-        set(pass, "name", json_string(plan->passes[i]->name));
+        set(pass, "name", col_report_text(plan->passes[i]->name));
         set(pass, "seconds", json_real(plan->passes[i]->seconds));
         json_array_append_new(list, pass);
     }
@@ -182,21 +188,21 @@ json_t *col_report_json(const col_plan *plan)
     col_report_figure(plan, &f);
     json_t *out = json_object();
     if (!out) COL_PANIC("out of memory");
-    set(out, "model", json_string(plan->source ? text_or_empty(plan->source->name) : ""));
+    set(out, "model", col_report_text(plan->source ? plan->source->name : ""));
     set(out, "settings", settings_json(plan));
-    set(out, "use", json_string(text_or_empty(plan->use)));
-    set(out, "target", json_string(text_or_empty(plan->target)));
-    set(out, "machine", json_string(text_or_empty(plan->machine)));
+    set(out, "use", col_report_text(plan->use));
+    set(out, "target", col_report_text(plan->target));
+    set(out, "machine", col_report_text(plan->machine));
     set(out, "mesh", mesh_json(plan));
-    set(out, "precision", json_string(text_or_empty(plan->precision)));
-    set(out, "optimizer", json_string(text_or_empty(plan->optimizer)));
+    set(out, "precision", col_report_text(plan->precision));
+    set(out, "optimizer", col_report_text(plan->optimizer));
     set(out, "ops", number(step_instructions(plan)));
     set(out, "parameters", number(f.parameters));
     set(out, "predicted", predicted_json(plan, &f));
     set(out, "solver", solver_json(&f));
     set(out, "passes", passes_json(plan));
     set(out, "compile_seconds", json_real(plan->compile_seconds));
-    set(out, "producer", json_string(text_or_empty(plan->producer)));
+    set(out, "producer", col_report_text(plan->producer));
     return out;
 }
 

@@ -19,6 +19,8 @@ typedef struct col_report_figures {
 
 void col_report_figure(const col_plan *plan, col_report_figures *out);
 
+/* A JSON string, also of text that is not UTF-8 (a plan may hold anything). */
+json_t *col_report_text(const char *text);
 /* The report as a new JSON object: json_decref it. */
 json_t *col_report_json(const col_plan *plan);
 COL_MUST_USE col_status col_report_write(const col_plan *plan, const char *path);

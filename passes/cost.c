@@ -8,16 +8,18 @@
 #include "ir/base/str.h"
 
 /* One core of the reference CPU (Xeon "Sapphire Rapids" at 2.6 GHz, AVX-512, in a virtual machine of two
- * cores), as `meson test -C build --benchmark cpu_rates` measures it: products are GPT-2 124M's at 256
- * tokens, streams c = a + s b of 48 MiB (cache) and 384 MiB (memory). Two cores gave 1.95 times all of it,
- * so cores are taken to add up. */
+ * cores), as the benchmark cpu_rates measures it on the idle machine. Products are GPT-2 124M's at 256 tokens
+ * (150 to 200 GFLOP/s; 90 where the second operand's rows are a multiple of 4096 bytes apart); attention is
+ * 10 to 36, shorter sequences and the forward pass being slower; kernels do half of the 105 GFLOP/s of
+ * multiply-adds in registers, an operation being one; streams c = a + s b are of 48 MiB (cache) and 384 MiB
+ * (memory). Two cores gave 1.95 times all of it, so cores are taken to add up. */
 static const struct {
     double flops[COL_COST_COUNT];
     double memory_bandwidth, cache_bandwidth, cache_bytes;
 } core = {
     .flops = {[COL_COST_PRODUCT] = 170e9,
-              [COL_COST_ATTENTION] = 20e9,
-              [COL_COST_KERNEL] = 60e9,
+              [COL_COST_ATTENTION] = 25e9,
+              [COL_COST_KERNEL] = 50e9,
               [COL_COST_MOVE] = 10e9},
     .memory_bandwidth = 15.5e9,
     .cache_bandwidth = 27e9,

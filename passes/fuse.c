@@ -90,8 +90,7 @@ static bool is_virtual_view(const col_node *node)
 static bool is_needed_in_memory(const fuser *f, const col_value *value)
 {
     if (f->is_output[value->id]) return true;
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         if (!col_node_is_fusible(use->user) || col_operand_is_read(use->user, use->index)) return true;
         if (!is_virtual_view(use->user)) continue;
         for (uint32_t i = 0; i < use->user->result_count; i++) {
@@ -110,8 +109,7 @@ typedef struct readers {
 
 static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
 {
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         const col_node *user = use->user;
         if (is_virtual_view(user)) {
             for (uint32_t i = 0; i < user->result_count; i++)
@@ -154,11 +152,11 @@ static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_co
  */
 static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
 {
-    const col_value *result = &node->results[0];
-    int64_t numel = col_shape_numel(result->type.shape);
     *out_large = NULL;
     *out_cost = col_op_cost(node->op);
     if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
+    const col_value *result = &node->results[0];
+    int64_t numel = col_shape_numel(result->type.shape);
     if (numel <= 1 || is_needed_in_memory(f, result)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i), *large = NULL;
@@ -320,8 +318,7 @@ static bool reach_users(fuser *f, const col_node *node, const unit *limit, uint3
 {
     bool found = false;
     for (uint32_t i = 0; i < node->result_count; i++) {
-        COL_FOR_EACH_USE(use, &node->results[i])
-        {
+        COL_FOR_EACH_USE (use, &node->results[i]) {
             const col_node *user = use->user;
             if (f->inlined[user->id] && f->node_stamp[user->id] != mark) {
                 f->node_stamp[user->id] = mark;
@@ -522,8 +519,7 @@ static void merge_along_edges(fuser *f, bool columns)
 /* Collects the kernels with reductions that read a value, also through views and inlined nodes. */
 static void collect_readers(fuser *f, const col_value *value)
 {
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         const col_node *user = use->user;
         unit *u = unit_of(f, user);
         if (f->inlined[user->id] || is_virtual_view(user)) {
@@ -602,8 +598,7 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
 
 static bool is_used_in_group(const col_value *value, int32_t group)
 {
-    COL_FOR_EACH_USE(use, value)
-    {
+    COL_FOR_EACH_USE (use, value) {
         if (!is_virtual_view(use->user)) {
             if (use->user->group == group) return true;
             continue;

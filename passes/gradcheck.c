@@ -4,6 +4,7 @@
 #include "passes/autodiff.h"
 #include "passes/pass.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -71,6 +72,20 @@ static col_status check_variable(const col_graph *graph, const col_var *var, col
     return NULL;
 }
 
+/* How far rounding may move the loss, which, or what cancels in it, is about 1 or more: sums are taken in
+ * order, so a tensor of n elements is summed to within n units of the last place. Over a step of 1e-5 that is
+ * the noise of a difference. */
+static double loss_noise(const col_graph *graph, double loss)
+{
+    int64_t longest = 16;
+    COL_FOR_EACH_NODE (node, graph) {
+        for (uint32_t i = 0; i < node->result_count && node->phase == COL_PHASE_FORWARD; i++) {
+            longest = COL_MAX(longest, col_shape_numel(node->results[i].type.shape));
+        }
+    }
+    return DBL_EPSILON / 2 * (double)longest * fmax(fabs(loss), 1);
+}
+
 col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples, uint64_t seed,
                                col_gradcheck *out)
 {
@@ -82,9 +97,7 @@ col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, i
     col_tensor *moving = copy_vars(graph, vars, arena);
     double loss = 0;
     if (!status) status = loss_at(graph, moving, &loss);
-    /* The loss, or what cancels in it, is about 1 or more and rounded at a few 1e-16: over a step of 1e-5
-     * that is the noise of a difference. */
-    double noise = 1e-15 * fmax(fabs(loss), 1) / 1e-5 / COL_GRADCHECK_TOLERANCE;
+    double noise = loss_noise(graph, loss) / 1e-5 / COL_GRADCHECK_TOLERANCE;
     for (size_t i = 0; !status && i < graph->outputs.len; i++) {
         const char *name = graph->outputs.data[i].name;
         const col_var *var = strncmp(name, "grad.", 5) ? NULL : col_graph_find_var(graph, name + 5);

@@ -135,15 +135,13 @@ static void join(char out[COL_MAX_RANK + 1], const char *a, const char *b, const
     out[n] = '\0';
 }
 
-/* With the operands exchanged, so that the first operand's letters come first in the result: NULL when they
- * do, or when that does not help. */
+/* A result that is the product's transpose is the product of the exchanged operands. */
 static col_node *exchange_operands(col_builder *b, col_node *node)
 {
     col_einsum e = col_einsum_of(node);
-    char now[COL_MAX_RANK + 1], exchanged[COL_MAX_RANK + 1], equation[3 * COL_MAX_RANK + 8];
-    join(now, e.batch, e.rows, e.columns);
-    join(exchanged, e.batch, e.columns, e.rows);
-    if (!strcmp(now, e.result) || strcmp(exchanged, e.result)) return NULL;
+    char wanted[COL_MAX_RANK + 1], equation[3 * COL_MAX_RANK + 8];
+    join(wanted, e.batch, e.columns, e.rows);
+    if (!*e.rows || !*e.columns || strcmp(wanted, e.result)) return node;
     snprintf(equation, sizeof equation, "%s,%s->%s", e.operands[1], e.operands[0], e.result);
     col_value *product = col_build_einsum(b, equation, col_node_operand(node, 1), col_node_operand(node, 0));
     col_value_replace(b->graph, &node->results[0], product);
@@ -154,8 +152,7 @@ static col_node *exchange_operands(col_builder *b, col_node *node)
 
 static void legalize_einsum(col_builder *b, col_node *node)
 {
-    col_node *exchanged = exchange_operands(b, node);
-    if (exchanged) node = exchanged;
+    node = exchange_operands(b, node);
     col_einsum e = col_einsum_of(node);
     col_value *operands[2] = {col_node_operand(node, 0), col_node_operand(node, 1)};
     const char *alone[2] = {e.first_only, e.second_only}, *own[2] = {e.rows, e.columns};

@@ -52,29 +52,29 @@ static double total_of(const col_candidate *list, size_t count)
     return total;
 }
 
-/* The k-th largest weight (0 < k <= count): a heap of the k largest so far, the least on top. */
-static double kth_weight(const col_candidate *list, size_t count, size_t k)
+/* The k-th largest logit (0 < k <= count): a heap of the k largest so far, the least on top. */
+static float kth_logit(const float *logits, size_t count, size_t k)
 {
-    double *heap = malloc(k * sizeof *heap);
+    float *heap = malloc(k * sizeof *heap);
     if (!heap) COL_PANIC("out of memory");
     for (size_t i = 0; i < count; i++) {
-        double weight = list[i].weight;
         size_t at;
         if (i < k) {
-            for (at = i; at && heap[(at - 1) / 2] > weight; at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
+            for (at = i; at && heap[(at - 1) / 2] > logits[i]; at = (at - 1) / 2)
+                heap[at] = heap[(at - 1) / 2];
         } else {
-            if (weight <= heap[0]) continue;
+            if (logits[i] <= heap[0]) continue;
             for (at = 0;;) {
                 size_t child = 2 * at + 1;
                 if (child + 1 < k && heap[child + 1] < heap[child]) child++;
-                if (child >= k || heap[child] >= weight) break;
+                if (child >= k || heap[child] >= logits[i]) break;
                 heap[at] = heap[child];
                 at = child;
             }
         }
-        heap[at] = weight;
+        heap[at] = logits[i];
     }
-    double kth = heap[0];
+    float kth = heap[0];
     free(heap);
     return kth;
 }
@@ -112,14 +112,15 @@ int32_t col_sample(const float *logits, size_t count, const col_sample_options *
 {
     int32_t best = likeliest(logits, count);
     if (best < 0 || (o->temperature == 0 && o->top_k == 0 && o->top_p == 0)) return best;
+    bool cuts = o->top_k > 0 && (size_t)o->top_k < count;
+    float floor = cuts ? kth_logit(logits, count, (size_t)o->top_k) : -INFINITY;
     double scale = o->temperature > 0 ? 1 / o->temperature : 1;
+    size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
+        if (logits[i] < floor) continue;
         double gap = (double)logits[i] - (double)logits[best]; /* NaN when both are +infinity */
-        list[i] = (col_candidate){isnan(gap) ? 1 : exp(gap * scale), (int32_t)i};
+        list[kept++] = (col_candidate){isnan(gap) ? 1 : exp(gap * scale), (int32_t)i};
     }
-    if (o->top_k > 0 && (size_t)o->top_k < count) {
-        count = keep_from(list, count, kth_weight(list, count, (size_t)o->top_k));
-    }
-    if (o->top_p > 0 && o->top_p < 1) count = cut_top_p(list, count, o->top_p);
-    return draw(list, count, col_sample_uniform(o->seed, index));
+    if (o->top_p > 0 && o->top_p < 1) kept = cut_top_p(list, kept, o->top_p);
+    return draw(list, kept, col_sample_uniform(o->seed, index));
 }

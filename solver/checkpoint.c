@@ -6,7 +6,7 @@
 
 static const double DEFAULT_SECONDS = 5, DEFAULT_GAP = 0.01;
 static const int64_t BYTES_MAX = (int64_t)1 << 60;
-enum { FIRST_SLOTS = 250, MOST_SLOTS = 8000, STAGE_LIMIT = 1000 };
+enum { FIRST_SLOTS = 250, FINE_SLOTS = 1000, MOST_SLOTS = 8000, STAGE_LIMIT = 1000 };
 
 const char *col_checkpoint_action_name(col_checkpoint_action action)
 {
@@ -218,6 +218,18 @@ static void keep_everything(const col_checkpoint_chain *chain, col_arena *arena,
     for (int32_t i = n - 1; i >= 0; i--) chain_emit(arena, out, COL_CHECKPOINT_BACKWARD, i);
 }
 
+/* Slots to start with: enough that an activation of ordinary size is at least one, within reason. Rounded
+ * down to none, it would be free to keep, and the bound worth nothing. */
+static int32_t first_slots(const chain_sizes *c, int64_t memory)
+{
+    int32_t slots = FIRST_SLOTS;
+    for (int32_t s = 1; s < c->count; s++) {
+        int64_t wanted = c->a[s] > 0 ? memory / c->a[s] * 4 / 3 + 1 : 0;
+        if (wanted > slots && wanted <= FINE_SLOTS) slots = (int32_t)wanted;
+    }
+    return slots;
+}
+
 /* Finer and finer slots until the gap is met or time runs out; the best schedule and bound of all stay. */
 static void refine(const chain_sizes *c, const col_checkpoint_limits *limits, double start, col_arena *arena,
                    col_checkpoint_solution *s)
@@ -225,7 +237,7 @@ static void refine(const chain_sizes *c, const col_checkpoint_limits *limits, do
     double seconds = limits->seconds > 0 ? limits->seconds : DEFAULT_SECONDS;
     double gap = limits->gap > 0 ? limits->gap : DEFAULT_GAP;
     int64_t memory = (int64_t)c->chain->memory - c->a[0];
-    for (int32_t slots = FIRST_SLOTS; slots <= MOST_SLOTS; slots *= 2) {
+    for (int32_t slots = first_slots(c, memory); slots <= MOST_SLOTS; slots *= 2) {
         col_arena *scratch = col_arena_create();
         double before = col_solve_clock();
         chain_answer answer = {0};

@@ -4,20 +4,6 @@
 
 enum { LONGEST_LINE = 200 }; /* bytes of the source line that are shown */
 
-void col_diag_add(col_diags *diags, col_loc loc, const char *format, ...)
-{
-    diags->total++;
-    if (diags->list.len >= COL_DIAG_LIMIT) return;
-    va_list args;
-    va_start(args, format);
-    col_str text = {0};
-    col_str_vprintf(&text, format, args);
-    va_end(args);
-    col_diag diag = {loc, col_arena_strdup(diags->arena, col_str_text(&text))};
-    col_str_fini(&text);
-    col_vec_push(diags->arena, &diags->list, diag);
-}
-
 /* Bytes of the well-formed UTF-8 character at `at`, or 0: a terminal is sent nothing else of a broken file.
  */
 static size_t character_size(const char *at, size_t left)
@@ -34,8 +20,38 @@ static size_t character_size(const char *at, size_t left)
     return control || overlong || outside ? 0 : size;
 }
 
-/* The source line with the caret under the column. Control bytes are shown as spaces, bytes that are not
- * UTF-8 as question marks; a long line is cut around the column. */
+/* Appends the character at `at` as a terminal may be sent it and returns its bytes: a control byte becomes a
+ * space, a byte that is not UTF-8 a question mark. */
+static size_t append_character(col_str *out, const char *at, size_t left)
+{
+    size_t size = character_size(at, left);
+    unsigned char c = (unsigned char)*at;
+    if (!size)
+        col_str_append(out, "?");
+    else
+        col_str_append_bytes(out, c < 32 || c == 127 ? " " : at, size);
+    return size ? size : 1;
+}
+
+void col_diag_add(col_diags *diags, col_loc loc, const char *format, ...)
+{
+    diags->total++;
+    if (diags->list.len >= COL_DIAG_LIMIT) return;
+    va_list args;
+    va_start(args, format);
+    col_str text = {0};
+    col_str_vprintf(&text, format, args);
+    va_end(args);
+    /* Messages quote the source. */
+    col_str shown = {0};
+    for (size_t i = 0; i < text.len;) i += append_character(&shown, text.data + i, text.len - i);
+    col_diag diag = {loc, col_arena_strdup(diags->arena, col_str_text(&shown))};
+    col_str_fini(&shown);
+    col_str_fini(&text);
+    col_vec_push(diags->arena, &diags->list, diag);
+}
+
+/* The source line with the caret under the column; a long line is cut around the column. */
 static void append_excerpt(col_str *out, col_loc loc)
 {
     if (!loc.source->size || !loc.line) return;
@@ -54,14 +70,7 @@ static void append_excerpt(col_str *out, col_loc loc)
     size_t last = first + COL_MIN(size - first, (size_t)LONGEST_LINE), indent = 0;
     col_str_append(out, "\n    ");
     for (size_t i = first, step; i < last; i += step) {
-        size_t known = character_size(at + i, size - i);
-        unsigned char c = (unsigned char)at[i];
-        step = known ? known : 1;
-        if (!known) {
-            col_str_append(out, "?");
-        } else {
-            col_str_append_bytes(out, c < 32 || c == 127 ? " " : at + i, step);
-        }
+        step = append_character(out, at + i, size - i);
         if (i + step <= column) indent++; /* one column per character */
     }
     col_str_append(out, "\n    ");

@@ -36,7 +36,6 @@ struct col_device {
     int threads;
     unsigned char *arena;
     cpu_code *code;
-    cpu_matmuls *matmuls;
     prepared_program *programs;
 };
 
@@ -50,7 +49,8 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, pr
     switch (in->kind_case) {
     case COL__PLAN__INSTRUCTION__KIND_KERNEL:
         return cpu_code_find(device->code, in->kernel->object, in->kernel->symbol, &out->kernel);
-    case COL__PLAN__INSTRUCTION__KIND_MATMUL: return cpu_matmul_prepare(device->matmuls, in, &out->matmul);
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL:
+        return cpu_matmul_prepare(device->memory, device->threads, in, &out->matmul);
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return cpu_attention_check(in);
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return cpu_scatter_add_check(in);
@@ -69,7 +69,6 @@ static void cpu_close(col_device *device)
 {
     if (!device) return;
     cpu_code_unload(device->code);
-    cpu_matmuls_destroy(device->matmuls);
     if (device->arena) munmap(device->arena, device->plan->arena_bytes);
     col_arena_destroy(device->memory);
     free(device);
@@ -138,8 +137,6 @@ static col_status cpu_open(const col_plan *plan, const col_device_options *optio
     device->options = *options;
     device->memory = col_arena_create();
     device->threads = options->threads ? options->threads : available_threads();
-    omp_set_num_threads(device->threads);
-    device->matmuls = cpu_matmuls_create(device->threads);
     col_status status = prepare_all(device);
     if (status)
         cpu_close(device);
@@ -167,27 +164,26 @@ static void run_kernel(void *context, int64_t begin, int64_t end)
     job->kernel(job->args, begin, end);
 }
 
-static col_status execute(col_device *device, const prepared *p)
+static void execute(const col_device *device, const prepared *p)
 {
     const col_plan_instruction *in = p->instruction;
     switch (in->kind_case) {
     case COL__PLAN__INSTRUCTION__KIND_KERNEL:
         cpu_parallel_for(device->threads, in->kernel->range, grain_of(in), run_kernel,
                          &(kernel_job){p->kernel, p->args});
-        return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_MATMUL:
-        return cpu_matmul_run(device->matmuls, p->matmul, p->args[0], p->args[1], p->args[2]);
+        return;
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL: cpu_matmul_run(p->matmul, p->args); return;
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
         (in->attention->backward ? cpu_attention_backward : cpu_attention_forward)(device->threads, in,
                                                                                    p->args);
-        return NULL;
+        return;
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED:
         cpu_attention_cached(device->threads, in, p->args);
-        return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(device->threads, in, p->args); return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(device->threads, in, p->args); return NULL;
-    case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(device->threads, in, p->args); return NULL;
+        return;
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(device->threads, in, p->args); return;
+    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); return;
+    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(device->threads, in, p->args); return;
+    case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(device->threads, in, p->args); return;
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
     }
 }
@@ -209,9 +205,10 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
     }
     COL_ASSERT(list || !program->n_instructions);
     if (out_bad) *out_bad = -1;
+    omp_set_num_threads(1); /* what oneDNN goes by where it is called: parallel loops say their own number */
     for (size_t i = 0; i < program->n_instructions; i++) {
         double begin = device->options.observe ? col_seconds() : 0;
-        COL_TRY(execute(device, &list[i]));
+        execute(device, &list[i]);
         if (device->options.observe)
             device->options.observe(device->options.context, program->instructions[i], begin, col_seconds());
         if (!out_bad || !wrote_non_finite(&list[i])) continue;

@@ -9,6 +9,9 @@
  * smaller than `grain` unless the whole is. How the range is cut never changes a result. */
 typedef void (*cpu_body)(void *context, int64_t begin, int64_t end);
 void cpu_parallel_for(int threads, int64_t range, int64_t grain, cpu_body body, void *context);
+/* Calls `body(context, i)` for every i in [0, count), each for a thread that has nothing else to do: for few,
+ * long pieces. */
+void cpu_parallel_each(int threads, int64_t count, void (*body)(void *context, int64_t i), void *context);
 
 /* code.c: the plan's code objects, loaded through the system's loader. */
 typedef struct cpu_code cpu_code;
@@ -19,15 +22,11 @@ typedef void (*cpu_kernel)(void *const *args, int64_t begin, int64_t end);
 COL_MUST_USE col_status cpu_code_find(const cpu_code *code, uint32_t object, const char *symbol,
                                       cpu_kernel *out_kernel);
 
-/* matmul.c: prepared once per distinct shape. */
-typedef struct cpu_matmuls cpu_matmuls;
+/* matmul.c: prepared once per instruction, in the arena; runs on operands at their addresses, writes last. */
 typedef struct cpu_matmul cpu_matmul;
-cpu_matmuls *cpu_matmuls_create(int threads);
-void cpu_matmuls_destroy(cpu_matmuls *matmuls);
-COL_MUST_USE col_status cpu_matmul_prepare(cpu_matmuls *matmuls, const col_plan_instruction *instruction,
-                                           cpu_matmul **out_matmul);
-COL_MUST_USE col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *matmul, const void *a, const void *b,
-                                       void *c);
+COL_MUST_USE col_status cpu_matmul_prepare(col_arena *arena, int threads,
+                                           const col_plan_instruction *instruction, cpu_matmul **out_matmul);
+void cpu_matmul_run(const cpu_matmul *matmul, void *const *args);
 
 /* attention.c and move.c: operands at their addresses, in the order reads then writes. */
 COL_MUST_USE col_status cpu_attention_check(const col_plan_instruction *instruction);

@@ -1,242 +1,138 @@
-/* Matrix products through oneDNN, prepared when the plan is loaded, one primitive per distinct problem; and
- * our own matrix-vector product, which is bound by reading the matrix once and needs no blocking. */
+/* Matrix products: oneDNN's sgemm on tiles of the result, and our own product of a vector and a matrix, which
+ * is bound by reading the matrix once and needs no blocking.
+ *
+ * The tiles depend on the shape alone and each is computed by one thread, so that the number of threads never
+ * changes a result; a library's own parallel product may cut the inner dimension by it. */
 #include "runtime/cpu/cpu.h"
 
 #include <dnnl.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DIMS = COL_PLAN_MAX_RANK };
+enum {
+    TILE_ROWS = 512,
+    TILE_COLUMNS = 768,
+    LEAST_ROWS = 64,
+    LEAST_COLUMNS = 192,
+    WANTED_TILES = 4,
+    COLUMN_ALIGNMENT = 16, /* floats of a cache line */
+    SMALL = 1 << 21,       /* floating-point operations that do not pay for waking a thread */
+};
 
-/* The shape of a product, batch dimensions merged where all three operands allow: equal keys, equal
- * primitives. Batch dimensions that both factors repeat, which oneDNN cannot say, are walked around the rest.
- */
-typedef struct problem {
-    int rank;
-    int64_t dims[3][MAX_DIMS];
-    int64_t strides[3][MAX_DIMS];
-    int outer_rank;
-    int64_t outer_dims[MAX_DIMS], outer_strides[MAX_DIMS]; /* the factors' strides there are 0 */
-} problem;
+/* A [rows, columns] matrix for every index of the batch dimensions; strides in elements. */
+typedef struct matrix {
+    int64_t rows, columns;
+    int64_t row_stride, column_stride;
+    int64_t batch_strides[COL_PLAN_MAX_RANK];
+    bool sgemm_reads; /* rows or columns are dense */
+    char transposed;  /* 'T' when the columns are, as sgemm wants to be told */
+    int64_t leading;
+} matrix;
 
 struct cpu_matmul {
-    struct cpu_matmul *next;
-    problem key;
-    bool is_vector; /* one row times a matrix: handled here */
-    bool is_plain;  /* two dims, and each operand dense along one: oneDNN's sgemm */
-    dnnl_primitive_t primitive;
-    dnnl_memory_t memories[3], scratch;
-};
-
-struct cpu_matmuls {
+    int batch_rank;
+    int64_t batch_dims[COL_PLAN_MAX_RANK], batches;
+    matrix a, b, c; /* c = a b, and c's columns are dense only if its rows are not */
+    bool swapped;   /* a is the instruction's second operand */
+    bool is_vector;
+    int64_t row_tiles, column_tiles; /* of each of the batch */
     int threads;
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    cpu_matmul *first;
-    void *scratch; /* shared by all: instructions run one after another */
-    size_t scratch_bytes;
 };
 
-#define DNNL_TRY(call)                                                                                       \
-    do {                                                                                                     \
-        dnnl_status_t dnnl_try_status_ = (call);                                                             \
-        if (dnnl_try_status_ != dnnl_success) {                                                              \
-            return col_error_make(COL_DEVICE, "oneDNN: %s failed with status %d", #call,                     \
-                                  (int)dnnl_try_status_);                                                    \
-        }                                                                                                    \
-    } while (0)
-
-cpu_matmuls *cpu_matmuls_create(int threads)
+static matrix matrix_of(const col_plan_view *view)
 {
-    cpu_matmuls *matmuls = calloc(1, sizeof *matmuls);
-    if (!matmuls) COL_PANIC("out of memory");
-    matmuls->threads = threads;
-    return matmuls;
+    size_t batch = view->n_dims - 2;
+    matrix m = {.rows = view->dims[batch],
+                .columns = view->dims[batch + 1],
+                .row_stride = view->strides[batch],
+                .column_stride = view->strides[batch + 1]};
+    memcpy(m.batch_strides, view->strides, batch * sizeof *view->strides);
+    return m;
 }
 
-void cpu_matmuls_destroy(cpu_matmuls *matmuls)
+static matrix transpose(matrix m)
 {
-    if (!matmuls) return;
-    for (cpu_matmul *m = matmuls->first, *next; m; m = next) {
-        next = m->next;
-        for (int i = 0; i < 3; i++) {
-            if (m->memories[i]) dnnl_memory_destroy(m->memories[i]);
-        }
-        if (m->scratch) dnnl_memory_destroy(m->scratch);
-        if (m->primitive) dnnl_primitive_destroy(m->primitive);
-        free(m);
-    }
-    if (matmuls->stream) dnnl_stream_destroy(matmuls->stream);
-    if (matmuls->engine) dnnl_engine_destroy(matmuls->engine);
-    free(matmuls->scratch);
-    free(matmuls);
+    matrix t = m;
+    t.rows = m.columns;
+    t.columns = m.rows;
+    t.row_stride = m.column_stride;
+    t.column_stride = m.row_stride;
+    return t;
 }
 
-static bool batch_merges(const problem *p, int d)
+/* A stride along a dimension of size 1 means nothing, but sgemm checks the leading one. */
+static void describe(matrix *m)
 {
-    for (int i = 0; i < 3; i++) {
-        if (p->strides[i][d] != p->strides[i][d + 1] * p->dims[i][d + 1] &&
-            p->strides[i][d] + p->strides[i][d + 1]) {
-            return false;
-        }
+    bool rows_dense = m->columns == 1 || m->column_stride == 1;
+    bool columns_dense = m->rows == 1 || m->row_stride == 1;
+    if (rows_dense && (m->rows == 1 || m->row_stride >= m->columns)) {
+        m->transposed = 'N';
+        m->leading = m->rows == 1 ? m->columns : m->row_stride;
+    } else if (columns_dense && (m->columns == 1 || m->column_stride >= m->rows)) {
+        m->transposed = 'T';
+        m->leading = m->columns == 1 ? m->rows : m->column_stride;
     }
-    return true;
+    m->sgemm_reads = m->transposed != '\0';
 }
 
-static void remove_dim(problem *p, int d)
+static int64_t pieces(int64_t size, int64_t piece)
 {
-    for (int i = 0; i < 3; i++) {
-        for (int j = d; j + 1 < p->rank; j++) {
-            p->dims[i][j] = p->dims[i][j + 1];
-            p->strides[i][j] = p->strides[i][j + 1];
-        }
-        p->dims[i][p->rank - 1] = p->strides[i][p->rank - 1] = 0;
-    }
-    p->rank--;
+    return (size + piece - 1) / piece;
 }
 
-/* Drops batch dimensions of size 1, then merges neighbours that every operand walks with one stride. */
-static problem make_problem(const col_plan_instruction *instruction)
+/* Large tiles repack their operands less often for the same arithmetic, small ones occupy more threads. */
+static void choose_tiles(cpu_matmul *p)
 {
-    const col_plan_view *views[3] = {instruction->reads[0], instruction->reads[1], instruction->writes[0]};
-    problem p = {.rank = (int)views[0]->n_dims};
-    for (int i = 0; i < 3; i++) {
-        for (int d = 0; d < p.rank; d++) {
-            p.dims[i][d] = views[i]->dims[d];
-            p.strides[i][d] = views[i]->strides[d];
-        }
+    int64_t rows = COL_MIN(p->c.rows, (int64_t)TILE_ROWS),
+            columns = COL_MIN(p->c.columns, (int64_t)TILE_COLUMNS);
+    for (;;) {
+        p->row_tiles = pieces(p->c.rows, rows);
+        p->column_tiles = pieces(p->c.columns, columns);
+        bool enough = p->batches * p->row_tiles * p->column_tiles >= WANTED_TILES;
+        if (enough || (rows <= LEAST_ROWS && columns <= LEAST_COLUMNS)) return;
+        if (columns > LEAST_COLUMNS && (columns > rows || rows <= LEAST_ROWS))
+            columns = pieces(columns, 2);
+        else
+            rows = pieces(rows, 2);
     }
-    for (int d = p.rank - 3; d >= 0; d--) {
-        if (p.dims[2][d] == 1) remove_dim(&p, d);
-    }
-    for (int d = p.rank - 3; d >= 0; d--) {
-        if (p.strides[0][d] || p.strides[1][d]) continue;
-        p.outer_dims[p.outer_rank] = p.dims[2][d];
-        p.outer_strides[p.outer_rank++] = p.strides[2][d];
-        remove_dim(&p, d);
-    }
-    for (int d = p.rank - 4; d >= 0; d--) {
-        if (!batch_merges(&p, d)) continue;
-        for (int i = 0; i < 3; i++) {
-            p.dims[i][d + 1] *= p.dims[i][d];
-        }
-        remove_dim(&p, d);
-    }
-    for (int i = 0; i < 3; i++) {
-        for (int d = 0; d + 2 < p.rank; d++) {
-            if (p.strides[i][d] == 0) p.dims[i][d] = 1; /* oneDNN says broadcast by size 1 */
-        }
-        /* A stride along a dimension of size 1 is free: choose the one that keeps the matrix plainly dense.
-         */
-        for (int d = p.rank - 1; d >= 0; d--) {
-            if (p.dims[i][d] != 1) continue;
-            bool last = d == p.rank - 1;
-            p.strides[i][d] = last ? (p.strides[i][d - 1] == 1 ? p.dims[i][d - 1] : 1)
-                                   : p.strides[i][d + 1] * p.dims[i][d + 1];
-        }
-    }
-    return p;
 }
 
-static bool is_vector_product(const problem *p)
-{
-    return p->rank == 2 && p->dims[2][0] == 1 && (p->strides[0][1] == 1 || p->dims[0][1] == 1) &&
-           (p->strides[2][1] == 1 || p->dims[2][1] == 1) && (p->strides[1][0] == 1 || p->strides[1][1] == 1);
-}
-
-/* A leading dimension and whether the matrix is transposed, as BLAS has it; false when neither dim is dense.
- */
-static bool is_dense(const problem *p, int i, bool *out_transposed, int64_t *out_leading)
-{
-    *out_transposed = p->strides[i][1] != 1;
-    *out_leading = p->strides[i][*out_transposed ? 1 : 0];
-    return p->strides[i][*out_transposed ? 0 : 1] == 1 && *out_leading >= p->dims[i][*out_transposed ? 0 : 1];
-}
-
-/* oneDNN has two ways to multiply matrices; on plain ones its sgemm is the faster, up to three times where
- * the inner dimension is short (weight gradients), since its matmul primitive packs an operand that is not in
- * blocked form. */
-static bool is_plain_product(const problem *p)
-{
-    bool transposed;
-    int64_t leading;
-    return p->rank == 2 && is_dense(p, 0, &transposed, &leading) && is_dense(p, 1, &transposed, &leading) &&
-           is_dense(p, 2, &transposed, &leading) && !transposed;
-}
-
-static col_status run_plain(const problem *p, const void *a, const void *b, void *c)
-{
-    bool ta, tb, tc;
-    int64_t lda, ldb, ldc;
-    COL_ASSERT(is_dense(p, 0, &ta, &lda) && is_dense(p, 1, &tb, &ldb) && is_dense(p, 2, &tc, &ldc));
-    DNNL_TRY(dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', p->dims[2][0], p->dims[2][1], p->dims[0][1], 1, a,
-                        lda, b, ldb, 0, c, ldc));
-    return NULL;
-}
-
-static col_status create_primitive(cpu_matmuls *matmuls, cpu_matmul *m)
-{
-    if (!matmuls->engine) {
-        DNNL_TRY(dnnl_engine_create(&matmuls->engine, dnnl_cpu, 0));
-        DNNL_TRY(dnnl_stream_create(&matmuls->stream, matmuls->engine, dnnl_stream_default_flags));
-    }
-    dnnl_memory_desc_t descs[3];
-    for (int i = 0; i < 3; i++) {
-        DNNL_TRY(dnnl_memory_desc_init_by_strides(&descs[i], m->key.rank, m->key.dims[i], dnnl_f32,
-                                                  m->key.strides[i]));
-        DNNL_TRY(dnnl_memory_create(&m->memories[i], &descs[i], matmuls->engine, DNNL_MEMORY_NONE));
-    }
-    dnnl_matmul_desc_t desc;
-    dnnl_primitive_attr_t attr;
-    dnnl_primitive_desc_t primitive_desc = NULL;
-    DNNL_TRY(dnnl_matmul_desc_init(&desc, &descs[0], &descs[1], NULL, &descs[2]));
-    DNNL_TRY(dnnl_primitive_attr_create(&attr));
-    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
-    dnnl_status_t made = dnnl_primitive_desc_create(&primitive_desc, &desc, attr, matmuls->engine, NULL);
-    dnnl_primitive_attr_destroy(attr);
-    DNNL_TRY(made);
-    made = dnnl_primitive_create(&m->primitive, primitive_desc);
-    const dnnl_memory_desc_t *scratch =
-        dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
-    size_t bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
-    if (made == dnnl_success && bytes)
-        made = dnnl_memory_create(&m->scratch, scratch, matmuls->engine, DNNL_MEMORY_NONE);
-    dnnl_primitive_desc_destroy(primitive_desc);
-    DNNL_TRY(made);
-    if (bytes > matmuls->scratch_bytes) {
-        free(matmuls->scratch);
-        matmuls->scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
-        if (!matmuls->scratch) return col_error_make(COL_DEVICE, "no memory for %zu bytes of scratch", bytes);
-        matmuls->scratch_bytes = bytes;
-    }
-    return NULL;
-}
-
-col_status cpu_matmul_prepare(cpu_matmuls *matmuls, const col_plan_instruction *instruction,
+col_status cpu_matmul_prepare(col_arena *arena, int threads, const col_plan_instruction *in,
                               cpu_matmul **out_matmul)
 {
-    if (instruction->reads[0]->dtype != COL__PLAN__DTYPE__F32 ||
-        instruction->writes[0]->dtype != COL__PLAN__DTYPE__F32) {
-        return col_error_make(COL_BAD_INPUT, "'%s': matrix products on the CPU are fp32", instruction->name);
+    const col_plan_view *out = in->writes[0];
+    if (in->reads[0]->dtype != COL__PLAN__DTYPE__F32 || out->dtype != COL__PLAN__DTYPE__F32)
+        return col_error_make(COL_BAD_INPUT, "'%s': matrix products on the CPU are fp32", in->name);
+    cpu_matmul *p = COL_NEW(arena, cpu_matmul);
+    p->batch_rank = (int)out->n_dims - 2;
+    memcpy(p->batch_dims, out->dims, (size_t)p->batch_rank * sizeof *out->dims);
+    p->batches = col_plan_numel((size_t)p->batch_rank, out->dims);
+    p->a = matrix_of(in->reads[0]);
+    p->b = matrix_of(in->reads[1]);
+    p->c = matrix_of(out);
+    describe(&p->c);
+    /* A result in columns, and a column, are the transpose's rows: c' = b' a'. */
+    p->swapped = p->c.rows > 1 && (p->c.transposed == 'T' || p->c.columns == 1);
+    if (p->swapped) {
+        matrix a = p->a;
+        p->a = transpose(p->b);
+        p->b = transpose(a);
+        p->c = transpose(p->c);
+        p->c.transposed = '\0';
+        describe(&p->c);
     }
-    problem key = make_problem(instruction);
-    for (cpu_matmul *m = matmuls->first; m; m = m->next) {
-        if (!memcmp(&m->key, &key, sizeof key)) {
-            *out_matmul = m;
-            return NULL;
-        }
-    }
-    cpu_matmul *m = calloc(1, sizeof *m);
-    if (!m) COL_PANIC("out of memory");
-    m->key = key;
-    m->is_vector = is_vector_product(&key);
-    m->next = matmuls->first;
-    matmuls->first = m;
-    *out_matmul = m;
-    m->is_plain = !m->is_vector && is_plain_product(&key);
-    if (m->is_vector || m->is_plain) return NULL;
-    return col_error_annotate(create_primitive(matmuls, m), "'%s'", instruction->name);
+    describe(&p->a);
+    describe(&p->b);
+    const matrix *a = &p->a, *b = &p->b, *c = &p->c;
+    p->is_vector = p->batches == 1 && c->rows == 1 && (a->column_stride == 1 || a->columns == 1) &&
+                   (c->column_stride == 1 || c->columns == 1) &&
+                   (b->row_stride == 1 || b->column_stride == 1);
+    p->threads = 2 * p->batches * c->rows * c->columns * a->columns < SMALL ? 1 : threads;
+    choose_tiles(p);
+    *out_matmul = p;
+    return NULL;
 }
+
+/* --- one row times a matrix --- */
 
 typedef struct vector_job {
     const float *a, *b;
@@ -299,44 +195,79 @@ vector_times_columns(void *context, int64_t begin, int64_t end)
     }
 }
 
-static col_status run_inner(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, const void *b, void *c)
+static void run_vector(const cpu_matmul *p, const float *a, const float *b, float *c)
 {
-    if (m->is_vector) {
-        bool rows = m->key.strides[1][1] == 1;
-        vector_job job = {a, b, c, m->key.dims[0][1], m->key.strides[1][rows ? 0 : 1]};
-        cpu_parallel_for(matmuls->threads, m->key.dims[2][1], 64,
-                         rows ? vector_times_rows : vector_times_columns, &job);
-        return NULL;
-    }
-    if (m->is_plain) return run_plain(&m->key, a, b, c);
-    DNNL_TRY(dnnl_memory_set_data_handle(m->memories[0], (void *)(uintptr_t)a));
-    DNNL_TRY(dnnl_memory_set_data_handle(m->memories[1], (void *)(uintptr_t)b));
-    DNNL_TRY(dnnl_memory_set_data_handle(m->memories[2], c));
-    dnnl_exec_arg_t args[] = {
-        {DNNL_ARG_SRC, m->memories[0]},
-        {DNNL_ARG_WEIGHTS, m->memories[1]},
-        {DNNL_ARG_DST, m->memories[2]},
-        {DNNL_ARG_SCRATCHPAD, m->scratch},
-    };
-    if (m->scratch) DNNL_TRY(dnnl_memory_set_data_handle(m->scratch, matmuls->scratch));
-    DNNL_TRY(dnnl_primitive_execute(m->primitive, matmuls->stream, m->scratch ? 4 : 3, args));
-    DNNL_TRY(dnnl_stream_wait(matmuls->stream));
-    return NULL;
+    bool rows = p->b.column_stride == 1;
+    vector_job job = {a, b, c, p->b.rows, rows ? p->b.row_stride : p->b.column_stride};
+    cpu_parallel_for(p->threads, p->c.columns, 64, rows ? vector_times_rows : vector_times_columns, &job);
 }
 
-col_status cpu_matmul_run(cpu_matmuls *matmuls, cpu_matmul *m, const void *a, const void *b, void *c)
+/* --- tiles --- */
+
+typedef struct tiles_job {
+    const cpu_matmul *p;
+    const float *a, *b;
+    float *c;
+} tiles_job;
+
+static int64_t batch_offset(const cpu_matmul *p, const matrix *m, int64_t number)
 {
-    const problem *p = &m->key;
-    int64_t index[MAX_DIMS] = {0};
-    float *to = c;
-    for (;;) {
-        COL_TRY(run_inner(matmuls, m, a, b, to));
-        int d = 0;
-        while (d < p->outer_rank && ++index[d] == p->outer_dims[d]) {
-            to -= (p->outer_dims[d] - 1) * p->outer_strides[d];
-            index[d++] = 0;
+    int64_t offset = 0;
+    for (int d = p->batch_rank; d-- > 0; number /= p->batch_dims[d])
+        offset += number % p->batch_dims[d] * m->batch_strides[d];
+    return offset;
+}
+
+/* For matrices that sgemm cannot take: neither rows nor columns are dense, or elements repeat. */
+static void multiply_plainly(const cpu_matmul *p, int64_t rows, int64_t columns, const float *a,
+                             const float *b, float *c)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < columns; j++) {
+            float sum = 0;
+            for (int64_t k = 0; k < p->b.rows; k++) {
+                sum += a[i * p->a.row_stride + k * p->a.column_stride] *
+                       b[k * p->b.row_stride + j * p->b.column_stride];
+            }
+            c[i * p->c.row_stride + j * p->c.column_stride] = sum;
         }
-        if (d == p->outer_rank) return NULL;
-        to += p->outer_strides[d];
     }
+}
+
+static int64_t column_of(const cpu_matmul *p, int64_t tile)
+{
+    if (tile == p->column_tiles) return p->c.columns;
+    return p->c.columns * tile / p->column_tiles / COLUMN_ALIGNMENT * COLUMN_ALIGNMENT;
+}
+
+static void run_tile(void *context, int64_t tile)
+{
+    const tiles_job *job = context;
+    const cpu_matmul *p = job->p;
+    int64_t each = p->row_tiles * p->column_tiles, number = tile / each;
+    int64_t row_tile = tile % p->row_tiles, column_tile = tile % each / p->row_tiles;
+    int64_t row = p->c.rows * row_tile / p->row_tiles, column = column_of(p, column_tile);
+    int64_t rows = p->c.rows * (row_tile + 1) / p->row_tiles - row;
+    int64_t columns = column_of(p, column_tile + 1) - column;
+    const float *a = job->a + batch_offset(p, &p->a, number) + row * p->a.row_stride;
+    const float *b = job->b + batch_offset(p, &p->b, number) + column * p->b.column_stride;
+    float *c = job->c + batch_offset(p, &p->c, number) + row * p->c.row_stride + column * p->c.column_stride;
+    if (!p->a.sgemm_reads || !p->b.sgemm_reads || p->c.transposed != 'N') {
+        multiply_plainly(p, rows, columns, a, b, c);
+        return;
+    }
+    dnnl_status_t status = dnnl_sgemm(p->a.transposed, p->b.transposed, rows, columns, p->b.rows, 1, a,
+                                      p->a.leading, b, p->b.leading, 0, c, p->c.leading);
+    COL_ASSERT(status == dnnl_success);
+}
+
+void cpu_matmul_run(const cpu_matmul *p, void *const *args)
+{
+    const float *a = args[p->swapped ? 1 : 0], *b = args[p->swapped ? 0 : 1];
+    if (p->is_vector) {
+        run_vector(p, a, b, args[2]);
+        return;
+    }
+    tiles_job job = {p, a, b, args[2]};
+    cpu_parallel_each(p->threads, p->batches * p->row_tiles * p->column_tiles, run_tile, &job);
 }

@@ -45,15 +45,14 @@ static double measure(void (*call)(void *), void *context)
 /* --- matrix products --- */
 
 typedef struct product {
-    cpu_matmuls *all;
-    cpu_matmul *one;
-    float *a, *b, *c;
+    cpu_matmul *matmul;
+    void *args[3];
 } product;
 
 static void run_product(void *context)
 {
     product *p = context;
-    if (cpu_matmul_run(p->all, p->one, p->a, p->b, p->c)) COL_PANIC("the product failed");
+    cpu_matmul_run(p->matmul, p->args);
 }
 
 static void set_view(col_plan_view *view, int64_t *numbers, int64_t rows, int64_t columns, bool transposed)
@@ -79,19 +78,65 @@ static void measure_product(int threads, int64_t m, int64_t n, int64_t k, bool t
     in.writes = writes;
     in.n_reads = 2;
     in.n_writes = 1;
-    product p = {.all = cpu_matmuls_create(threads)};
-    if (cpu_matmul_prepare(p.all, &in, &p.one)) COL_PANIC("the product cannot be prepared");
-    p.a = make_floats((size_t)(m * k));
-    p.b = make_floats((size_t)(k * n));
-    p.c = make_floats((size_t)(m * n));
+    product p = {0};
+    col_arena *arena = col_arena_create();
+    if (cpu_matmul_prepare(arena, threads, &in, &p.matmul)) COL_PANIC("the product cannot be prepared");
+    p.args[0] = make_floats((size_t)(m * k));
+    p.args[1] = make_floats((size_t)(k * n));
+    p.args[2] = make_floats((size_t)(m * n));
     double seconds = measure(run_product, &p), flops = 2.0 * (double)m * (double)n * (double)k;
     printf("  product %5lld x %5lld x %5lld %c%c  %10.1f us  %7.1f GFLOP/s  %6.1f GB/s\n", (long long)m,
            (long long)k, (long long)n, ta ? 't' : '-', tb ? 't' : '-', 1e6 * seconds, 1e-9 * flops / seconds,
            4e-9 * (double)(m * k + k * n + m * n) / seconds);
-    free(p.a);
-    free(p.b);
-    free(p.c);
-    cpu_matmuls_destroy(p.all);
+    for (int i = 0; i < 3; i++) free(p.args[i]);
+    col_arena_destroy(arena);
+}
+
+/* --- attention: 4 sequences of 64 or 1024 tokens, 12 causal heads of 64 --- */
+
+typedef struct heads {
+    int threads;
+    col_plan_instruction in;
+    void *args[9];
+} heads;
+
+static void run_attention(void *context)
+{
+    heads *a = context;
+    (a->in.attention->backward ? cpu_attention_backward : cpu_attention_forward)(a->threads, &a->in, a->args);
+}
+
+static void measure_attention(int threads, int64_t tokens, bool backward)
+{
+    enum { BATCH = 4, HEADS = 12, SIZE = 64, MOST = 9 };
+    int64_t dims[] = {BATCH, tokens, HEADS, SIZE}, strides[] = {tokens * HEADS * SIZE, HEADS * SIZE, SIZE, 1};
+    int64_t row_dims[] = {BATCH, HEADS, tokens}, row_strides[] = {HEADS * tokens, tokens, 1};
+    Col__Plan__Attention how = COL__PLAN__ATTENTION__INIT;
+    col_plan_view views[MOST], *list[MOST];
+    heads a = {.threads = threads, .in = COL__PLAN__INSTRUCTION__INIT};
+    how.backward = backward;
+    how.causal = true;
+    how.scale = 0.125;
+    a.in.attention = &how;
+    a.in.n_reads = backward ? 6 : 3;
+    a.in.n_writes = backward ? 3 : 2;
+    a.in.reads = list;
+    a.in.writes = list + a.in.n_reads;
+    for (size_t i = 0; i < a.in.n_reads + a.in.n_writes; i++) {
+        bool rows = i == 4; /* the log-sum-exp, written or read */
+        col__plan__view__init(&views[i]);
+        views[i].n_dims = views[i].n_strides = rows ? 3 : 4;
+        views[i].dims = rows ? row_dims : dims;
+        views[i].strides = rows ? row_strides : strides;
+        list[i] = &views[i];
+        a.args[i] = make_floats((size_t)(BATCH * HEADS * tokens * (rows ? 1 : SIZE)));
+    }
+    /* As codegen/emit.c counts: two products forward, five backward, half of each under the causal limit. */
+    double flops = 2.0 * BATCH * HEADS * (double)(tokens * tokens) * SIZE * (backward ? 5 : 2) / 2;
+    double seconds = measure(run_attention, &a);
+    printf("  attention%s of %4lld tokens %15.1f us  %7.1f GFLOP/s\n", backward ? "_grad" : "     ",
+           (long long)tokens, 1e6 * seconds, 1e-9 * flops / seconds);
+    for (size_t i = 0; i < a.in.n_reads + a.in.n_writes; i++) free(a.args[i]);
 }
 
 /* --- streams: c = a + s b, two reads and a write --- */
@@ -159,7 +204,7 @@ int main(void)
     int most = omp_get_max_threads();
     for (int threads = 1; threads <= most; threads = threads == most ? most + 1 : most) {
         printf("%d thread%s\n", threads, threads == 1 ? "" : "s");
-        omp_set_num_threads(threads);
+
         for (size_t i = 0; i < COL_COUNT(products); i++) {
             const int64_t *p = products[i];
             measure_product(threads, p[0], p[1], p[2], false, false);
@@ -167,6 +212,10 @@ int main(void)
         measure_product(threads, 256, 50257, 768, false, true);
         measure_product(threads, 50257, 768, 256, true, false);
         measure_product(threads, 3072, 768, 256, true, false);
+        for (int64_t tokens = 64; tokens <= 1024; tokens *= 16) {
+            measure_attention(threads, tokens, false);
+            measure_attention(threads, tokens, true);
+        }
         for (int64_t count = 1 << 10; count <= 1 << 25; count <<= 3) measure_stream(threads, count, 0);
         measure_stream(threads, 1 << 16, 1);
     }

@@ -129,6 +129,7 @@ static void print_view(const char *what, const col_plan_view *view)
 void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const double *want,
                 double tolerance)
 {
+    if (c->type == &col_device_null) return; /* takes every plan and computes nothing */
     int64_t index[COL_PLAN_MAX_RANK] = {0}, count = col_plan_numel(view->n_dims, view->dims);
     double largest = 1; /* operands are of the order of 1: what cancels leaves rounding */
     for (int64_t i = 0; i < count; i++) {

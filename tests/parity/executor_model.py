@@ -81,6 +81,16 @@ def refused(bench, colc_path, model):
          says=f"the positions count to {CONTEXT}, but the table f32[{CONTEXT}, 32] has {CONTEXT} rows")
     colc(bench, colc_path, "run", model, "--set", "layers=1", "vocab=99999999", "width=48000", "heads=1", "--seq", 4,
          "--input", "input_ids=ids.npy", status=2, says="and this machine has")
+    # Where no plan can be cached it is compiled for the run alone, and nothing stays.
+    os.mkdir(bench.path("temporary"))
+    with open(bench.path("no_folder"), "wb"):
+        pass
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": bench.path("temporary")}
+    for cache in ({}, {"HOME": bench.path("no_folder")}, {"XDG_CACHE_HOME": "relative"}):
+        done = subprocess.run([colc_path, "run", model, *map(str, small), *inputs], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, check=False, cwd=bench.folder, env={**environment, **cache}, timeout=300)
+        expect(done.returncode == 0 and b"cannot be cached" in done.stderr, f"without a cache: {done.stderr.decode()}")
+        expect(not os.listdir(bench.path("temporary")) and not os.path.exists(bench.path("relative")), "nothing stays")
     for option in (["--print-after", "fold"], ["--dump-dir", "dump"], ["--time-passes"]):
         colc(bench, colc_path, "opt", model, *option, status=2, says=f"{option[0]} watches a whole compilation")
 

@@ -63,6 +63,19 @@ static void test_odd_bytes_are_shown_harmlessly(void **state)
     col_arena_destroy(arena);
 }
 
+static void test_messages_quote_harmlessly(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create();
+    col_source s = source_of("");
+    col_diags diags = {.arena = arena};
+    col_diag_add(&diags, (col_loc){&s, 1, 1}, "unknown '%s'", "\x1b[2J\xc3\xa4\x80");
+    col_status status = col_diags_status(&diags);
+    assert_string_equal(col_error_message(status), "m.ir:1:1: error: unknown ' [2J\xc3\xa4?'");
+    col_error_free(status);
+    col_arena_destroy(arena);
+}
+
 static void test_long_line_is_cut_around_the_place(void **state)
 {
     (void)state;
@@ -119,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_line_and_caret),
         cmocka_unit_test(test_caret_counts_characters),
         cmocka_unit_test(test_odd_bytes_are_shown_harmlessly),
+        cmocka_unit_test(test_messages_quote_harmlessly),
         cmocka_unit_test(test_long_line_is_cut_around_the_place),
         cmocka_unit_test(test_places_outside_the_source),
         cmocka_unit_test(test_many_are_counted),
