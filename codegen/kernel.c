@@ -190,7 +190,7 @@ static int add_pick(build *b, const col_item *item)
 
 static int add_linear(build *b, const col_item *item)
 {
-    col_instr instr = make(COL_INSTR_INDEX, COL_I64, -1, -1, -1);
+    col_instr instr = make(COL_INSTR_INDEX, item->dtype == COL_I32 ? COL_I32 : COL_I64, -1, -1, -1);
     col_shape shape = item->value->type.shape;
     int64_t strides[COL_MAX_RANK] = {0};
     if (item->axis < 0)

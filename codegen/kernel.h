@@ -46,7 +46,7 @@ typedef struct col_access {
 typedef enum col_instr_kind {
     COL_INSTR_LOAD,     /* `access`; operands[0] >= 0: the value where a guard does not hold.
                            A gather whose row is out of range gives NaN (0 for integers). */
-    COL_INSTR_INDEX,    /* i64: access.offset + sum of access.strides[d] * i[d] */
+    COL_INSTR_INDEX,    /* i64 or i32: access.offset + sum of access.strides[d] * i[d] */
     COL_INSTR_CONSTANT, /* `value` */
     COL_INSTR_COMPUTE,  /* elementwise `op` (COPY, CAST and all others of that class) */
     COL_INSTR_RANDOM,   /* f32 uniform on [0, 1): operands seed, step, element (i64); `salt` (ir/philox.h) */

@@ -16,6 +16,7 @@ typedef struct col_llvm {
     LLVMValueRef function;
     unsigned lanes;
     bool is_baseline; /* no instructions that round or convert f16: they are spelled out */
+    bool has_scalef;  /* AVX-512's x 2^floor(y) */
     bool needs_libm;  /* a call of the mathematical library was emitted */
 } col_llvm;
 
@@ -55,6 +56,11 @@ LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x); /* f64, too */
 /* Uniform numbers of ir/base/philox.h; operands are i64 of equal width. */
 LLVMValueRef col_llvm_uniform(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
                               LLVMValueRef element);
+
+/* The same for `lanes` elements in a row, from a scalar `first` on; both are multiples of 4. Seed and step
+ * are scalars, too. A quarter of the work. */
+LLVMValueRef col_llvm_uniform_run(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
+                                  LLVMValueRef first);
 
 /* scalar.c: an elementwise op on operands of equal width. `dtype` is that of the operands, `result` of the
  * result. */

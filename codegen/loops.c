@@ -307,12 +307,39 @@ static void same_width(const nest *n, const col_instr *in, LLVMValueRef operands
 static LLVMValueRef emit_index(const nest *n, const col_instr *in)
 {
     LLVMBuilderRef b = n->l->b;
-    LLVMValueRef at = linear(n, in->access.offset, in->access.strides);
+    LLVMTypeRef type = col_llvm_register(n->l, in->dtype);
+    LLVMValueRef at = LLVMBuildTrunc(b, linear(n, in->access.offset, in->access.strides), type, "");
     if (!depends_on_inner(n, in->dims)) return at;
     LLVMValueRef lanes = col_llvm_lanes(n->l);
-    LLVMValueRef steps =
-        LLVMBuildMul(b, lanes, col_llvm_int_like(n->l, in->access.strides[n->k->rank - 1], lanes), "");
-    return LLVMBuildAdd(b, col_llvm_splat(n->l, at), steps, "");
+    lanes = LLVMBuildTrunc(b, lanes, col_llvm_widen(type, lanes), "");
+    LLVMValueRef stride = col_llvm_int_like(n->l, in->access.strides[n->k->rank - 1], lanes);
+    return LLVMBuildAdd(b, col_llvm_splat(n->l, at), LLVMBuildMul(b, lanes, stride, ""), "");
+}
+
+/* Whether the lanes are whole blocks of four elements that stand in a row. */
+static bool is_run_of_blocks(const nest *n, const col_instr *element)
+{
+    const col_access *at = &element->access;
+    int inner = n->k->rank - 1;
+    if (element->kind != COL_INSTR_INDEX || !depends_on_inner(n, element->dims) || at->strides[inner] != 1)
+        return false;
+    for (int d = 0; d < inner; d++) {
+        if (at->strides[d] % 4) return false;
+    }
+    /* Vectors start at multiples of the lanes from the start of a tile, tiles at multiples of the tile. */
+    bool tiles_fit = !n->k->tile || n->k->tile % 4 == 0 || n->k->tile == n->k->sizes[inner];
+    return n->l->lanes % 4 == 0 && n->l->lanes && at->offset % 4 == 0 && tiles_fit;
+}
+
+static LLVMValueRef emit_random(const nest *n, const col_instr *in, LLVMValueRef *operands)
+{
+    const col_instr *element = &n->k->instrs[in->operands[2]];
+    LLVMValueRef seed = n->values[in->operands[0]], step = n->values[in->operands[1]];
+    uint32_t salt = (uint32_t)in->salt;
+    if (!is_run_of_blocks(n, element) || col_llvm_is_vector(seed) || col_llvm_is_vector(step))
+        return col_llvm_uniform(n->l, operands[0], operands[1], salt, operands[2]);
+    LLVMValueRef first = linear(n, element->access.offset, element->access.strides);
+    return col_llvm_uniform_run(n->l, seed, step, salt, first);
 }
 
 static void emit_instr(const nest *n, int i)
@@ -324,9 +351,7 @@ static void emit_instr(const nest *n, int i)
     case COL_INSTR_LOAD: n->values[i] = emit_load(n, in); break;
     case COL_INSTR_INDEX: n->values[i] = emit_index(n, in); break;
     case COL_INSTR_CONSTANT: n->values[i] = constant_of(n, in); break;
-    case COL_INSTR_RANDOM:
-        n->values[i] = col_llvm_uniform(n->l, operands[0], operands[1], (uint32_t)in->salt, operands[2]);
-        break;
+    case COL_INSTR_RANDOM: n->values[i] = emit_random(n, in, operands); break;
     case COL_INSTR_COMPUTE: {
         /* A select's condition is not what its dtype is about. */
         col_dtype dtype = n->k->instrs[in->operands[in->op == COL_OP_WHERE ? 1 : 0]].dtype;

@@ -73,9 +73,39 @@ static LLVMValueRef power_of_two(const col_llvm *l, LLVMValueRef n, LLVMTypeRef 
     return LLVMBuildBitCast(l->b, LLVMBuildShl(l->b, biased, col_llvm_int_like(l, 23, n), ""), type, "");
 }
 
+/* Lanes first, first + step, ... of one vector, or of two joined. */
+static LLVMValueRef lanes_of(const col_llvm *l, LLVMValueRef a, LLVMValueRef b, unsigned first, unsigned step,
+                             unsigned count)
+{
+    LLVMValueRef indices[256];
+    COL_ASSERT(count <= COL_COUNT(indices));
+    for (unsigned i = 0; i < count; i++)
+        indices[i] = LLVMConstInt(LLVMInt32TypeInContext(l->context), first + i * step, false);
+    return LLVMBuildShuffleVector(l->b, a, b, LLVMConstVector(indices, count), "");
+}
+
+/* x 2^n for whole n; vectors of 16 lanes or a power of two times that. */
+static LLVMValueRef scalef(const col_llvm *l, LLVMValueRef x, LLVMValueRef n)
+{
+    unsigned lanes = LLVMGetVectorSize(LLVMTypeOf(x));
+    if (lanes == 16) {
+        LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context), i16 = LLVMInt16TypeInContext(l->context);
+        LLVMValueRef all = LLVMConstAllOnes(i16),
+                     rounding = LLVMConstInt(i32, 4, false); /* the present one */
+        return col_llvm_intrinsic(l, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0,
+                                  (LLVMValueRef[]){x, n, x, all, rounding}, 5);
+    }
+    LLVMValueRef half[2], none = LLVMGetPoison(LLVMTypeOf(x));
+    for (unsigned i = 0; i < 2; i++) {
+        half[i] = scalef(l, lanes_of(l, x, none, i * lanes / 2, 1, lanes / 2),
+                         lanes_of(l, n, none, i * lanes / 2, 1, lanes / 2));
+    }
+    return lanes_of(l, half[0], half[1], 0, 1, lanes);
+}
+
 /* e^x = 2^n e^r with |r| <= ln2 / 2. Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits,
- * for NaN too, where a conversion would be undefined. 2^n is applied in two halves so that results down to
- * the smallest denormal and up to infinity come out. */
+ * for NaN too, where a conversion would be undefined. Without scalef, 2^n is applied in two halves so that
+ * results down to the smallest denormal and up to infinity come out. */
 LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x)
 {
     static const double c[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
@@ -86,12 +116,13 @@ LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x)
     x = choose(l, LLVMRealOLT, x, -104.0, number(l, -104.0, x), x);
     LLVMValueRef shifted = fma3(l, x, number(l, 1.44269504088896341, x), number(l, magic, x));
     LLVMValueRef n = sub(l, shifted, number(l, magic, x));
-    LLVMValueRef bits = LLVMBuildBitCast(l->b, shifted, ints(l, x), "");
-    LLVMValueRef whole = LLVMBuildSub(l->b, bits, col_llvm_int_like(l, 0x4B400000, bits), "");
     LLVMValueRef r = fma3(l, n, number(l, -0.693359375, x), x);
     r = fma3(l, n, number(l, 2.12194440e-4, x), r);
     LLVMValueRef p = polynomial(l, r, c, COL_COUNT(c));
     p = add(l, fma3(l, p, mul(l, r, r), r), number(l, 1, x));
+    if (l->has_scalef && col_llvm_is_vector(x) && LLVMGetVectorSize(type) % 16 == 0) return scalef(l, p, n);
+    LLVMValueRef bits = LLVMBuildBitCast(l->b, shifted, ints(l, x), "");
+    LLVMValueRef whole = LLVMBuildSub(l->b, bits, col_llvm_int_like(l, 0x4B400000, bits), "");
     LLVMValueRef half = LLVMBuildAShr(l->b, whole, col_llvm_int_like(l, 1, whole), "");
     LLVMValueRef rest = LLVMBuildSub(l->b, whole, half, "");
     return mul(l, mul(l, p, power_of_two(l, half, type)), power_of_two(l, rest, type));
@@ -174,50 +205,79 @@ LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x)
 
 /* Philox. */
 
+/* 32-bit words stand in i64 lanes, whose products then are whole. */
 static LLVMValueRef low_word(const col_llvm *l, LLVMValueRef wide)
 {
-    return LLVMBuildTrunc(l->b, wide, ints(l, wide), "");
+    return LLVMBuildAnd(l->b, wide, col_llvm_int_like(l, 0xffffffff, wide), "");
 }
 
 static LLVMValueRef high_word(const col_llvm *l, LLVMValueRef wide)
 {
-    return low_word(l, LLVMBuildLShr(l->b, wide, col_llvm_int_like(l, 32, wide), ""));
+    return LLVMBuildLShr(l->b, wide, col_llvm_int_like(l, 32, wide), "");
 }
 
-static LLVMValueRef product(const col_llvm *l, LLVMValueRef word, uint32_t factor)
+/* The four words of blocks, as ir/base/philox.h defines them; operands are i64 of equal width. */
+static void philox(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt, LLVMValueRef block,
+                   LLVMValueRef words[4])
 {
-    LLVMTypeRef wide = col_llvm_widen(LLVMInt64TypeInContext(l->context), word);
-    LLVMValueRef extended = LLVMBuildZExt(l->b, word, wide, "");
-    return LLVMBuildMul(l->b, extended, col_llvm_int_like(l, factor, extended), "");
+    LLVMBuilderRef b = l->b;
+    LLVMValueRef c[4] = {low_word(l, block), high_word(l, block), col_llvm_int_like(l, salt, block),
+                         low_word(l, step)};
+    LLVMValueRef key0 = low_word(l, seed), key1 = high_word(l, seed);
+    for (int round = 0; round < 10; round++) {
+        LLVMValueRef p0 = LLVMBuildMul(b, c[0], col_llvm_int_like(l, 0xD2511F53, block), "");
+        LLVMValueRef p1 = LLVMBuildMul(b, c[2], col_llvm_int_like(l, 0xCD9E8D57, block), "");
+        c[0] = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p1), c[1], ""), key0, "");
+        c[1] = low_word(l, p1);
+        c[2] = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p0), c[3], ""), key1, "");
+        c[3] = low_word(l, p0);
+        key0 = low_word(l, LLVMBuildAdd(b, key0, col_llvm_int_like(l, 0x9E3779B9, key0), ""));
+        key1 = low_word(l, LLVMBuildAdd(b, key1, col_llvm_int_like(l, 0xBB67AE85, key1), ""));
+    }
+    LLVMTypeRef word = col_llvm_widen(LLVMInt32TypeInContext(l->context), block);
+    for (int i = 0; i < 4; i++) words[i] = LLVMBuildTrunc(b, c[i], word, "");
+}
+
+static LLVMValueRef uniform_of(const col_llvm *l, LLVMValueRef word)
+{
+    /* 24 bits: signed conversion is exact, and there is an instruction for it everywhere. */
+    LLVMValueRef bits = LLVMBuildLShr(l->b, word, col_llvm_int_like(l, 8, word), "");
+    LLVMTypeRef type = col_llvm_widen(LLVMFloatTypeInContext(l->context), bits);
+    LLVMValueRef uniform = LLVMBuildSIToFP(l->b, bits, type, "");
+    return mul(l, uniform, number(l, 0x1p-24, uniform));
 }
 
 LLVMValueRef col_llvm_uniform(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
                               LLVMValueRef element)
 {
     LLVMBuilderRef b = l->b;
-    LLVMValueRef block = LLVMBuildLShr(b, element, col_llvm_int_like(l, 2, element), "");
-    LLVMValueRef c[4] = {low_word(l, block), high_word(l, block), NULL, low_word(l, step)};
-    c[2] = col_llvm_int_like(l, (int32_t)salt, c[0]);
-    LLVMValueRef key0 = low_word(l, seed), key1 = high_word(l, seed);
-    for (int round = 0; round < 10; round++) {
-        LLVMValueRef p0 = product(l, c[0], 0xD2511F53u), p1 = product(l, c[2], 0xCD9E8D57u);
-        LLVMValueRef next0 = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p1), c[1], ""), key0, "");
-        LLVMValueRef next2 = LLVMBuildXor(b, LLVMBuildXor(b, high_word(l, p0), c[3], ""), key1, "");
-        c[0] = next0;
-        c[1] = low_word(l, p1);
-        c[2] = next2;
-        c[3] = low_word(l, p0);
-        key0 = LLVMBuildAdd(b, key0, col_llvm_int_like(l, (int32_t)0x9E3779B9u, key0), "");
-        key1 = LLVMBuildAdd(b, key1, col_llvm_int_like(l, (int32_t)0xBB67AE85u, key1), "");
-    }
-    LLVMValueRef lane = LLVMBuildAnd(b, low_word(l, element), col_llvm_int_like(l, 3, c[0]), "");
-    LLVMValueRef word = c[3];
+    LLVMValueRef words[4];
+    philox(l, seed, step, salt, LLVMBuildLShr(b, element, col_llvm_int_like(l, 2, element), ""), words);
+    LLVMValueRef lane = LLVMBuildTrunc(b, LLVMBuildAnd(b, element, col_llvm_int_like(l, 3, element), ""),
+                                       ints(l, element), "");
+    LLVMValueRef word = words[3];
     for (int i = 2; i >= 0; i--) {
         LLVMValueRef is = LLVMBuildICmp(b, LLVMIntEQ, lane, col_llvm_int_like(l, i, lane), "");
-        word = LLVMBuildSelect(b, is, c[i], word, "");
+        word = LLVMBuildSelect(b, is, words[i], word, "");
     }
-    LLVMValueRef bits = LLVMBuildLShr(b, word, col_llvm_int_like(l, 8, word), "");
-    LLVMValueRef uniform =
-        LLVMBuildUIToFP(b, bits, col_llvm_widen(LLVMFloatTypeInContext(l->context), bits), "");
-    return mul(l, uniform, number(l, 0x1p-24, uniform));
+    return uniform_of(l, word);
+}
+
+LLVMValueRef col_llvm_uniform_run(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,
+                                  LLVMValueRef first)
+{
+    LLVMBuilderRef b = l->b;
+    col_llvm blocks = *l;
+    blocks.lanes = l->lanes / 4;
+    LLVMValueRef block = LLVMBuildLShr(b, first, col_llvm_i64(l, 2), ""), words[4];
+    block = LLVMBuildAdd(b, col_llvm_splat(&blocks, block), col_llvm_lanes(&blocks), "");
+    philox(&blocks, col_llvm_splat(&blocks, seed), col_llvm_splat(&blocks, step), salt, block, words);
+    /* Word w of block i belongs into lane 4 i + w. */
+    LLVMValueRef low = lanes_of(l, words[0], words[1], 0, 1, l->lanes / 2);
+    LLVMValueRef high = lanes_of(l, words[2], words[3], 0, 1, l->lanes / 2), order[256];
+    for (unsigned i = 0; i < l->lanes; i++) {
+        unsigned from = i % 4 * blocks.lanes + i / 4;
+        order[i] = LLVMConstInt(LLVMInt32TypeInContext(l->context), from, false);
+    }
+    return uniform_of(l, LLVMBuildShuffleVector(b, low, high, LLVMConstVector(order, l->lanes), ""));
 }

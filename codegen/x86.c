@@ -85,7 +85,8 @@ static void emit_module(job *j, LLVMContextRef context, LLVMModuleRef module)
     col_llvm l = {.context = context,
                   .module = module,
                   .b = LLVMCreateBuilderInContext(context),
-                  .is_baseline = j->level == &levels[0]};
+                  .is_baseline = j->level == &levels[0],
+                  .has_scalef = j->level == &levels[2]};
     for (size_t i = j->first; i < j->count; i += j->step) {
         char name[32];
         snprintf(name, sizeof name, "k%zu", i);

@@ -36,6 +36,10 @@ static const bench_case cases[] = {
     {"softmax", MODEL "input x : f32[4096, 1024]\noutput y = softmax(x, axis = -1)\n", false},
     {"gelu", MODEL "input x : f32[4096, 3072]\ninput b : f32[3072]\noutput y = gelu_tanh(x + b)\n", false},
     {"gelu_erf", MODEL "input x : f32[4096, 3072]\ninput b : f32[3072]\noutput y = gelu(x + b)\n", false},
+    {"gelu_training",
+     MODEL "param x : f32[256, 3072] ~ zeros\nparam b : f32[3072] ~ zeros\ninput w : f32[256, 3072]\n"
+           "output loss = sum(gelu_tanh(x + b) * w, axes = [0, 1])\n",
+     true},
     {"dropout",
      MODEL
      "input x : f32[4096, 3072]\ninput rng : i64[2]\noutput y = dropout(x, rng, rate = 0.1, salt = 1)\n",
