@@ -86,6 +86,55 @@ TEST(rsqrt, rsqrt, 2)
 TEST(reciprocal, reciprocal, 0.5)
 TEST(floor, floor, 0)
 
+/* Every f16 and bf16 to f32, exactly; f32 to both, rounded to nearest even. */
+static void conversions(void **unused)
+{
+    (void)unused;
+    enum { ALL = 1 << 16 };
+    col_arena *arena = col_arena_create();
+    char text[512];
+    snprintf(text, sizeof text,
+             "model m()\ninput h : f16[%d]\ninput b : bf16[%d]\ninput x : f32[%d]\n"
+             "output hw = cast(h, dtype = \"f32\")\noutput bw = cast(b, dtype = \"f32\")\n"
+             "output xh = cast(x, dtype = \"f16\")\noutput xb = cast(x, dtype = \"bf16\")\n",
+             ALL, ALL, COUNT);
+    col_graph *graph = kernel_run_parse(text, arena);
+    col_tensor *vars = kernel_run_fill(graph, 1, arena);
+    for (uint32_t i = 0; i < ALL; i++) {
+        uint16_t half = (uint16_t)i;
+        _Float16 value;
+        memcpy(&value, &half, sizeof value);
+        vars[0].data[i] = (double)value;
+        vars[1].data[i] = (double)float_of(i << 16);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) vars[2].data[i] = (double)float_of(i * STEP);
+    /* Ties, and the borders of denormals and of infinity. */
+    static const double special[] = {65504,      65519.996,  65520,     65536,       -65520,      0x1p-14,
+                                     0x1p-24,    0x1p-25,    0x1.8p-24, 0x1.ffep-15, 1 + 0x1p-11, 1 + 0x3p-11,
+                                     1 + 0x1p-8, 1 + 0x3p-8, INFINITY,  NAN,         -0.0};
+    for (size_t i = 0; i < COL_COUNT(special); i++) vars[2].data[i] = (double)(float)special[i];
+    kernel_run_prepare(graph);
+    for (size_t l = 0; l < level_count; l++) {
+        const col_tensor *out = kernel_run(graph, vars, &(kernel_run_options){.features = levels[l]}, arena);
+        assert_true(kernel_run_distance(&out[0], &(col_tensor){out[0].type, vars[0].data}) == 0);
+        assert_true(kernel_run_distance(&out[1], &(col_tensor){out[1].type, vars[1].data}) == 0);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            float x = (float)vars[2].data[i];
+            uint32_t bits;
+            memcpy(&bits, &x, sizeof bits);
+            double half = (double)(_Float16)x,
+                   upper = (double)float_of((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
+            if (isnan(x)) {
+                assert_true(isnan(out[2].data[i]) && isnan(out[3].data[i]));
+            } else if (out[2].data[i] != half || out[3].data[i] != upper) {
+                fail_msg("%a becomes f16 %a (not %a), bf16 %a (not %a) at %s", (double)x, out[2].data[i],
+                         half, out[3].data[i], upper, levels[l]);
+            }
+        }
+    }
+    col_arena_destroy(arena);
+}
+
 int main(void)
 {
     __builtin_cpu_init();
@@ -94,10 +143,10 @@ int main(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
         levels[level_count++] = "avx512";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp),   cmocka_unit_test(test_log),   cmocka_unit_test(test_tanh),
-        cmocka_unit_test(test_erf),   cmocka_unit_test(test_sin),   cmocka_unit_test(test_cos),
-        cmocka_unit_test(test_sqrt),  cmocka_unit_test(test_rsqrt), cmocka_unit_test(test_reciprocal),
-        cmocka_unit_test(test_floor),
+        cmocka_unit_test(test_exp),   cmocka_unit_test(test_log),    cmocka_unit_test(test_tanh),
+        cmocka_unit_test(test_erf),   cmocka_unit_test(test_sin),    cmocka_unit_test(test_cos),
+        cmocka_unit_test(test_sqrt),  cmocka_unit_test(test_rsqrt),  cmocka_unit_test(test_reciprocal),
+        cmocka_unit_test(test_floor), cmocka_unit_test(conversions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
