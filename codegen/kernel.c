@@ -279,6 +279,7 @@ static bool merge_dims(col_kernel *k, int d)
 static uint32_t stride_dims(const col_kernel *k, const col_access *access)
 {
     uint32_t dims = 0;
+    COL_ASSERT(k->rank <= COL_KERNEL_DIMS);
     for (int d = 0; d < k->rank; d++) dims |= (uint32_t)(access->strides[d] != 0) << d;
     for (int i = 0; i < access->guard_count; i++) dims |= UINT32_C(1) << access->guards[i].dim;
     return dims;

@@ -26,9 +26,9 @@ typedef struct col_x86_code {
     bool needs_libm; /* refers to pow, sin, cos or a double-precision function */
 } col_x86_code;
 
-/* Compiles `n` kernels (told apart by the caller: equal ones are compiled as often as given). COL_BAD_INPUT
- * for an unknown feature level, or one above this machine's being fine; COL_DEVICE when no linker is
- * installed or it fails. */
+/* Compiles `n` kernels; equal ones are compiled as often as given. COL_BAD_INPUT for an unknown level (one
+ * above this machine's is fine, for a plan that runs elsewhere); COL_DEVICE when no linker is installed or it
+ * fails. */
 COL_MUST_USE col_status col_x86_compile(const col_kernel *const *kernels, size_t n,
                                         const col_x86_options *options, col_arena *arena,
                                         col_x86_code *out_code);

@@ -38,7 +38,7 @@ enum {
     RECOMPUTE_COST = 48,    /* of a light value that would be kept from one phase for another */
     CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
     SMALL_FACTOR = 8,       /* an operand with this many times fewer elements is small */
-    UNIT_NODES = 512,       /* largest group */
+    UNIT_NODES = 256,       /* largest group */
     SIBLING_NODES = 64,     /* largest group made by merging siblings */
     MIN_PARALLEL = 16,      /* rows, or tiles of columns, that a merge must leave ... */
     LARGE_DOMAIN = 1 << 15, /* ... when there are this many elements */
