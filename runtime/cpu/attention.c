@@ -18,7 +18,15 @@
 
 #include "ir/base/philox.h"
 
-enum { BLOCK = 64, MAX_HEAD = 256 };
+/* Loops over floats: a version per instruction set, chosen when the program starts. */
+#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+
+enum {
+    QUERIES = 64, /* of a block */
+    KEYS = 256,
+    MAX_HEAD = 256,
+    SMALL = 1 << 20, /* floating-point operations */
+};
 
 /* One [rows, d] matrix per (batch, head). */
 typedef struct heads {
@@ -75,11 +83,12 @@ col_status cpu_attention_check(const col_plan_instruction *in)
     return NULL;
 }
 
-/* e^x within 2 ulp for x <= 0; 0 below -87. Cephes' polynomial on [-ln2/2, ln2/2]. */
+/* e^x within 2 ulp for x <= 0; 0 below -87; NaN stays NaN. Cephes' polynomial on [-ln2/2, ln2/2]. */
 static inline float exp_negative(float x)
 {
-    float n = rintf(fmaxf(x, -87.0f) * 1.44269504088896341f);
-    float r = fmaxf(x, -87.0f) - n * 0.693359375f + n * 2.12194440e-4f;
+    float least = x < -87.0f ? -87.0f : x;
+    float n = rintf(least * 1.44269504088896341f);
+    float r = least - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -87,7 +96,7 @@ static inline float exp_negative(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    int32_t bits = ((int32_t)n + 127) << 23;
+    int32_t bits = ((isnan(n) ? 0 : (int32_t)n) + 127) << 23;
     float power;
     memcpy(&power, &bits, sizeof power);
     return x < -87.0f ? 0.0f : p * power;
@@ -112,9 +121,9 @@ static void score_block(const attention *a, int64_t b, int64_t h, int64_t q0, in
                         int64_t columns, float *scores)
 {
     multiply('N', 'T', rows, columns, a->d, a->scale, head_at(&a->q, b, h, q0), a->q.row,
-             head_at(&a->k, b, h, k0), a->k.row, 0, scores, BLOCK);
+             head_at(&a->k, b, h, k0), a->k.row, 0, scores, KEYS);
     for (int64_t i = 0; i < rows; i++) {
-        float *row = scores + i * BLOCK;
+        float *row = scores + i * KEYS;
         if (a->mask) {
             const float *mask =
                 a->mask + b * a->mask_strides[0] + h * a->mask_strides[1] + (q0 + i) * a->mask_strides[2];
@@ -133,21 +142,20 @@ static void drop_block(const attention *a, int64_t b, int64_t h, int64_t q0, int
         int64_t element = ((b * a->h + h) * a->t + q0 + i) * a->s + k0;
         for (int64_t j = 0; j < columns; j++) {
             float u = col_philox_at(a->seed, a->step, a->salt, (uint64_t)(element + j));
-            p[i * BLOCK + j] = u < a->rate ? 0 : p[i * BLOCK + j] * keep;
+            p[i * KEYS + j] = u < a->rate ? 0 : p[i * KEYS + j] * keep;
         }
     }
 }
 
 /* One row of a block meets its running maximum and sum; returns the factor by which earlier output shrinks.
  */
-__attribute__((target_clones("avx512f", "avx2", "default"))) static float
-softmax_row(float *row, int64_t columns, float *max, float *sum)
+VECTORISED static float softmax_row(float *row, int64_t columns, float *max, float *sum)
 {
     float top = *max, total = 0;
 #pragma omp simd reduction(max : top)
-    for (int64_t j = 0; j < columns; j++) top = fmaxf(top, row[j]);
+    for (int64_t j = 0; j < columns; j++) top = row[j] > top ? row[j] : top;
     if (top == -INFINITY) {
-        memset(row, 0, (size_t)columns * sizeof *row);
+        for (int64_t j = 0; j < columns; j++) row[j] = isnan(row[j]) ? row[j] : 0;
         return 1;
     }
 #pragma omp simd reduction(+ : total)
@@ -161,11 +169,17 @@ softmax_row(float *row, int64_t columns, float *max, float *sum)
     return shrink;
 }
 
+VECTORISED static void scale_row(float *row, int64_t columns, float factor)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < columns; c++) row[c] *= factor;
+}
+
 /* A block of queries against all its keys. */
 static void forward_block(const attention *a, int64_t b, int64_t h, int64_t q0)
 {
-    float scores[BLOCK * BLOCK], max[BLOCK], sum[BLOCK];
-    int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK);
+    float scores[QUERIES * KEYS], max[QUERIES], sum[QUERIES];
+    int64_t rows = COL_MIN(a->t - q0, (int64_t)QUERIES);
     float *out = head_at(&a->out, b, h, q0);
     for (int64_t i = 0; i < rows; i++) {
         max[i] = -INFINITY;
@@ -173,75 +187,91 @@ static void forward_block(const attention *a, int64_t b, int64_t h, int64_t q0)
         memset(out + i * a->out.row, 0, (size_t)a->d * sizeof *out);
     }
     int64_t keys = key_limit(a, q0 + rows - 1);
-    for (int64_t k0 = 0; k0 < keys; k0 += BLOCK) {
-        int64_t columns = COL_MIN(keys - k0, (int64_t)BLOCK);
+    for (int64_t k0 = 0; k0 < keys; k0 += KEYS) {
+        int64_t columns = COL_MIN(keys - k0, (int64_t)KEYS);
         score_block(a, b, h, q0, rows, k0, columns, scores);
         for (int64_t i = 0; i < rows; i++) {
-            float shrink = softmax_row(scores + i * BLOCK, columns, &max[i], &sum[i]);
-            for (int64_t c = 0; c < a->d && k0; c++) out[i * a->out.row + c] *= shrink;
+            float shrink = softmax_row(scores + i * KEYS, columns, &max[i], &sum[i]);
+            if (k0) scale_row(out + i * a->out.row, a->d, shrink);
         }
         if (a->rate > 0) drop_block(a, b, h, q0, rows, k0, columns, scores);
-        multiply('N', 'N', rows, a->d, columns, 1, scores, BLOCK, head_at(&a->v, b, h, k0), a->v.row, 1, out,
+        multiply('N', 'N', rows, a->d, columns, 1, scores, KEYS, head_at(&a->v, b, h, k0), a->v.row, 1, out,
                  a->out.row);
     }
     for (int64_t i = 0; i < rows; i++) {
         float inverse = sum[i] > 0 ? 1 / sum[i] : 0; /* a row that sees no key gives zeros */
-        for (int64_t c = 0; c < a->d; c++) out[i * a->out.row + c] *= inverse;
+        scale_row(out + i * a->out.row, a->d, inverse);
         if (!a->lse) continue;
         a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row] =
             sum[i] > 0 ? max[i] + logf(sum[i]) : -INFINITY;
     }
 }
 
-static void forward_range(void *context, int64_t begin, int64_t end)
+static int64_t query_blocks(const attention *a)
+{
+    return (a->t + QUERIES - 1) / QUERIES;
+}
+
+static void forward_piece(void *context, int64_t piece)
 {
     const attention *a = context;
-    int64_t blocks = (a->t + BLOCK - 1) / BLOCK;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t head = i / blocks;
-        forward_block(a, head / a->h, head % a->h, i % blocks * BLOCK);
-    }
+    int64_t blocks = query_blocks(a), head = piece / blocks;
+    forward_block(a, head / a->h, head % a->h, piece % blocks * QUERIES);
+}
+
+/* One thread where the arithmetic would not pay for waking another. */
+static int useful_threads(const attention *a, int threads)
+{
+    return 4 * a->b * a->h * a->t * key_limit(a, a->t - 1) * a->d < SMALL ? 1 : threads;
+}
+
+static void run_forward(int threads, attention *a)
+{
+    cpu_parallel_each(useful_threads(a, threads), a->b * a->h * query_blocks(a), forward_piece, a);
 }
 
 /* p = e^(scores - lse); with the row's delta = sum(dout * out): ds = p (dp - delta) scale. */
-__attribute__((target_clones("avx512f", "avx2", "default"))) static void
-probabilities(float *p, int64_t columns, float lse)
+VECTORISED static void probabilities(float *p, int64_t columns, float lse)
 {
     if (lse == -INFINITY) lse = INFINITY; /* a row that saw no key: all zeros */
 #pragma omp simd
-    for (int64_t j = 0; j < columns; j++) p[j] = exp_negative(fminf(p[j] - lse, 0));
+    for (int64_t j = 0; j < columns; j++) p[j] = exp_negative(p[j] > lse ? 0 : p[j] - lse);
+}
+
+VECTORISED static void score_gradients(float *restrict ds, const float *restrict p, int64_t columns,
+                                       float delta, float scale)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < columns; j++) ds[j] = p[j] * (ds[j] - delta) * scale;
 }
 
 static void backward_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t k0,
                            const float *delta)
 {
-    float p[BLOCK * BLOCK], dropped[BLOCK * BLOCK], ds[BLOCK * BLOCK];
-    int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK), columns = COL_MIN(a->s - k0, (int64_t)BLOCK);
+    float p[QUERIES * KEYS], dropped[QUERIES * KEYS], ds[QUERIES * KEYS];
+    int64_t rows = COL_MIN(a->t - q0, (int64_t)QUERIES),
+            columns = COL_MIN(key_limit(a, q0 + rows - 1) - k0, (int64_t)KEYS);
     score_block(a, b, h, q0, rows, k0, columns, p);
     for (int64_t i = 0; i < rows; i++) {
-        probabilities(p + i * BLOCK, columns,
+        probabilities(p + i * KEYS, columns,
                       a->lse[b * a->lse_batch + h * a->lse_head + (q0 + i) * a->lse_row]);
     }
     const float *dout = head_at(&a->dout, b, h, q0), *used = p;
     multiply('N', 'T', rows, columns, a->d, 1, dout, a->dout.row, head_at(&a->v, b, h, k0), a->v.row, 0, ds,
-             BLOCK);
+             KEYS);
     if (a->rate > 0) {
         memcpy(dropped, p, sizeof p);
         drop_block(a, b, h, q0, rows, k0, columns, dropped);
         drop_block(a, b, h, q0, rows, k0, columns, ds);
         used = dropped;
     }
-    multiply('T', 'N', columns, a->d, rows, 1, used, BLOCK, dout, a->dout.row, 1, head_at(&a->dv, b, h, k0),
+    multiply('T', 'N', columns, a->d, rows, 1, used, KEYS, dout, a->dout.row, 1, head_at(&a->dv, b, h, k0),
              a->dv.row);
-    for (int64_t i = 0; i < rows; i++) {
-        float row_delta = delta[i];
-#pragma omp simd
-        for (int64_t j = 0; j < columns; j++)
-            ds[i * BLOCK + j] = p[i * BLOCK + j] * (ds[i * BLOCK + j] - row_delta) * a->scale;
-    }
-    multiply('T', 'N', columns, a->d, rows, 1, ds, BLOCK, head_at(&a->q, b, h, q0), a->q.row, 1,
+    for (int64_t i = 0; i < rows; i++)
+        score_gradients(ds + i * KEYS, p + i * KEYS, columns, delta[i], a->scale);
+    multiply('T', 'N', columns, a->d, rows, 1, ds, KEYS, head_at(&a->q, b, h, q0), a->q.row, 1,
              head_at(&a->dk, b, h, k0), a->dk.row);
-    multiply('N', 'N', rows, a->d, columns, 1, ds, BLOCK, head_at(&a->k, b, h, k0), a->k.row, 1,
+    multiply('N', 'N', rows, a->d, columns, 1, ds, KEYS, head_at(&a->k, b, h, k0), a->k.row, 1,
              head_at(&a->dq, b, h, q0), a->dq.row);
 }
 
@@ -251,7 +281,8 @@ static void zero_head(const heads *x, int64_t b, int64_t h, int64_t rows, int64_
 }
 
 /* delta_i = sum_c dout_ic out_ic, for a block of rows. */
-static void row_deltas(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, float *delta)
+VECTORISED static void row_deltas(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows,
+                                  float *delta)
 {
     for (int64_t i = 0; i < rows; i++) {
         const float *out = head_at(&a->out, b, h, q0 + i), *dout = head_at(&a->dout, b, h, q0 + i);
@@ -262,20 +293,18 @@ static void row_deltas(const attention *a, int64_t b, int64_t h, int64_t q0, int
     }
 }
 
-static void backward_range(void *context, int64_t begin, int64_t end)
+static void backward_piece(void *context, int64_t piece)
 {
     const attention *a = context;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t b = i / a->h, h = i % a->h;
-        zero_head(&a->dq, b, h, a->t, a->d);
-        zero_head(&a->dk, b, h, a->s, a->d);
-        zero_head(&a->dv, b, h, a->s, a->d);
-        for (int64_t q0 = 0; q0 < a->t; q0 += BLOCK) {
-            float delta[BLOCK];
-            int64_t rows = COL_MIN(a->t - q0, (int64_t)BLOCK), keys = key_limit(a, q0 + rows - 1);
-            row_deltas(a, b, h, q0, rows, delta);
-            for (int64_t k0 = 0; k0 < keys; k0 += BLOCK) backward_block(a, b, h, q0, k0, delta);
-        }
+    int64_t b = piece / a->h, h = piece % a->h;
+    zero_head(&a->dq, b, h, a->t, a->d);
+    zero_head(&a->dk, b, h, a->s, a->d);
+    zero_head(&a->dv, b, h, a->s, a->d);
+    for (int64_t q0 = 0; q0 < a->t; q0 += QUERIES) {
+        float delta[QUERIES];
+        int64_t rows = COL_MIN(a->t - q0, (int64_t)QUERIES), keys = key_limit(a, q0 + rows - 1);
+        row_deltas(a, b, h, q0, rows, delta);
+        for (int64_t k0 = 0; k0 < keys; k0 += KEYS) backward_block(a, b, h, q0, k0, delta);
     }
 }
 
@@ -320,7 +349,7 @@ void cpu_attention_forward(int threads, const col_plan_instruction *in, void *co
 {
     attention a = attention_of(in, args);
     a.out = heads_of(in->writes[0], args[in->n_reads]);
-    cpu_parallel_for(threads, a.b * a.h * ((a.t + BLOCK - 1) / BLOCK), 1, forward_range, &a);
+    run_forward(threads, &a);
 }
 
 void cpu_attention_backward(int threads, const col_plan_instruction *in, void *const *args)
@@ -331,7 +360,7 @@ void cpu_attention_backward(int threads, const col_plan_instruction *in, void *c
     a.dq = heads_of(in->writes[0], args[in->n_reads]);
     a.dk = heads_of(in->writes[1], args[in->n_reads + 1]);
     a.dv = heads_of(in->writes[2], args[in->n_reads + 2]);
-    cpu_parallel_for(threads, a.b * a.h, 1, backward_range, &a);
+    cpu_parallel_each(useful_threads(&a, threads), a.b * a.h, backward_piece, &a);
 }
 
 void cpu_attention_cached(int threads, const col_plan_instruction *in, void *const *args)
@@ -351,5 +380,5 @@ void cpu_attention_cached(int threads, const col_plan_instruction *in, void *con
     int32_t position;
     memcpy(&position, args[3], sizeof position);
     a.first = COL_MIN(COL_MAX(position, 0), (int32_t)COL_MIN(a.s - 1, (int64_t)INT32_MAX));
-    cpu_parallel_for(threads, a.b * a.h * ((a.t + BLOCK - 1) / BLOCK), 1, forward_range, &a);
+    run_forward(threads, &a);
 }

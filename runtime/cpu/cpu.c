@@ -137,6 +137,7 @@ static col_status cpu_open(const col_plan *plan, const col_device_options *optio
     device->options = *options;
     device->memory = col_arena_create();
     device->threads = options->threads ? options->threads : available_threads();
+    omp_set_num_threads(device->threads);
     col_status status = prepare_all(device);
     if (status)
         cpu_close(device);
@@ -205,7 +206,7 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
     }
     COL_ASSERT(list || !program->n_instructions);
     if (out_bad) *out_bad = -1;
-    omp_set_num_threads(1); /* what oneDNN goes by where it is called: parallel loops say their own number */
+    omp_set_num_threads(1); /* oneDNN's, where it is called; parallel loops here say their own */
     for (size_t i = 0; i < program->n_instructions; i++) {
         double begin = device->options.observe ? col_seconds() : 0;
         execute(device, &list[i]);
@@ -215,6 +216,7 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
         *out_bad = (int64_t)i;
         break;
     }
+    omp_set_num_threads(device->threads);
     return NULL;
 }
 

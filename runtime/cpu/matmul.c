@@ -16,6 +16,7 @@ enum {
     WANTED_TILES = 4,
     COLUMN_ALIGNMENT = 16, /* floats of a cache line */
     SMALL = 1 << 21,       /* floating-point operations that do not pay for waking a thread */
+    VECTOR_COST = 16,      /* how much longer one takes where every number comes from memory */
 };
 
 /* A [rows, columns] matrix for every index of the batch dimensions; strides in elements. */
@@ -126,7 +127,8 @@ col_status cpu_matmul_prepare(col_arena *arena, int threads, const col_plan_inst
     p->is_vector = p->batches == 1 && c->rows == 1 && (a->column_stride == 1 || a->columns == 1) &&
                    (c->column_stride == 1 || c->columns == 1) &&
                    (b->row_stride == 1 || b->column_stride == 1);
-    p->threads = 2 * p->batches * c->rows * c->columns * a->columns < SMALL ? 1 : threads;
+    int64_t small = p->is_vector ? SMALL / VECTOR_COST : SMALL;
+    p->threads = 2 * p->batches * c->rows * c->columns * a->columns < small ? 1 : threads;
     choose_tiles(p);
     *out_matmul = p;
     return NULL;

@@ -91,6 +91,25 @@ static void products_read_their_operands_in_place(void **state)
     }
 }
 
+static void a_transposed_product_is_made_in_order(void **state)
+{
+    (void)state;
+    static const char text[] = "model swapped(n = 6)\n"
+                               "param a : f32[4, n] ~ normal(0, 1)\n"
+                               "param b : f32[4, 5] ~ normal(0, 1)\n"
+                               "y = einsum(a, b, equation = \"kn,km->mn\")\n"
+                               "output loss = sum(y * y, axes = [0, 1])\n";
+    col_arena *arena = col_arena_create();
+    const col_graph *graph = compile_to(text, "legalize", 1, arena);
+    int products = 0;
+    COL_FOR_EACH_NODE (node, graph) {
+        assert_true(node->op != COL_OP_TRANSPOSE && node->op != COL_OP_COPY);
+        products += node->op == COL_OP_EINSUM;
+    }
+    assert_int_equal(products, 3);
+    col_arena_destroy(arena);
+}
+
 static void groups_are_contiguous_and_assignments_wait(void **state)
 {
     (void)state;
@@ -217,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_read_their_operands_in_place),
+        cmocka_unit_test(a_transposed_product_is_made_in_order),
         cmocka_unit_test(groups_are_contiguous_and_assignments_wait),
         cmocka_unit_test(no_value_is_overwritten_before_its_last_read),
         cmocka_unit_test(updates_happen_in_place),
