@@ -5,6 +5,8 @@
  * 2). */
 #include "frontend/shrink.h"
 
+#include "ir/builder.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +59,29 @@ const char *col_shrink_signature(const col_node *node, col_arena *arena)
     const char *copy = col_arena_strdup(arena, col_str_text(&text));
     col_str_fini(&text);
     return copy;
+}
+
+/* Sizes are cut by a function of the size alone, so that what is equal or 1 stays so. */
+const col_node *col_shrink_node(const col_node *node, col_arena *arena)
+{
+    enum { MOST = 4 };
+    col_diags diags = {.arena = arena};
+    col_graph *graph = col_graph_create(arena, "small");
+    col_builder b = {.graph = graph, .diags = &diags};
+    col_value **operands = COL_NEW_ARRAY(arena, col_value *, node->operand_count);
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        col_type type = col_node_operand(node, i)->type;
+        for (int d = 0; d < type.shape.rank; d++) type.shape.dims[d] = COL_MIN(type.shape.dims[d], MOST);
+        for (uint32_t j = 0; j < i; j++) {
+            if (col_node_operand(node, j) == col_node_operand(node, i)) operands[i] = operands[j];
+        }
+        if (operands[i]) continue;
+        const char *name = col_arena_printf(arena, "x%u", i);
+        operands[i] = col_graph_add_var(graph, COL_VAR_INPUT, name, type, (col_init){0}, (col_loc){0})->value;
+    }
+    const col_node *made =
+        col_build(&b, node->op, node->operand_count, operands, node->attr_count, node->attrs);
+    return made && made->result_count == node->result_count ? made : node;
 }
 
 static col_map *signatures_of(const col_graph *graph, col_arena *arena)

@@ -10,6 +10,10 @@
  * arena. */
 const char *col_shrink_signature(const col_node *node, col_arena *arena);
 
+/* The same op with the same attributes on operands of at most 4 elements a dimension, in a graph of its own
+ * in the arena; the node itself where the op does not take them (a reshape, whose attributes are sizes). */
+const col_node *col_shrink_node(const col_node *node, col_arena *arena);
+
 /* Parses the model with hyperparameters as small as they can be while the set of node signatures stays as it
  * is with `options`. Hyperparameters that are equal stay equal, smaller ones stay no larger than larger ones.
  * A model whose sizes are written out stays as large as it is. `*out_settings` says what was changed,

@@ -19,7 +19,8 @@ typedef struct col_gradcheck {
 /* Compares every "grad.<parameter>" output of a graph after autodiff with differences of its output `loss`,
  * at up to `samples` elements per parameter (0: all), chosen by `seed`. `vars` as for col_evaluate;
  * unchanged. `scale`, the magnitude below which a gradient counts as zero, is 1e-3 of the parameter's
- * largest and 1e-4 of the loss (at least 1e-4). Fails when the evaluation does. */
+ * largest and the noise of the difference. An element where the loss has a kink, so that it has no
+ * derivative, is passed over. Fails when the evaluation does. */
 COL_MUST_USE col_status col_gradcheck_graph(const col_graph *graph, const col_tensor *vars, int64_t samples,
                                             uint64_t seed, col_gradcheck *out);
 

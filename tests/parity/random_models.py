@@ -194,9 +194,9 @@ class Model:
         sizes = dict(zip(letters, shape), n=d)
         result = [c for c in letters if c != shared] + ["n"]
         self.rng.shuffle(result)
-        y = self.parameter([sizes[c] for c in second])
         scale = 1 / sizes[shared] ** 0.5
-        if numel([sizes[c] for c in result]) <= self.most:
+        if max(numel([sizes[c] for c in letters]) for letters in (second, result)) <= self.most:
+            y = self.parameter([sizes[c] for c in second])
             equation = f"{letters},{''.join(second)}->{''.join(result)}"
             self.add(f'einsum({x}, {y}, equation = "{equation}") * {scale:.4f}', [sizes[c] for c in result])
 
