@@ -37,6 +37,12 @@ void col_writer_discard(col_writer *writer);                   /* NULL is fine *
 /* Opens, writes and commits in one call. */
 COL_MUST_USE col_status col_file_write(const char *path, const void *data, size_t size);
 
+/* The same to `path`, or to stdout where that is NULL. */
+COL_MUST_USE col_status col_file_write_or_print(const char *path, const void *data, size_t size);
+
+/* Writes out what was printed to stdout. COL_DEVICE when any of it was lost. */
+COL_MUST_USE col_status col_file_flush_stdout(void);
+
 /* Makes the folder and its missing parents. */
 COL_MUST_USE col_status col_make_folder(const char *path);
 bool col_file_exists(const char *path);
