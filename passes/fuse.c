@@ -137,7 +137,7 @@ static bool is_in_memory_anyway(const fuser *f, const col_value *value)
 static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_cost)
 {
     col_op_class op_class = col_op_info_of(node->op)->op_class;
-    *out_cost = col_op_cost(node->op);
+    *out_cost = col_op_info_of(node->op)->cost;
     if (op_class == COL_CLASS_SOURCE) return true;
     if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
@@ -153,7 +153,7 @@ static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_co
 static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
 {
     *out_large = NULL;
-    *out_cost = col_op_cost(node->op);
+    *out_cost = col_op_info_of(node->op)->cost;
     if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
     const col_value *result = &node->results[0];
     int64_t numel = col_shape_numel(result->type.shape);
@@ -414,7 +414,7 @@ static bool is_good_group(const col_group *group, int32_t id, bool columns)
         if (item->is_again) return false;
         uint32_t dims = col_index_dims(&item->index, item->value->type.shape.rank);
         if (dims == all || dims == rows || item->kind == COL_ITEM_REDUCE) continue;
-        if ((dims & innermost) && col_op_cost(item->node->op) > CHEAP_COST) return false;
+        if ((dims & innermost) && col_op_info_of(item->node->op)->cost > CHEAP_COST) return false;
     }
     if (!domain->reduced || numel < LARGE_DOMAIN) return true;
     bool writes_all = false;
