@@ -95,10 +95,12 @@ typedef struct col_op_info {
     col_view_map_fn view_map; /* of the view class; NULL: another class */
 } col_op_info;
 
+/* The row of the op. */
 const col_op_info *col_op_info_of(col_op op);
 /* COL_OP_COUNT when there is no such op. */
 col_op col_op_find(const char *name);
 
+/* The attribute as models spell it, and what it holds. */
 const char *col_attr_name(col_attr_key key);
 col_attr_kind col_attr_kind_of(col_attr_key key);
 /* COL_ATTR_COUNT when there is no such attribute. */

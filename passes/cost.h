@@ -21,6 +21,7 @@ typedef enum col_cost_class {
     COL_COST_COUNT
 } col_cost_class;
 
+/* "products" and the like, for people. */
 const char *col_cost_class_name(col_cost_class class);
 
 enum { COL_MACHINE_NAME = 32 };

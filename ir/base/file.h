@@ -15,6 +15,8 @@ typedef struct col_mapping {
     size_t size;
 } col_mapping;
 
+/* Maps the file until col_file_unmap, which takes a mapping that is zero, too. COL_BAD_INPUT for what is no
+ * regular file. */
 COL_MUST_USE col_status col_file_map(const char *path, col_mapping *out_mapping);
 void col_file_unmap(col_mapping *mapping);
 
@@ -24,6 +26,7 @@ void col_file_unmap(col_mapping *mapping);
  * file (a pipe, /dev/null) is written in place. */
 typedef struct col_writer col_writer;
 
+/* Opens the sibling temporary. Commit or discard the writer; also after a write that failed. */
 COL_MUST_USE col_status col_writer_open(const char *path, col_writer **out_writer);
 COL_MUST_USE col_status col_writer_write(col_writer *writer, const void *data, size_t size);
 /* Replaces bytes that were written before, at `offset` from the start; the end of the file stays the end. */
