@@ -8,6 +8,7 @@ static const char *copy_text(col_arena *arena, const char *text)
 col_graph *col_graph_clone(const col_graph *graph, col_arena *arena)
 {
     col_graph *copy = col_graph_create(arena, graph->name);
+    copy->mesh = graph->mesh;
     col_value **values = COL_NEW_ARRAY(arena, col_value *, graph->next_value_id);
     for (size_t i = 0; i < graph->settings.len; i++) {
         col_setting setting = graph->settings.data[i];
@@ -18,6 +19,8 @@ col_graph *col_graph_clone(const col_graph *graph, col_arena *arena)
         const col_var *var = graph->vars.data[i];
         col_var *made = col_graph_add_var(copy, var->kind, var->name, var->type, var->init, var->loc);
         made->frozen = var->frozen;
+        made->layout = var->layout;
+        made->whole = var->whole;
         made->value->id = var->value->id;
         values[var->value->id] = made->value;
     }

@@ -19,6 +19,7 @@ col_var *col_graph_add_var(col_graph *graph, col_var_kind kind, const char *name
     *var = (col_var){.kind = kind,
                      .name = col_arena_strdup(graph->arena, name),
                      .type = type,
+                     .whole = type.shape,
                      .init = init,
                      .loc = loc,
                      .index = (uint32_t)graph->vars.len};

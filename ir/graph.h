@@ -70,11 +70,13 @@ typedef struct col_init {
 
 struct col_var {
     col_var_kind kind;
-    const char *name; /* as Hugging Face or torchvision names it */
-    col_type type;
-    col_init init;    /* of parameters and states */
-    bool frozen;      /* a parameter that is not trained */
-    col_value *value; /* at the start of the step */
+    const char *name;  /* as Hugging Face or torchvision names it */
+    col_type type;     /* what one rank holds */
+    col_layout layout; /* how that lies in `whole`, over the graph's mesh */
+    col_shape whole;   /* of all ranks together; type.shape when the graph is not partitioned */
+    col_init init;     /* of parameters and states */
+    bool frozen;       /* a parameter that is not trained */
+    col_value *value;  /* at the start of the step */
     col_loc loc;
     uint32_t index; /* among the graph's variables */
 };
@@ -96,6 +98,7 @@ typedef struct col_setting {
 struct col_graph {
     col_arena *arena;
     const char *name;
+    col_mesh mesh; /* that the graph is the program of one rank of; rank 0: not partitioned */
     col_node *first, *last;
     size_t node_count;
     COL_VEC(col_var *) vars;

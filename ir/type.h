@@ -2,7 +2,7 @@
 #ifndef COL_IR_TYPE_H
 #define COL_IR_TYPE_H
 
-#include "ir/base/str.h"
+#include "ir/base/layout.h"
 
 typedef enum col_dtype {
     COL_F32,
@@ -15,8 +15,6 @@ typedef enum col_dtype {
     COL_BOOL,
     COL_DTYPE_COUNT
 } col_dtype;
-
-enum { COL_MAX_RANK = 8 };
 
 typedef struct col_shape {
     int rank;

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "passes/cost.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,4 +75,34 @@ double col_cost_seconds(const col_machine *machine, col_cost_class class, double
     double arithmetic = col_cost_arithmetic(machine, class, flops),
            traffic = col_cost_traffic(machine, bytes);
     return machine->overhead + COL_MAX(arithmetic, traffic);
+}
+
+const char *col_collective_name(col_collective kind)
+{
+    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "shard"};
+    return names[kind];
+}
+
+double col_cost_collective_bytes(col_collective kind, int64_t n, double bytes)
+{
+    static const double sides[] = {2, 0, 1, 1, 0};
+    double ranks = (double)n;
+    if (kind == COL_ALL_GATHER) return (ranks - 1) * bytes;
+    return sides[kind] * (ranks - 1) / ranks * bytes;
+}
+
+double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col_collective kind,
+                           const col_axes *axes, double bytes)
+{
+    int64_t n = 1;
+    double latency = 0, bandwidth = INFINITY;
+    for (int i = 0; i < axes->count; i++) {
+        const col_link *link = &machine->links[axes->axis[i]];
+        n *= mesh->dims[axes->axis[i]];
+        latency = fmax(latency, link->latency);
+        bandwidth = fmin(bandwidth, link->bandwidth[kind]);
+    }
+    if (n == 1 || kind == COL_SHARD) return 0;
+    double rounds = (double)(kind == COL_ALL_REDUCE ? 2 * (n - 1) : n - 1);
+    return rounds * latency + col_cost_collective_bytes(kind, n, bytes) / bandwidth;
 }
