@@ -67,7 +67,7 @@ static size_t bytes_of(col_type type)
 static void *allocate(size_t bytes)
 {
     void *data = malloc(COL_MAX(bytes, 1));
-    if (!data) COL_PANIC("no memory to compare a tensor");
+    if (!data) col_out_of_memory(bytes);
     return data;
 }
 

@@ -97,7 +97,7 @@ col_status col_initialize(const col_device_type *type, col_device *device, const
                           int64_t seed)
 {
     void *chunk = malloc(CHUNK * sizeof(double));
-    if (!chunk) COL_PANIC("out of memory");
+    if (!chunk) col_out_of_memory(0);
     col_status status;
     if (v->init == COL__PLAN__INIT_KIND__ZEROS)
         status = fill_constant(type, device, v, 0, chunk);

@@ -36,7 +36,7 @@ col_status col_session_open(const char *plan_path, const char *device_name, cons
                             col_session **out_session)
 {
     col_session *session = calloc(1, sizeof *session);
-    if (!session) COL_PANIC("out of memory");
+    if (!session) col_out_of_memory(0);
     col_status status = col_plan_read(plan_path, &session->plan);
     if (!status) status = col_error_annotate(open_device(session, device_name, options), "'%s'", plan_path);
     if (status)

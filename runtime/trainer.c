@@ -141,7 +141,7 @@ col_status col_trainer_open_data(col_trainer *t)
     size_t count = (size_t)(t->batch * t->seq);
     t->input_ids = calloc(count, sizeof *t->input_ids);
     t->labels = calloc(count, sizeof *t->labels);
-    if (!t->input_ids || !t->labels) COL_PANIC("out of memory");
+    if (!t->input_ids || !t->labels) col_out_of_memory(0);
     return open_samplers(t);
 }
 

@@ -132,7 +132,7 @@ static col_status prepare_all(col_device *device)
 static col_status cpu_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
 {
     col_device *device = calloc(1, sizeof *device);
-    if (!device) COL_PANIC("out of memory");
+    if (!device) col_out_of_memory(0);
     device->plan = plan;
     device->options = *options;
     device->memory = col_arena_create();

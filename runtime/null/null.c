@@ -15,7 +15,7 @@ static col_status null_open(const col_plan *plan, const col_device_options *opti
 {
     (void)options;
     col_device *device = calloc(1, sizeof *device);
-    if (!device) COL_PANIC("out of memory");
+    if (!device) col_out_of_memory(0);
     device->plan = plan;
     device->arena = calloc(1, plan->arena_bytes ? plan->arena_bytes : 1);
     if (!device->arena) {
