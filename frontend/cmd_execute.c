@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "frontend/commands.h"
 #include "frontend/compile.h"
+#include "frontend/program.h"
 #include "frontend/report.h"
 #include "ir/base/file.h"
 #include "ir/plan/plan_io.h"
@@ -41,18 +41,6 @@ static executed find_executed(const char *name)
     return (executed){name, uses[i].use, spec};
 }
 
-/* The folder that holds this program: colrun stands beside it. */
-static col_status own_folder(col_arena *arena, const char **out_folder, const char **out_program)
-{
-    char path[4096];
-    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (size <= 0) return col_error_from_errno(errno, "cannot find the folder of colc");
-    path[size] = '\0';
-    *out_program = col_arena_strdup(arena, path);
-    *out_folder = col_arena_strdup(arena, dirname(path));
-    return NULL;
-}
-
 /* `file` is the model or plan that the user named: its bytes, and the options, are what the plan depends on.
  */
 static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
@@ -74,6 +62,7 @@ static col_status cache_path(const col_options *options, const col_compile_optio
         XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
         XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
     }
+    XXH3_64bits_update(state, &compile_options->machine, sizeof compile_options->machine); /* may be a file */
     for (size_t i = 0; i < compile_options->fed_count; i++) {
         XXH3_64bits_update(state, compile_options->fed[i], strlen(compile_options->fed[i]) + 1);
     }
@@ -233,7 +222,7 @@ static col_status execute(const col_command *command, const executed *what, col_
     if (what->use == COL_USE_GENERATE) COL_TRY(col_compile_refuse_sizes(options));
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &model));
-    COL_TRY(own_folder(arena, &folder, &program));
+    COL_TRY(col_program_place(arena, &folder, &program));
     COL_TRY(find_plan(what, options, model, program, arena, &plan));
     return plan ? become_colrun(what, options, folder, plan, arena) : NULL;
 }

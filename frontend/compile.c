@@ -336,6 +336,15 @@ static void emit_programs(compiler *c)
     c->plan->memory = reports.data;
 }
 
+static col_status check_memory(const compiler *c)
+{
+    double limit = c->options->memory_bytes, needed = (double)c->plan->arena_bytes;
+    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
+    if (!limit || needed <= limit) return NULL;
+    return col_error_make(COL_INFEASIBLE, "the plan needs %s (%.0f bytes), but --memory allows %s",
+                          col_format_bytes(need, needed), needed, col_format_bytes(have, limit));
+}
+
 static col_status generate_code(compiler *c)
 {
     double start = now();
@@ -403,6 +412,7 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     c.plan->state_bytes = c.variables.bytes;
     for (size_t i = 0; i < c.program_count; i++) COL_TRY(place_program(&c, &c.programs[i]));
     emit_programs(&c);
+    COL_TRY(check_memory(&c));
     COL_TRY(generate_code(&c));
     col_describe_plan(options, c.source, c.programs[0].graph, arena, c.plan);
     c.plan->n_passes = c.times.len;

@@ -25,7 +25,10 @@ typedef struct col_compile_options {
     col_parse_options parse;
     col_pass_options passes;
     const char *optimizer_name;
-    col_machine machine;      /* that times are predicted for */
+    col_machine machine;      /* that times are predicted for, as one rank of the mesh has it */
+    col_mesh mesh;            /* rank 0: a single device */
+    double memory_bytes;      /* that a device may use; 0: no limit */
+    const char *plan_name;    /* how to split over the mesh: "auto", "zero1", ... */
     const char *print_after;  /* name of a pass, "parse" or "all"; NULL: none */
     const char *stop_after;   /* NULL: run to the end */
     const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */

@@ -1,7 +1,9 @@
 /* The options that say how a model is compiled, shared by every command that compiles. */
+#include <stdio.h>
 #include <string.h>
 
 #include "frontend/compile.h"
+#include "frontend/machine.h"
 #include "frontend/recipe.h"
 #include "ir/base/vec.h"
 #include "runtime/command_options.h"
@@ -12,7 +14,12 @@ const col_option col_compile_option_table[] = {
     {"batch", "N", "samples of a micro-batch (the model's `batch`)", false},
     {"seq", "N", "tokens of a sample (the model's `seq`)", false},
     {"target", "NAME", "cpu", false},
-    {"machine", "NAME", "predict times for cpu:N, N cores (default: the cores of this machine)", false},
+    {"machine", "NAME|FILE",
+     "plan for this machine: cpu:N, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu)", false},
+    {"mesh", "AxB", "split over so many devices (default: one)", false},
+    {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
+    {"plan", "NAME", "auto (default), single, ddp, zero1, zero2, zero3, tp1d, tp2d, tp2.5d, tp3d or sp",
+     false},
     {"precision", "NAME", "fp32", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
@@ -35,6 +42,8 @@ bool col_compile_has_option(const col_option *option)
 {
     return option >= col_compile_option_table && option < col_compile_option_table + col_compile_option_count;
 }
+
+enum { MOST_RANKS = 1 << 20 };
 
 static const char *const uses[] = {"train", "forward", "generate"};
 const col_option col_compile_use_option = {
@@ -78,6 +87,62 @@ static col_status read_training(const col_options *options, col_compile_options 
     COL_TRY(col_options_double(options, "beta2", 0, 0.999999999, &p->beta2));
     COL_TRY(col_options_double(options, "eps", 1e-30, 1, &p->eps));
     return col_options_double(options, "momentum", 0, 0.999999999, &p->momentum);
+}
+
+/* "40GiB", or "80%" of what a rank has. */
+static col_status read_memory(const col_options *options, col_compile_options *out)
+{
+    const char *text = col_options_get(options, "memory");
+    size_t size = text ? strlen(text) : 0;
+    uint64_t bytes = 0;
+    double percent = 0;
+    if (!text) return NULL;
+    if (!size || text[size - 1] != '%') {
+        COL_TRY(col_error_annotate(col_parse_bytes(text, &bytes), "--memory"));
+        out->memory_bytes = (double)bytes;
+        return NULL;
+    }
+    char number[COL_HUMAN_SIZE];
+    snprintf(number, sizeof number, "%.*s", (int)COL_MIN(size - 1, sizeof number - 1), text);
+    COL_TRY(col_parse_double("--memory, in percent", number, 0, 100, &percent));
+    out->memory_bytes = out->machine.memory_bytes * percent / 100;
+    if (out->memory_bytes >= 1) return NULL;
+    return col_error_make(COL_BAD_INPUT, "--memory: %s leaves no memory; give more, as 80%% or 40GiB", text);
+}
+
+/* The machine, the part of it that is used, and how. */
+static col_status read_machine(const col_options *options, col_compile_options *out)
+{
+    static const char *const plans[] = {"auto", "single", "ddp",    "zero1", "zero2", "zero3",
+                                        "tp1d", "tp2d",   "tp2.5d", "tp3d",  "sp"};
+    const char *name = col_options_get(options, "machine"), *mesh = col_options_get(options, "mesh");
+    int plan = 0;
+    COL_TRY(col_machine_read(name ? name : "cpu", &out->machine));
+    out->mesh = (col_mesh){0};
+    if (mesh && !col_mesh_parse(mesh, &out->mesh))
+        return col_error_make(
+            COL_BAD_INPUT,
+            "--mesh: '%s' is no mesh; write the devices along each of at most %d axes, as 4 or 2x2", mesh,
+            COL_MESH_RANK);
+    int64_t ranks = 1, devices = COL_MIN(col_machine_devices(&out->machine), MOST_RANKS);
+    for (int i = 0; i < out->mesh.rank && ranks <= MOST_RANKS; i++) ranks *= out->mesh.dims[i];
+    if (ranks > devices)
+        return col_error_make(COL_BAD_INPUT,
+                              "--mesh: %s is too large; the machine %s takes at most %lld ranks", mesh,
+                              out->machine.name, (long long)devices);
+    col_machine_links(&out->machine, &out->mesh);
+    COL_TRY(read_memory(options, out));
+    COL_TRY(col_options_choice(options, "plan", plans, COL_COUNT(plans), &plan));
+    out->plan_name = plans[plan];
+    if (ranks > 1)
+        return col_error_make(
+            COL_BAD_INPUT,
+            "--mesh: %s has %lld devices, but this colc compiles for one only; leave --mesh out", mesh,
+            (long long)ranks);
+    if (plan > 1)
+        return col_error_make(COL_BAD_INPUT, "--plan: %s splits over several devices; give their --mesh too",
+                              plans[plan]);
+    return NULL;
 }
 
 static col_status check_pass_name(const char *option, const char *name)
@@ -136,8 +201,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     COL_TRY(read_training(options, out));
     COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));
     COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
-    const char *machine = col_options_get(options, "machine");
-    COL_TRY(col_error_annotate(col_machine_find(machine ? machine : "cpu", &out->machine), "--machine"));
+    COL_TRY(read_machine(options, out));
     out->given = options;
     out->cpu_features = col_options_get(options, "cpu");
     out->print_after = col_options_get(options, "print-after");

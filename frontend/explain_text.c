@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "frontend/machine.h"
 #include "frontend/predict.h"
 #include "frontend/report.h"
 
@@ -107,11 +108,20 @@ static void print_totals(const char *name, const totals *t, double all, bool flo
                    col_format_count(f, t->flops), fa, col_format_bytes(b, t->bytes), fm);
 }
 
+/* The machine as the user named it, which may be a file; else by the name that it has. */
+static const char *machine_name(const col_plan *plan)
+{
+    for (size_t i = 0; plan->source && i < plan->source->n_options; i++) {
+        if (!strcmp(plan->source->options[i]->name, "machine")) return plan->source->options[i]->value;
+    }
+    return plan->machine;
+}
+
 /* Time by class, against the machine's floors: what the arithmetic alone and the traffic alone would take. */
 static void print_classes(const col_plan *plan, const col_plan_program *program, col_str *out)
 {
-    col_machine machine = {0};
-    bool known = !col_error_ignore(col_machine_find(plan->machine, &machine));
+    col_machine machine;
+    bool known = !col_error_ignore(col_machine_read(machine_name(plan), &machine));
     totals classes[COL_COST_COUNT] = {0}, all = {0};
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];

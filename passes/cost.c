@@ -1,33 +1,6 @@
-#define _GNU_SOURCE
 #include "passes/cost.h"
 
 #include <math.h>
-#include <sched.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "ir/base/str.h"
-
-/* One core of the reference CPU (Xeon "Sapphire Rapids" at 2.6 GHz, AVX-512, in a virtual machine of two
- * cores), as the benchmark cpu_rates measures it on the idle machine. Products are GPT-2 124M's at 256 tokens
- * (150 to 200 GFLOP/s; 90 where the second operand's rows are a multiple of 4096 bytes apart); attention is
- * 10 to 36, shorter sequences and the forward pass being slower; kernels do half of the 105 GFLOP/s of
- * multiply-adds in registers, an operation being one; streams c = a + s b are of 48 MiB (cache) and 384 MiB
- * (memory). Two cores gave 1.95 times all of it, so cores are taken to add up. */
-static const struct {
-    double flops[COL_COST_COUNT];
-    double memory_bandwidth, cache_bandwidth, cache_bytes;
-} core = {
-    .flops = {[COL_COST_PRODUCT] = 170e9,
-              [COL_COST_ATTENTION] = 25e9,
-              [COL_COST_KERNEL] = 50e9,
-              [COL_COST_MOVE] = 10e9},
-    .memory_bandwidth = 15.5e9,
-    .cache_bandwidth = 27e9,
-    .cache_bytes = 64 << 20,
-};
-
-enum { MOST_CORES = 1024 };
 
 const char *col_cost_class_name(col_cost_class class)
 {
@@ -35,39 +8,111 @@ const char *col_cost_class_name(col_cost_class class)
     return names[class];
 }
 
-static int available_cores(void)
+const char *col_precision_name(col_precision precision)
 {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : COL_MAX(CPU_COUNT(&set), 1);
+    static const char *const names[COL_PRECISION_COUNT] = {"fp32", "tf32", "bf16", "fp16"};
+    return names[precision];
 }
 
-col_status col_machine_find(const char *name, col_machine *out_machine)
+double col_rate_seconds(const col_rate *rate, double size)
 {
-    int64_t cores = available_cores();
-    if (!strncmp(name, "cpu:", 4)) {
-        COL_TRY(col_parse_int("machine cpu:N", name + 4, 1, MOST_CORES, &cores));
-    } else if (strcmp(name, "cpu")) {
-        return col_error_make(
-            COL_BAD_INPUT, "unknown machine '%s'; known are cpu (all cores of this one) and cpu:N (N cores)",
-            name);
+    int last = rate->count - 1, i = 0;
+    while (i <= last && rate->size[i] <= size) i++;
+    if (i == 0) return size / rate->rate[0];
+    if (i > last) return size / rate->rate[last];
+    double from = rate->size[i - 1], to = rate->size[i];
+    double before = from / rate->rate[i - 1], after = to / rate->rate[i];
+    return before + (after - before) * (size - from) / (to - from);
+}
+
+bool col_rate_valid(const col_rate *rate)
+{
+    if (rate->count < 1 || rate->count > COL_RATE_POINTS) return false;
+    for (int i = 0; i < rate->count; i++) {
+        bool positive = rate->size[i] > 0 && rate->rate[i] > 0 && isfinite(rate->size[i] / rate->rate[i]);
+        if (!positive) return false;
+        if (i && (rate->size[i] <= rate->size[i - 1] ||
+                  rate->size[i] / rate->rate[i] < rate->size[i - 1] / rate->rate[i - 1]))
+            return false;
     }
-    col_machine m = {.cache_bytes = core.cache_bytes, .overhead = cores == 1 ? 1e-6 : 4e-6};
-    snprintf(m.name, sizeof m.name, "cpu:%d", (int)cores);
-    for (int i = 0; i < COL_COST_COUNT; i++) m.flops[i] = core.flops[i] * (double)cores;
-    m.memory_bandwidth = core.memory_bandwidth * (double)cores;
-    m.cache_bandwidth = core.cache_bandwidth * (double)cores;
-    *out_machine = m;
-    return NULL;
+    return true;
+}
+
+int64_t col_machine_devices(const col_machine *machine)
+{
+    switch (machine->unit) {
+    case COL_MACHINE_CORES: return INT64_MAX;
+    case COL_MACHINE_HOSTS: return machine->count * machine->devices;
+    case COL_MACHINE_DEVICES: break;
+    }
+    return machine->count;
+}
+
+/* The link of an axis with `a` ranks in each of `b` hosts. With B bytes on each rank, a sum over the a b
+ * ranks sends B (a-1)/a inside a host and B/a (b-1)/b across; a gather B b (a-1) and B (b-1), the same in
+ * proportion. An exchange sends B (a-1)/(a b) inside and B (b-1)/b across. */
+static col_link join(const col_link *inside, const col_link *across, double a, double b)
+{
+    double n = a * b;
+    col_link link = {fmax(inside->start, across->start),
+                     ((a - 1) * inside->latency + (b - 1) * across->latency) / (n - 1),
+                     {0}};
+    for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) {
+        bool exchange = k == COL_ALL_TO_ALL;
+        double within = (a - 1) * (exchange ? 1 : b), between = (b - 1) * (exchange ? a : 1);
+        link.bandwidth[k] = (n - 1) / (within / inside->bandwidth[k] + between / across->bandwidth[k]);
+    }
+    return link;
+}
+
+/* The link of an axis of `size` ranks that are `stride` ranks apart. */
+static col_link axis_link(const col_machine *machine, const col_mesh *mesh, int64_t size, int64_t stride)
+{
+    int64_t host = machine->devices, span = size * stride;
+    if (col_mesh_size(mesh) <= host || host % span == 0) return machine->inside;
+    if (host % stride == 0 && span % host == 0 && host > stride)
+        return join(&machine->inside, &machine->across, (double)(host / stride), (double)(span / host));
+    return machine->across;
+}
+
+static col_link slow_down(col_link link, double share)
+{
+    link.start /= share;
+    link.latency /= share;
+    for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) link.bandwidth[k] *= share;
+    return link;
+}
+
+void col_machine_links(col_machine *machine, const col_mesh *mesh)
+{
+    int64_t ranks = col_mesh_size(mesh), stride = 1;
+    bool shared = machine->unit == COL_MACHINE_CORES;
+    machine->cores = 1;
+    machine->memory_bytes = machine->memory;
+    if (shared) {
+        machine->cores = ranks <= machine->count ? (double)(machine->count / ranks)
+                                                 : (double)machine->count / (double)ranks;
+        machine->memory_bytes = machine->memory / (double)ranks;
+    } else {
+        COL_ASSERT(ranks <= col_machine_devices(machine));
+    }
+    machine->overhead =
+        machine->cores > 1 ? machine->overhead_team : machine->overhead_alone / machine->cores;
+    for (int i = mesh->rank - 1; i >= 0; i--) {
+        machine->links[i] = shared ? slow_down(machine->inside, fmin(machine->cores, 1))
+                                   : axis_link(machine, mesh, mesh->dims[i], stride);
+        stride *= mesh->dims[i];
+    }
 }
 
 double col_cost_arithmetic(const col_machine *machine, col_cost_class class, double flops)
 {
-    return flops / machine->flops[class];
+    return col_rate_seconds(&machine->rates[class][machine->precision], flops / machine->cores);
 }
 
 double col_cost_traffic(const col_machine *machine, double bytes)
 {
-    return bytes / (bytes <= machine->cache_bytes ? machine->cache_bandwidth : machine->memory_bandwidth);
+    return col_rate_seconds(&machine->traffic, bytes / machine->cores);
 }
 
 double col_cost_seconds(const col_machine *machine, col_cost_class class, double flops, double bytes)
@@ -94,15 +139,19 @@ double col_cost_collective_bytes(col_collective kind, int64_t n, double bytes)
 double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col_collective kind,
                            const col_axes *axes, double bytes)
 {
-    int64_t n = 1;
-    double latency = 0, bandwidth = INFINITY;
-    for (int i = 0; i < axes->count; i++) {
-        const col_link *link = &machine->links[axes->axis[i]];
-        n *= mesh->dims[axes->axis[i]];
-        latency = fmax(latency, link->latency);
-        bandwidth = fmin(bandwidth, link->bandwidth[kind]);
+    if (kind == COL_SHARD) return 0;
+    bool sums = kind == COL_ALL_REDUCE || kind == COL_REDUCE_SCATTER, used[COL_MESH_RANK] = {false};
+    for (int i = 0; i < axes->count; i++) used[axes->axis[i]] = true;
+    double start = 0, seconds = 0;
+    for (int i = 0; i < mesh->rank; i++) {
+        int axis = sums ? mesh->rank - 1 - i : i;
+        int64_t n = mesh->dims[axis];
+        if (!used[axis] || n == 1) continue;
+        const col_link *link = &machine->links[axis];
+        double rounds = (double)(kind == COL_ALL_REDUCE ? 2 * (n - 1) : n - 1);
+        start = fmax(start, link->start);
+        seconds += rounds * link->latency + col_cost_collective_bytes(kind, n, bytes) / link->bandwidth[kind];
+        bytes *= kind == COL_ALL_GATHER ? (double)n : 1 / (double)n;
     }
-    if (n == 1 || kind == COL_SHARD) return 0;
-    double rounds = (double)(kind == COL_ALL_REDUCE ? 2 * (n - 1) : n - 1);
-    return rounds * latency + col_cost_collective_bytes(kind, n, bytes) / bandwidth;
+    return start + seconds;
 }

@@ -73,8 +73,8 @@ static void test_faults(void **state)
 {
     folder *f = *state;
     static const char *const cases[][2] = {
-        {"", "run.yaml:1:1: error: the recipe is empty"},
-        {"# nothing\n", "run.yaml:2:1: error: the recipe is empty"},
+        {"", "run.yaml:1:1: error: a recipe is empty"},
+        {"# nothing\n", "run.yaml:2:1: error: a recipe is empty"},
         {"batch: 8\noptimiser: adamw\n", "run.yaml:2:1: error: unknown key 'optimiser'; did you mean "
                                          "'optimizer'?\n    optimiser: adamw\n    ^"},
         {"batch: 8\nzzzzzz: {a: [1]}\nmemory: 1\n", "run.yaml:2:1: error: unknown key 'zzzzzz'; keys are"},
@@ -90,7 +90,7 @@ static void test_faults(void **state)
         {"- a\n- b\n", "run.yaml:1:1: error: a recipe is a list of 'key: value' lines"},
         {"batch: b: c\n", "run.yaml:1:9: error: this is not YAML"},
         {"batch: 8\n  memory: 9\n", "run.yaml:2:"},
-        {"batch: &x 8\nmemory: *x\n", "run.yaml:2:9: error: memory: aliases are not for recipes"},
+        {"batch: &x 8\nmemory: *x\n", "run.yaml:2:9: error: memory: aliases are not read"},
         {"batch: 8\n---\nbatch: 9\n", "run.yaml:2:1: error: a recipe is one document"},
         {"[[[[[[", "run.yaml:"},
         {"batch: \"\\0\"\n", "run.yaml:1:8: error: batch: a value is missing"},

@@ -134,7 +134,10 @@ static col_plan *make_plan(col_arena *arena)
 }
 
 static const col_machine machine = {
-    .name = "cpu:2", .flops = {48e6, 1, 10e6, 1}, .memory_bandwidth = 1e6, .cache_bandwidth = 1e6};
+    .name = "cpu:2",
+    .rates = {{{1, {1}, {48e6}}}, {{1, {1}, {1}}}, {{1, {1}, {10e6}}}, {{1, {1}, {1}}}},
+    .traffic = {1, {1}, {1e6}},
+    .cores = 1};
 
 static void prediction_counts_the_runs_of_a_step(void **state)
 {
