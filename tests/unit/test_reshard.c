@@ -36,7 +36,7 @@ static col_layout random_layout(unit_random *r, const col_mesh *mesh, col_shape 
                                 uint32_t may_be_partial)
 {
     col_layout layout = col_layout_whole();
-    int order[COL_MESH_RANK];
+    int order[COL_MESH_RANK] = {0};
     for (int i = 0; i < mesh->rank; i++) {
         int at = (int)random_int(r, 0, i);
         order[i] = order[at];
@@ -56,7 +56,7 @@ static col_layout random_layout(unit_random *r, const col_mesh *mesh, col_shape 
 static void random_problem(unit_random *r, problem *p)
 {
     static const char *const meshes[] = {"2", "4", "3", "2x2", "2x3", "2x2x2", "2x1x2"};
-    static const int64_t sizes[] = {1, 2, 4, 6, 8, 12, 24};
+    static const int64_t sizes[] = {1, 4, 6, 8, 8, 12, 24};
     random_machine(r, &p->machine);
     assert_true(col_mesh_parse(meshes[random_int(r, 0, COL_COUNT(meshes) - 1)], &p->mesh));
     p->type = (col_type){COL_F32, {.rank = (int)random_int(r, 0, 3)}};
@@ -359,8 +359,8 @@ static void known_ways(void **unused)
     };
     col_machine machine = {.name = "equal"};
     for (int a = 0; a < COL_MESH_RANK; a++) {
-        for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) machine.links[a].bandwidth[k] = 1e9;
-        machine.links[a].latency = 1e-9;
+        for (int k = 0; k < COL_COLLECTIVE_COUNT; k++)
+            machine.links[a].bandwidth[k] = 0x1p30; /* exact sums */
     }
     /* The same ways are found where the links are not known, and everything takes forever. */
     col_machine unknown = {.name = "unknown"};
@@ -377,7 +377,7 @@ static void known_ways(void **unused)
         col_str way = {0};
         for (int s = 0; s < path.count; s++)
             col_str_printf(&way, "%s%s", s ? " " : "", col_collective_name(path.steps[s].kind));
-        if (i % 2 || path.count < 2) assert_string_equal(col_str_text(&way), cases[c].way);
+        assert_string_equal(col_str_text(&way), cases[c].way);
         col_str_fini(&way);
     }
 }
