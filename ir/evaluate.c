@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/ops/collective.h"
+
 /* A value during the walk. */
 typedef struct slot {
     col_tensor tensor; /* data NULL: not made yet, or freed */
@@ -51,6 +53,27 @@ static void drop(slot *s)
     s->tensor.data = NULL;
 }
 
+static col_status make_results(const col_node *node, slot *slots, col_tensor *results)
+{
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        slot *s = &slots[node->results[i].id];
+        s->tensor.type = node->results[i].type;
+        COL_TRY(allocate(s->tensor.type, &s->tensor.data));
+        results[i] = s->tensor;
+    }
+    return NULL;
+}
+
+static void drop_operands(const col_node *node, slot *slots)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        slot *s = &slots[col_node_operand(node, i)->id];
+        s->uses--;
+        drop(s);
+    }
+    for (uint32_t i = 0; i < node->result_count; i++) drop(&slots[node->results[i].id]);
+}
+
 static col_status walk_node(const col_node *node, slot *slots, col_arena *scratch)
 {
     col_tensor *operands = COL_NEW_ARRAY(scratch, col_tensor, node->operand_count);
@@ -59,19 +82,37 @@ static col_status walk_node(const col_node *node, slot *slots, col_arena *scratc
         operands[i] = slots[col_node_operand(node, i)->id].tensor;
         COL_ASSERT(operands[i].data);
     }
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        slot *s = &slots[node->results[i].id];
-        s->tensor.type = node->results[i].type;
-        COL_TRY(allocate(s->tensor.type, &s->tensor.data));
-        results[i] = s->tensor;
-    }
+    COL_TRY(make_results(node, slots, results));
     col_op_info_of(node->op)->eval(node, operands, results);
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        slot *s = &slots[col_node_operand(node, i)->id];
-        s->uses--;
-        drop(s);
+    drop_operands(node, slots);
+    return NULL;
+}
+
+/* On all ranks, before any of them frees its operand. */
+static col_status walk_collective(const col_node *node, int64_t ranks, slot *const *slots, col_arena *scratch)
+{
+    col_tensor *by_rank = COL_NEW_ARRAY(scratch, col_tensor, ranks), result;
+    for (int64_t r = 0; r < ranks; r++) by_rank[r] = slots[r][col_node_operand(node, 0)->id].tensor;
+    for (int64_t r = 0; r < ranks; r++) {
+        COL_TRY(make_results(node, slots[r], &result));
+        col_collective_eval(node, r, by_rank, &result);
     }
-    for (uint32_t i = 0; i < node->result_count; i++) drop(&slots[node->results[i].id]);
+    for (int64_t r = 0; r < ranks; r++) drop_operands(node, slots[r]);
+    return NULL;
+}
+
+static col_status walk(const col_graph *graph, col_phase last_phase, int64_t ranks, slot *const *slots,
+                       col_arena *scratch)
+{
+    for (const col_node *node = graph->first; node; node = node->next) {
+        /* The value of an assignment stays in use until the end of the walk. */
+        if (node->phase > last_phase || node->op == COL_OP_ASSIGN) continue;
+        if (ranks > 1 && col_node_is_collective(node)) {
+            COL_TRY(walk_collective(node, ranks, slots, scratch));
+            continue;
+        }
+        for (int64_t r = 0; r < ranks; r++) COL_TRY(walk_node(node, slots[r], scratch));
+    }
     return NULL;
 }
 
@@ -114,30 +155,40 @@ static const col_tensor *keep_values(const col_graph *graph, const slot *slots, 
     return values;
 }
 
-col_status col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
-                        col_arena *arena, col_evaluation *out)
+static col_status evaluate(const col_graph *graph, const col_evaluate_options *options, int64_t ranks,
+                           const col_tensor *const *vars, col_arena *arena, col_evaluation *out)
 {
     static const col_evaluate_options whole = {.last_phase = COL_PHASE_UPDATE};
     if (!options) options = &whole;
     col_arena *scratch = col_arena_create();
-    slot *slots = make_slots(graph, options, vars, scratch);
-    col_status status = NULL;
-    for (const col_node *node = graph->first; node && !status; node = node->next) {
-        /* The value of an assignment stays in use until the end of the walk. */
-        if (node->phase <= options->last_phase && node->op != COL_OP_ASSIGN)
-            status = walk_node(node, slots, scratch);
-    }
-    *out = (col_evaluation){0};
-    if (!status) {
-        out->outputs = keep_outputs(graph, slots, arena);
-        if (options->keep_values) out->values = keep_values(graph, slots, arena);
-        assign_all(graph, options->last_phase, slots, vars, scratch);
-    }
-    for (uint32_t i = 0; i < graph->next_value_id; i++) {
-        if (!slots[i].borrowed) free(slots[i].tensor.data);
+    slot **slots = COL_NEW_ARRAY(scratch, slot *, ranks);
+    for (int64_t r = 0; r < ranks; r++) slots[r] = make_slots(graph, options, vars[r], scratch);
+    col_status status = walk(graph, options->last_phase, ranks, slots, scratch);
+    for (int64_t r = 0; r < ranks; r++) {
+        out[r] = (col_evaluation){0};
+        if (!status) {
+            out[r].outputs = keep_outputs(graph, slots[r], arena);
+            if (options->keep_values) out[r].values = keep_values(graph, slots[r], arena);
+            assign_all(graph, options->last_phase, slots[r], vars[r], scratch);
+        }
+        for (uint32_t i = 0; i < graph->next_value_id; i++) {
+            if (!slots[r][i].borrowed) free(slots[r][i].tensor.data);
+        }
     }
     col_arena_destroy(scratch);
     return status;
+}
+
+col_status col_evaluate(const col_graph *graph, const col_evaluate_options *options, const col_tensor *vars,
+                        col_arena *arena, col_evaluation *out)
+{
+    return evaluate(graph, options, 1, &vars, arena, out);
+}
+
+col_status col_evaluate_ranks(const col_graph *graph, const col_evaluate_options *options,
+                              const col_tensor *const *vars, col_arena *arena, col_evaluation *out)
+{
+    return evaluate(graph, options, col_mesh_size(&graph->mesh), vars, arena, out);
 }
 
 col_tensor *col_evaluate_vars(const col_graph *graph, col_arena *arena)

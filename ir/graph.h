@@ -89,6 +89,10 @@ typedef struct col_output {
     col_loc loc;
 } col_output;
 
+/* The input of a partitioned graph that holds the rank's coordinates on the mesh, i32[mesh rank]: the only
+ * variable whose copies differ between ranks. */
+#define COL_MESH_COORDINATE "mesh.coordinate"
+
 /* A hyperparameter with the value it had when the graph was made: part of the plan's record. */
 typedef struct col_setting {
     const char *name;

@@ -4,14 +4,16 @@
 
 #include "ir/factors.h"
 #include "ir/units.h"
+#include "passes/cost.h"
 
 /* How a graph is split: the answer of the sharding solver, or of a forced plan. */
 typedef struct col_sharding {
     col_mesh mesh;
-    const col_units *units;   /* of the graph: every node in one */
-    col_factors **factors;    /* by unit */
-    col_strategy *strategies; /* by unit */
-    col_layout *variables;    /* by variable index */
+    const col_machine *machine; /* whose links say which way between layouts is shortest */
+    const col_units *units;     /* of the graph: every node in one */
+    col_factors **factors;      /* by unit */
+    col_strategy *strategies;   /* by unit */
+    col_layout *variables;      /* by variable index */
     /* By value id: a layout to which the value is brought once, before any use that wants another than it was
      * made in
      * (`has_stop` false: every use starts from the layout of its maker). */
