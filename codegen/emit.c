@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ir/einsum.h"
+#include "ir/work.h"
 #include "ir/view.h"
 
 typedef struct program {
@@ -200,8 +201,7 @@ static void emit_einsum(program *p, const col_node *node)
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_MATMUL;
     in->matmul = COL_NEW(p->arena, Col__Plan__Matmul);
     col__plan__matmul__init(in->matmul);
-    in->flops =
-        2.0 * (double)col_shape_numel(node->results[0].type.shape) * (double)col_einsum_size(&e, e.inner);
+    in->flops = col_node_flops(node);
     in->bytes = bytes_moved(in);
 }
 
@@ -216,15 +216,6 @@ static col_plan_instruction *emit_plainly(program *p, const col_node *node, uint
     for (uint32_t i = 0; i < node->result_count; i++) in->writes[i] = value_view(p, &node->results[i]);
     in->bytes = bytes_moved(in);
     return in;
-}
-
-/* Two products forward and five backward, of b h t s d multiply-adds each; half of them under the causal
- * limit. */
-static double attention_flops(const col_node *node, bool backward)
-{
-    col_shape q = col_node_operand(node, 0)->type.shape, k = col_node_operand(node, 1)->type.shape;
-    double product = 2.0 * (double)col_shape_numel(q) * (double)k.dims[1];
-    return product * (backward ? 5 : 2) * (col_node_int(node, COL_ATTR_CAUSAL) ? 0.5 : 1);
 }
 
 static void emit_attention(program *p, const col_node *node)
@@ -252,7 +243,7 @@ static void emit_attention(program *p, const col_node *node)
         }
         in->reads[at] = make_view(p, in->reads[at]->offset, mask->type.dtype, 4, dims, strides);
     }
-    in->flops = attention_flops(node, backward);
+    in->flops = col_node_flops(node);
 }
 
 static void emit_attention_cached(program *p, const col_node *node)
@@ -262,7 +253,7 @@ static void emit_attention_cached(program *p, const col_node *node)
     in->attention_cached = COL_NEW(p->arena, Col__Plan__AttentionCached);
     col__plan__attention_cached__init(in->attention_cached);
     in->attention_cached->scale = col_node_float(node, COL_ATTR_SCALE);
-    in->flops = attention_flops(node, false);
+    in->flops = col_node_flops(node);
 }
 
 /* The base, operand 0, is overwritten: it and the result are one place. */
@@ -272,7 +263,7 @@ static void emit_scatter_add(program *p, const col_node *node)
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD;
     in->scatter_add = COL_NEW(p->arena, Col__Plan__ScatterAdd);
     col__plan__scatter_add__init(in->scatter_add);
-    in->flops = (double)col_shape_numel(col_node_operand(node, 2)->type.shape);
+    in->flops = col_node_flops(node);
     in->bytes = 3 * view_bytes(in->reads[1]);
 }
 

@@ -337,9 +337,9 @@ static void count_work(col_kernel *k)
     for (int i = 0; i < k->instr_count; i++) {
         const col_instr *instr = &k->instrs[i];
         if (instr->kind == COL_INSTR_COMPUTE)
-            k->flops += (double)points(k, instr->dims) * col_op_cost(instr->op);
+            k->flops += (double)points(k, instr->dims) * col_op_info_of(instr->op)->cost;
         if (instr->kind == COL_INSTR_RANDOM)
-            k->flops += (double)points(k, instr->dims) * col_op_cost(COL_OP_RANDOM_UNIFORM);
+            k->flops += (double)points(k, instr->dims) * col_op_info_of(COL_OP_RANDOM_UNIFORM)->cost;
         if (instr->kind == COL_INSTR_REDUCE) k->flops += (double)points(k, all);
         if (instr->kind == COL_INSTR_LOAD)
             k->bytes += (double)points(k, instr->dims) * (double)col_dtype_size(instr->access.dtype);

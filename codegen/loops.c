@@ -9,32 +9,13 @@
  *
  * The vector loop leaves a remainder, which runs the same code with one lane. Reductions keep one accumulator
  * per lane and are folded by halving at the end: the order depends on the kernel alone. Accumulators are
- * allocas; LLVM keeps them in registers.
+ * allocas; LLVM keeps them in registers. Memory is accessed in codegen/access.c.
  */
 #include "codegen/loops.h"
 
-#include <string.h>
-
-typedef struct nest {
-    col_llvm *l;
-    const col_kernel *k;
-    col_arena *scratch;
-    LLVMValueRef args;                   /* void *const * */
-    LLVMValueRef *bases;                 /* by argument */
-    LLVMValueRef index[COL_KERNEL_DIMS]; /* i64; of the innermost dim: the first lane's */
-    LLVMValueRef *values;                /* by instruction, at the present point */
-    LLVMValueRef *sums;                  /* accumulators: allocas by instruction */
-    unsigned width;                      /* lanes of a register */
-    LLVMValueRef dummy;                  /* somewhere to read from when a guard does not hold */
-    uint32_t inner;                      /* bit of the innermost dim */
-} nest;
+#include "codegen/nest.h"
 
 /* Small pieces. */
-
-static LLVMValueRef i64(const nest *n, int64_t value)
-{
-    return col_llvm_i64(n->l, value);
-}
 
 static LLVMBasicBlockRef new_block(const nest *n)
 {
@@ -61,13 +42,13 @@ static loop open_loop(const nest *n, LLVMValueRef from, LLVMValueRef to, int64_t
 {
     LLVMBuilderRef b = n->l->b;
     LLVMTypeRef type = LLVMInt64TypeInContext(n->l->context);
-    loop made = {new_block(n), new_block(n), new_slot(n, type), i64(n, step)};
+    loop made = {new_block(n), new_block(n), new_slot(n, type), nest_i64(n, step)};
     LLVMBasicBlockRef body = new_block(n);
     LLVMBuildStore(b, from, made.slot);
     LLVMBuildBr(b, made.head);
     LLVMPositionBuilderAtEnd(b, made.head);
     *out_i = LLVMBuildLoad2(b, type, made.slot, "");
-    LLVMValueRef next = step == 1 ? *out_i : LLVMBuildAdd(b, *out_i, i64(n, step - 1), "");
+    LLVMValueRef next = step == 1 ? *out_i : LLVMBuildAdd(b, *out_i, nest_i64(n, step - 1), "");
     LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, to, ""), body, made.exit);
     LLVMPositionBuilderAtEnd(b, body);
     return made;
@@ -86,199 +67,6 @@ static void close_loop(const nest *n, loop made)
 static LLVMValueRef loop_end(const nest *n, loop made)
 {
     return LLVMBuildLoad2(n->l->b, LLVMInt64TypeInContext(n->l->context), made.slot, "");
-}
-
-static bool depends_on_inner(const nest *n, uint32_t dims)
-{
-    return (dims & n->inner) != 0;
-}
-
-/* Memory. */
-
-typedef struct address {
-    LLVMValueRef pointer; /* of the first lane */
-    int64_t stride;       /* elements from lane to lane; 0: the same for all */
-    LLVMValueRef guard;   /* i1 or a vector of them; NULL: none */
-} address;
-
-/* offset + sum of strides[d] * i[d], as i64 of the first lane. */
-static LLVMValueRef linear(const nest *n, int64_t offset, const int64_t *strides)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMValueRef at = i64(n, offset);
-    for (int d = 0; d < n->k->rank; d++) {
-        if (strides[d]) at = LLVMBuildAdd(b, at, LLVMBuildMul(b, n->index[d], i64(n, strides[d]), ""), "");
-    }
-    return at;
-}
-
-static LLVMValueRef guard_of(const nest *n, const col_access *access, bool vector)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMValueRef scalar = NULL, lanes = NULL;
-    for (int g = 0; g < access->guard_count; g++) {
-        const col_guard *guard = &access->guards[g];
-        bool inner = vector && guard->dim == n->k->rank - 1;
-        LLVMValueRef i = n->index[guard->dim], *to = inner ? &lanes : &scalar;
-        if (inner) i = LLVMBuildAdd(b, col_llvm_splat(n->l, i), col_llvm_lanes(n->l), "");
-        LLVMValueRef holds =
-            LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntSGE, i, col_llvm_int_like(n->l, guard->low, i), ""),
-                         LLVMBuildICmp(b, LLVMIntSLT, i, col_llvm_int_like(n->l, guard->high, i), ""), "");
-        *to = *to ? LLVMBuildAnd(b, *to, holds, "") : holds;
-    }
-    if (!lanes) return scalar && vector ? col_llvm_splat(n->l, scalar) : scalar;
-    return scalar ? LLVMBuildAnd(b, lanes, col_llvm_splat(n->l, scalar), "") : lanes;
-}
-
-/* Row of a gather, cut to the table; i64 of the width of the row's instruction. */
-static LLVMValueRef clamp_row(const nest *n, const col_access *access, LLVMValueRef *out_inside)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMValueRef row = n->values[access->row];
-    row = LLVMBuildSExt(b, row, col_llvm_widen(LLVMInt64TypeInContext(n->l->context), row), "");
-    LLVMValueRef low = col_llvm_int_like(n->l, 0, row), high = col_llvm_int_like(n->l, access->rows - 1, row);
-    LLVMValueRef below = LLVMBuildICmp(b, LLVMIntSLT, row, low, ""),
-                 above = LLVMBuildICmp(b, LLVMIntSGT, row, high, "");
-    *out_inside = LLVMBuildNot(b, LLVMBuildOr(b, below, above, ""), "");
-    return LLVMBuildSelect(b, below, low, LLVMBuildSelect(b, above, high, row, ""), "");
-}
-
-static LLVMValueRef element_pointer(const nest *n, const col_access *access, LLVMValueRef at)
-{
-    return LLVMBuildGEP2(n->l->b, col_llvm_memory(n->l, access->dtype), n->bases[access->arg], &at, 1, "");
-}
-
-static unsigned alignment_of(const col_access *access)
-{
-    return (unsigned)col_dtype_size(access->dtype);
-}
-
-/* Pointers of all lanes. `rows`: a vector of row numbers, or NULL. */
-static LLVMValueRef lane_pointers(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMValueRef lanes = col_llvm_lanes(n->l);
-    LLVMValueRef steps =
-        LLVMBuildMul(b, lanes, col_llvm_int_like(n->l, access->strides[n->k->rank - 1], lanes), "");
-    LLVMValueRef offsets = LLVMBuildAdd(b, col_llvm_splat(n->l, at), steps, "");
-    if (rows) {
-        offsets = LLVMBuildAdd(
-            b, offsets, LLVMBuildMul(b, rows, col_llvm_int_like(n->l, access->row_stride, rows), ""), "");
-    }
-    return LLVMBuildGEP2(b, col_llvm_memory(n->l, access->dtype), n->bases[access->arg], &offsets, 1, "");
-}
-
-static LLVMValueRef i32(const nest *n, unsigned value)
-{
-    return LLVMConstInt(LLVMInt32TypeInContext(n->l->context), value, false);
-}
-
-static LLVMValueRef all_lanes(const nest *n)
-{
-    LLVMTypeRef mask = LLVMVectorType(LLVMInt1TypeInContext(n->l->context), n->l->lanes);
-    return LLVMConstAllOnes(mask);
-}
-
-static LLVMValueRef load_scalar(const nest *n, const col_access *access, LLVMValueRef at,
-                                LLVMValueRef otherwise)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMTypeRef type = col_llvm_memory(n->l, access->dtype);
-    LLVMValueRef pointer = element_pointer(n, access, at), guard = guard_of(n, access, false);
-    if (guard) pointer = LLVMBuildSelect(b, guard, pointer, n->dummy, "");
-    LLVMValueRef loaded = LLVMBuildLoad2(b, type, pointer, "");
-    LLVMSetAlignment(loaded, alignment_of(access));
-    LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
-    return guard ? LLVMBuildSelect(b, guard, value, otherwise, "") : value;
-}
-
-static LLVMValueRef load_vector(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows,
-                                LLVMValueRef otherwise)
-{
-    LLVMBuilderRef b = n->l->b;
-    LLVMTypeRef type = LLVMVectorType(col_llvm_memory(n->l, access->dtype), n->l->lanes);
-    LLVMTypeRef pointers = LLVMVectorType(LLVMPointerTypeInContext(n->l->context, 0), n->l->lanes);
-    LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
-    LLVMValueRef guard = guard_of(n, access, true), loaded, nothing = LLVMConstNull(type);
-    if (access->strides[n->k->rank - 1] != 1 || rows) {
-        LLVMValueRef args[] = {lane_pointers(n, access, at, rows), i32(n, alignment_of(access)),
-                               guard ? guard : all_lanes(n), nothing};
-        loaded = col_llvm_intrinsic(n->l, "llvm.masked.gather", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
-    } else if (guard) {
-        LLVMValueRef args[] = {element_pointer(n, access, at), i32(n, alignment_of(access)), guard, nothing};
-        loaded = col_llvm_intrinsic(n->l, "llvm.masked.load", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
-    } else {
-        loaded = LLVMBuildLoad2(b, type, element_pointer(n, access, at), "");
-        LLVMSetAlignment(loaded, alignment_of(access));
-    }
-    LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
-    return guard ? LLVMBuildSelect(b, guard, value, col_llvm_splat(n->l, otherwise), "") : value;
-}
-
-static LLVMValueRef emit_load(const nest *n, const col_instr *in)
-{
-    LLVMBuilderRef b = n->l->b;
-    const col_access *access = &in->access;
-    bool vector = depends_on_inner(n, in->dims);
-    LLVMTypeRef type = col_llvm_register(n->l, access->dtype);
-    LLVMValueRef otherwise = in->operands[0] >= 0 ? n->values[in->operands[0]] : LLVMConstNull(type);
-    LLVMValueRef at = linear(n, access->offset, access->strides), rows = NULL, inside = NULL;
-    if (access->row >= 0) {
-        LLVMValueRef row = clamp_row(n, access, &inside);
-        if (col_llvm_is_vector(row))
-            rows = row;
-        else
-            at = LLVMBuildAdd(b, at, LLVMBuildMul(b, row, i64(n, access->row_stride), ""), "");
-    }
-    LLVMValueRef value;
-    if (vector && (rows || access->strides[n->k->rank - 1]))
-        value = load_vector(n, access, at, rows, otherwise);
-    else if (vector && access->guard_count)
-        value = load_vector(n, access, at, rows, otherwise); /* only the guard varies */
-    else
-        value = load_scalar(n, access, at, otherwise);
-    if (!inside) return value;
-    LLVMValueRef outside = col_dtype_is_float(access->dtype)
-                               ? col_llvm_float_like(n->l, __builtin_nan(""), value)
-                               : LLVMConstNull(LLVMTypeOf(value));
-    if (col_llvm_is_vector(inside) != col_llvm_is_vector(value)) {
-        if (col_llvm_is_vector(value))
-            inside = col_llvm_splat(n->l, inside);
-        else
-            value = col_llvm_splat(n->l, value), outside = col_llvm_splat(n->l, outside);
-    }
-    return LLVMBuildSelect(b, inside, value, outside, "");
-}
-
-static void emit_store(const nest *n, const col_store *store)
-{
-    LLVMBuilderRef b = n->l->b;
-    const col_access *access = &store->access;
-    LLVMValueRef value = n->values[store->instr], at = linear(n, access->offset, access->strides);
-    LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
-    int64_t stride = n->k->rank ? access->strides[n->k->rank - 1] : 0;
-    bool varies = n->l->lanes && stride;
-    LLVMValueRef guard = guard_of(n, access, varies);
-    if (!varies) {
-        if (col_llvm_is_vector(value)) value = LLVMBuildExtractElement(b, value, i32(n, 0), "");
-        LLVMValueRef to = element_pointer(n, access, at);
-        if (guard) to = LLVMBuildSelect(b, guard, to, n->dummy, "");
-        LLVMSetAlignment(LLVMBuildStore(b, col_llvm_pack(n->l, access->dtype, value), to),
-                         alignment_of(access));
-        return;
-    }
-    LLVMValueRef packed = col_llvm_pack(n->l, access->dtype, col_llvm_splat(n->l, value));
-    LLVMTypeRef type = LLVMTypeOf(packed), pointers = LLVMVectorType(pointer, n->l->lanes);
-    if (stride != 1) {
-        LLVMValueRef args[] = {packed, lane_pointers(n, access, at, NULL), i32(n, alignment_of(access)),
-                               guard ? guard : all_lanes(n)};
-        col_llvm_intrinsic(n->l, "llvm.masked.scatter", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
-    } else if (guard) {
-        LLVMValueRef args[] = {packed, element_pointer(n, access, at), i32(n, alignment_of(access)), guard};
-        col_llvm_intrinsic(n->l, "llvm.masked.store", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
-    } else {
-        LLVMSetAlignment(LLVMBuildStore(b, packed, element_pointer(n, access, at)), alignment_of(access));
-    }
 }
 
 /* Instructions. */
@@ -308,8 +96,8 @@ static LLVMValueRef emit_index(const nest *n, const col_instr *in)
 {
     LLVMBuilderRef b = n->l->b;
     LLVMTypeRef type = col_llvm_register(n->l, in->dtype);
-    LLVMValueRef at = LLVMBuildTrunc(b, linear(n, in->access.offset, in->access.strides), type, "");
-    if (!depends_on_inner(n, in->dims)) return at;
+    LLVMValueRef at = LLVMBuildTrunc(b, nest_linear(n, in->access.offset, in->access.strides), type, "");
+    if (!nest_varies(n, in->dims)) return at;
     LLVMValueRef lanes = col_llvm_lanes(n->l);
     lanes = LLVMBuildTrunc(b, lanes, col_llvm_widen(type, lanes), "");
     LLVMValueRef stride = col_llvm_int_like(n->l, in->access.strides[n->k->rank - 1], lanes);
@@ -321,7 +109,7 @@ static bool is_run_of_blocks(const nest *n, const col_instr *element)
 {
     const col_access *at = &element->access;
     int inner = n->k->rank - 1;
-    if (element->kind != COL_INSTR_INDEX || !depends_on_inner(n, element->dims) || at->strides[inner] != 1)
+    if (element->kind != COL_INSTR_INDEX || !nest_varies(n, element->dims) || at->strides[inner] != 1)
         return false;
     for (int d = 0; d < inner; d++) {
         if (at->strides[d] % 4) return false;
@@ -338,7 +126,7 @@ static LLVMValueRef emit_random(const nest *n, const col_instr *in, LLVMValueRef
     uint32_t salt = (uint32_t)in->salt;
     if (!is_run_of_blocks(n, element) || col_llvm_is_vector(seed) || col_llvm_is_vector(step))
         return col_llvm_uniform(n->l, operands[0], operands[1], salt, operands[2]);
-    LLVMValueRef first = linear(n, element->access.offset, element->access.strides);
+    LLVMValueRef first = nest_linear(n, element->access.offset, element->access.strides);
     return col_llvm_uniform_run(n->l, seed, step, salt, first);
 }
 
@@ -348,7 +136,7 @@ static void emit_instr(const nest *n, int i)
     LLVMValueRef operands[3];
     same_width(n, in, operands);
     switch (in->kind) {
-    case COL_INSTR_LOAD: n->values[i] = emit_load(n, in); break;
+    case COL_INSTR_LOAD: n->values[i] = nest_load(n, in); break;
     case COL_INSTR_INDEX: n->values[i] = emit_index(n, in); break;
     case COL_INSTR_CONSTANT: n->values[i] = constant_of(n, in); break;
     case COL_INSTR_RANDOM: n->values[i] = emit_random(n, in, operands); break;
@@ -384,7 +172,7 @@ static void emit_outside(const nest *n, int stage)
     }
     for (int s = 0; s < k->store_count; s++) {
         const col_store *store = &k->stores[s];
-        if (!(store->dims & k->reduced) && known_at(n, store->instr) == stage) emit_store(n, store);
+        if (!(store->dims & k->reduced) && known_at(n, store->instr) == stage) nest_store(n, store);
     }
 }
 
@@ -434,7 +222,7 @@ static void emit_point(nest *n, int pass, const bool *needed, LLVMValueRef *sums
         if (needed[i] && in->kind != COL_INSTR_REDUCE && is_reduced(n, in)) emit_instr(n, i);
     }
     for (int s = 0; s < k->store_count; s++) {
-        if (in_pass(n, &k->stores[s], pass)) emit_store(n, &k->stores[s]);
+        if (in_pass(n, &k->stores[s], pass)) nest_store(n, &k->stores[s]);
     }
     for (int i = 0; i < k->instr_count; i++) {
         const col_instr *in = &k->instrs[i];
@@ -475,15 +263,15 @@ static LLVMValueRef fold(const nest *n, const col_instr *in, LLVMValueRef vector
         LLVMValueRef low[128], high[128];
         COL_ASSERT(width % 2 == 0 && width / 2 <= COL_COUNT(low));
         for (unsigned i = 0; i < width / 2; i++) {
-            low[i] = i32(n, i);
-            high[i] = i32(n, i + width / 2);
+            low[i] = nest_i32(n, i);
+            high[i] = nest_i32(n, i + width / 2);
         }
         LLVMValueRef none = LLVMGetPoison(LLVMTypeOf(vector));
         LLVMValueRef a = LLVMBuildShuffleVector(b, vector, none, LLVMConstVector(low, width / 2), "");
         LLVMValueRef c = LLVMBuildShuffleVector(b, vector, none, LLVMConstVector(high, width / 2), "");
         vector = col_llvm_combine(n->l, in->op, in->dtype, a, c);
     }
-    return LLVMBuildExtractElement(b, vector, i32(n, 0), "");
+    return LLVMBuildExtractElement(b, vector, nest_i32(n, 0), "");
 }
 
 /* Loops over the reduced dims from `d` on; the innermost dim of the kernel is not opened here. */
@@ -492,7 +280,7 @@ static int open_outer(nest *n, loop *loops)
     int count = 0;
     for (int d = 0; d < n->k->rank - 1; d++) {
         if (n->k->reduced >> d & 1)
-            loops[count++] = open_loop(n, i64(n, 0), i64(n, n->k->sizes[d]), 1, &n->index[d]);
+            loops[count++] = open_loop(n, nest_i64(n, 0), nest_i64(n, n->k->sizes[d]), 1, &n->index[d]);
     }
     return count;
 }
@@ -527,13 +315,13 @@ static void emit_row_pass(nest *n, int pass, unsigned lanes)
     int count = open_outer(n, loops);
     n->l->lanes = lanes;
     if (whole) {
-        loop body = open_loop(n, i64(n, 0), i64(n, whole), lanes, &n->index[inner]);
+        loop body = open_loop(n, nest_i64(n, 0), nest_i64(n, whole), lanes, &n->index[inner]);
         emit_point(n, pass, needed, sums);
         close_loop(n, body);
     }
     if (rest) {
         n->l->lanes = 1;
-        loop body = open_loop(n, i64(n, whole), i64(n, size), 1, &n->index[inner]);
+        loop body = open_loop(n, nest_i64(n, whole), nest_i64(n, size), 1, &n->index[inner]);
         emit_point(n, pass, needed, rest);
         close_loop(n, body);
     }
@@ -595,9 +383,9 @@ static void decode(nest *n, LLVMValueRef iteration)
         int64_t count = k->sizes[d];
         bool tiled = d == k->rank - 1 && k->tile;
         if (tiled) count = (count + k->tile - 1) / k->tile;
-        n->index[d] = LLVMBuildURem(b, iteration, i64(n, count), "");
-        iteration = LLVMBuildUDiv(b, iteration, i64(n, count), "");
-        if (tiled) n->index[d] = LLVMBuildMul(b, n->index[d], i64(n, k->tile), "");
+        n->index[d] = LLVMBuildURem(b, iteration, nest_i64(n, count), "");
+        iteration = LLVMBuildUDiv(b, iteration, nest_i64(n, count), "");
+        if (tiled) n->index[d] = LLVMBuildMul(b, n->index[d], nest_i64(n, k->tile), "");
     }
 }
 
@@ -607,10 +395,10 @@ static void emit_tile(nest *n, unsigned width)
     const col_kernel *k = n->k;
     int inner = k->rank - 1;
     LLVMBuilderRef b = n->l->b;
-    LLVMValueRef first = n->index[inner], end = LLVMBuildAdd(b, first, i64(n, k->tile), "");
+    LLVMValueRef first = n->index[inner], end = LLVMBuildAdd(b, first, nest_i64(n, k->tile), "");
     if (k->sizes[inner] % k->tile) {
-        LLVMValueRef over = LLVMBuildICmp(b, LLVMIntSGT, end, i64(n, k->sizes[inner]), "");
-        end = LLVMBuildSelect(b, over, i64(n, k->sizes[inner]), end, "");
+        LLVMValueRef over = LLVMBuildICmp(b, LLVMIntSGT, end, nest_i64(n, k->sizes[inner]), "");
+        end = LLVMBuildSelect(b, over, nest_i64(n, k->sizes[inner]), end, "");
     }
     int64_t common = k->sizes[inner] % k->tile ? k->sizes[inner] % k->tile : k->tile;
     unsigned lanes = choose_lanes(n, k->passes ? COL_MIN(k->tile, k->sizes[inner]) : k->tile,
@@ -636,7 +424,7 @@ static void load_bases(nest *n)
     int count = n->k->input_count + n->k->output_count;
     n->bases = COL_NEW_ARRAY(n->scratch, LLVMValueRef, count);
     for (int i = 0; i < count; i++) {
-        LLVMValueRef at = i64(n, i), slot = LLVMBuildGEP2(b, pointer, n->args, &at, 1, "");
+        LLVMValueRef at = nest_i64(n, i), slot = LLVMBuildGEP2(b, pointer, n->args, &at, 1, "");
         n->bases[i] = LLVMBuildLoad2(b, pointer, slot, "");
     }
 }

@@ -53,11 +53,6 @@ static col_status own_folder(col_arena *arena, const char **out_folder, const ch
     return NULL;
 }
 
-static bool is_compile_option(const col_option *option)
-{
-    return option >= col_compile_option_table && option < col_compile_option_table + col_compile_option_count;
-}
-
 /* `file` is the model or plan that the user named: its bytes, and the options, are what the plan depends on.
  */
 static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
@@ -69,13 +64,13 @@ static col_status cache_path(const col_options *options, const col_compile_optio
     struct stat self = {0};
     COL_TRY(col_file_read(arena, file, 0, &text, &size));
     XXH3_state_t *state = XXH3_createState();
-    if (!state) COL_PANIC("out of memory");
+    if (!state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, text, size);
     XXH3_64bits_update(state, what->name, strlen(what->name) + 1);
     for (size_t i = 0; i < options->values.len; i++) {
         const col_option_value *v = &options->values.data[i];
-        if (!is_compile_option(v->option) || !strcmp(v->option->name, "recipe")) continue;
+        if (!col_compile_has_option(v->option) || !strcmp(v->option->name, "recipe")) continue;
         XXH3_64bits_update(state, v->option->name, strlen(v->option->name) + 1);
         XXH3_64bits_update(state, v->value, strlen(v->value) + 1);
     }
@@ -158,7 +153,7 @@ static col_status refuse_options(const col_options *options, const char *plan)
 {
     for (size_t i = 0; i < options->values.len && !col_options_has(options, "recipe"); i++) {
         const col_option *option = options->values.data[i].option;
-        if (!is_compile_option(option)) continue;
+        if (!col_compile_has_option(option)) continue;
         return col_error_make(COL_BAD_INPUT,
                               "'%s' is a plan, which --%s no longer changes: give the model instead", plan,
                               option->name);
@@ -235,6 +230,7 @@ static col_status execute(const col_command *command, const executed *what, col_
                           col_arena *arena)
 {
     const char *model, *folder, *program, *plan;
+    if (what->use == COL_USE_GENERATE) COL_TRY(col_compile_refuse_sizes(options));
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &model));
     COL_TRY(own_folder(arena, &folder, &program));

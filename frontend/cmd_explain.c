@@ -39,17 +39,14 @@ static col_status print(const col_plan *plan, const col_explain_options *how, in
     } else {
         col_explain_text(plan, how, &text);
     }
-    col_status status = NULL;
-    if (path)
-        status = col_file_write(path, col_str_text(&text), text.len);
-    else
-        fwrite(col_str_text(&text), 1, text.len, stdout);
+    col_status status = col_file_write_or_print(path, col_str_text(&text), text.len);
     col_str_fini(&text);
     return status;
 }
 
-static col_status explain(const col_command *command, const col_options *options)
+static col_status explain(col_options *options, const col_command *command, col_arena *arena)
 {
+    (void)arena;
     static const char *const formats[] = {"text", "json"};
     const char *path;
     int format = FORMAT_TEXT;
@@ -68,13 +65,5 @@ col_status col_command_explain(const col_command *command, int argc, char **argv
 {
     const col_option *tables[] = {own_options};
     size_t sizes[] = {COL_COUNT(own_options)};
-    col_arena *arena = col_arena_create();
-    col_options options;
-    col_status status = col_options_parse(tables, sizes, 1, argc, argv, arena, &options);
-    if (!status && options.help)
-        col_command_help(command, tables, sizes, 1);
-    else if (!status)
-        status = explain(command, &options);
-    col_arena_destroy(arena);
-    return status;
+    return col_command_run(command, tables, sizes, COL_COUNT(tables), argc, argv, explain);
 }

@@ -118,13 +118,5 @@ col_status col_command_verify(const col_command *command, int argc, char **argv)
 {
     const col_option *tables[] = {own_options, &col_compile_use_option, col_compile_option_table};
     size_t sizes[] = {COL_COUNT(own_options), 1, col_compile_option_count};
-    col_arena *arena = col_arena_create();
-    col_options options;
-    col_status status = col_options_parse(tables, sizes, 3, argc, argv, arena, &options);
-    if (!status && options.help)
-        col_command_help(command, tables, sizes, 3);
-    else if (!status)
-        status = verify(&options, command, arena);
-    col_arena_destroy(arena);
-    return status;
+    return col_command_run(command, tables, sizes, COL_COUNT(tables), argc, argv, verify);
 }

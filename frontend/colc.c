@@ -3,15 +3,16 @@
 #include <string.h>
 
 #include "frontend/commands.h"
+#include "ir/base/file.h"
 
 static const col_command commands[] = {
     {"compile", "MODEL.ir [-o PLAN] [options]", "compile a model into a plan", col_command_compile},
     {"explain", "PLAN [--format text|json] [-o FILE]", "why the plan is what it is: costs, memory, kernels",
      col_command_explain},
-    {"train", "MODEL.ir|PLAN --data FILE…|synthetic [options]", "train a model", col_command_execute},
+    {"train", "MODEL.ir|PLAN --data FILE...|synthetic [options]", "train a model", col_command_execute},
     {"generate", "MODEL.ir|PLAN --weights DIR --prompt TEXT [options]", "continue a text",
      col_command_execute},
-    {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]… [--output DIR]", "run a model forward",
+    {"run", "MODEL.ir|PLAN [--input NAME=FILE.npy]... [--output DIR]", "run a model forward",
      col_command_execute},
     {"verify", "MODEL.ir|PLAN [options]", "check gradients, and the plan against a reference walk",
      col_command_verify},
@@ -28,30 +29,16 @@ static void print_commands(FILE *out)
                  "3 infeasible, 4 device, disk or communication failure.\n");
 }
 
-void col_command_help(const col_command *command, const col_option *const *tables, const size_t *sizes,
-                      size_t table_count)
-{
-    col_str text = {0};
-    for (size_t i = 0; i < table_count; i++) col_options_help(tables[i], sizes[i], &text);
-    printf("usage: colc %s %s\n%s.\n\n%s", command->name, command->usage, command->summary,
-           col_str_text(&text));
-    col_str_fini(&text);
-}
-
-col_status col_command_argument(const col_command *command, const col_options *options, const char **out)
-{
-    if (options->positionals.len == 1) {
-        *out = options->positionals.data[0];
-        return NULL;
-    }
-    if (!options->positionals.len)
-        return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
-    return col_error_make(COL_BAD_INPUT, "one argument expected, but there is also '%s'; usage: colc %s %s",
-                          options->positionals.data[1], command->name, command->usage);
-}
-
 static col_status dispatch(int argc, char **argv)
 {
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_commands(stdout);
+        return NULL;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("colc %s\n", COL_VERSION);
+        return NULL;
+    }
     const char *names[COL_COUNT(commands)];
     for (size_t i = 0; i < COL_COUNT(commands); i++) {
         names[i] = commands[i].name;
@@ -75,21 +62,10 @@ int main(int argc, char **argv)
         print_commands(stderr);
         return COL_BAD_INPUT;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-        print_commands(stdout);
-        return 0;
-    }
-    if (!strcmp(argv[1], "--version")) {
-        printf("colc %s\n", COL_VERSION);
-        return 0;
-    }
     col_status status = dispatch(argc, argv);
+    status = col_error_join(status, col_file_flush_stdout());
     col_code code = col_error_code(status);
     if (status) print_error(col_error_message(status));
     col_error_free(status);
-    if (!code && (fflush(stdout) || ferror(stdout))) {
-        fprintf(stderr, "colc: error: cannot write to standard output\n");
-        return COL_DEVICE;
-    }
     return (int)code;
 }

@@ -12,6 +12,10 @@ typedef struct col_command {
     col_status (*run)(const struct col_command *command, int argc, char **argv);
 } col_command;
 
+/* What a command does once its options are read. What is in `arena` goes when it is done. */
+typedef col_status (*col_command_body)(col_options *options, const col_command *command, col_arena *arena);
+
+/* The commands. Errors are those of what they do; the code is the exit status. */
 COL_MUST_USE col_status col_command_compile(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_opt(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_execute(const col_command *command, int argc, char **argv);
@@ -25,5 +29,10 @@ void col_command_help(const col_command *command, const col_option *const *table
 /* The one positional argument, or an error that shows the usage. */
 COL_MUST_USE col_status col_command_argument(const col_command *command, const col_options *options,
                                              const char **out);
+
+/* Reads the options of `argv`, then prints the help if it was asked for, or runs the body. */
+COL_MUST_USE col_status col_command_run(const col_command *command, const col_option *const *tables,
+                                        const size_t *sizes, size_t table_count, int argc, char **argv,
+                                        col_command_body body);
 
 #endif

@@ -5,19 +5,13 @@
 #include <time.h>
 
 #include "codegen/emit.h"
-#include "frontend/predict.h"
+#include "frontend/describe.h"
+#include "frontend/variables.h"
 #include "ir/base/file.h"
-#include "ir/view.h"
-#include "passes/memory.h"
 
 enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
-    STATE_ALIGNMENT = 64,
 };
-
-#ifndef COL_VERSION
-#error "COL_VERSION comes from the build"
-#endif
 
 /* One program on its way. */
 typedef struct program {
@@ -37,9 +31,7 @@ typedef struct compiler {
     program programs[COL_COMPILE_PROGRAMS];
     size_t program_count;
     const col_source *source;
-    /* The plan's variables: those of all programs, by name. */
-    col_map *variables;
-    col_map *labels; /* label_range of the inputs that are labels, by name; from before lowering */
+    col_variables variables;
     COL_VEC(Col__Plan__PassTime *) times;
     const char *program_name; /* of the passes that are running */
 } compiler;
@@ -185,32 +177,6 @@ static void keep_fed_outputs(const compiler *c, col_graph *graph)
     if (kept) graph->outputs.len = kept; /* else all are kept, and the executor lists what is missing */
 }
 
-/* What a loss takes of an input that holds its labels. */
-typedef struct label_range {
-    int64_t classes, ignored;
-} label_range;
-
-/* Notes which inputs are labels while the losses are still whole. Labels of several losses are those that all
- * of them take; where they ignore different ones nothing is known. */
-static void note_labels(compiler *c, const col_graph *graph)
-{
-    COL_FOR_EACH_NODE (node, graph) {
-        if (node->op != COL_OP_CROSS_ENTROPY) continue;
-        const col_var *var = col_node_operand(node, 1)->var;
-        if (!var || var->kind != COL_VAR_INPUT) continue;
-        col_shape logits = col_node_operand(node, 0)->type.shape;
-        label_range range = {logits.dims[logits.rank - 1], col_node_int(node, COL_ATTR_IGNORE_INDEX)};
-        label_range *known = col_map_get(c->labels, var->name);
-        if (!known) {
-            col_map_set(c->labels, var->name, col_arena_copy(c->arena, &range, sizeof range));
-        } else if (known->ignored == range.ignored) {
-            known->classes = COL_MIN(known->classes, range.classes);
-        } else {
-            known->classes = 0;
-        }
-    }
-}
-
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
 static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
@@ -225,7 +191,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     record_time(c, "parse", now() - start);
-    note_labels(c, p->graph);
+    col_variables_note_labels(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
@@ -293,90 +259,6 @@ static col_status make_generation(compiler *c, bool *stopped)
     return NULL;
 }
 
-/* Variables. */
-
-/* Rows of the smallest table that the input's elements index, or 0. */
-static int64_t index_bound(const col_var *var)
-{
-    int64_t bound = 0;
-    COL_FOR_EACH_USE (use, var->value) {
-        bool is_index =
-            use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
-        if (!is_index) continue;
-        int64_t rows = col_node_operand(use->user, 0)->type.shape.dims[0];
-        bound = bound ? COL_MIN(bound, rows) : rows;
-    }
-    return bound;
-}
-
-static bool is_used(const col_graph *graph, const col_var *var)
-{
-    if (var->kind != COL_VAR_INPUT || col_value_has_uses(var->value)) return true;
-    return col_value_is_output(graph, var->value);
-}
-
-static Col__Plan__Variable *make_variable(compiler *c, const col_var *var)
-{
-    static const Col__Plan__VariableKind kinds[] = {
-        COL__PLAN__VARIABLE_KIND__INPUT, COL__PLAN__VARIABLE_KIND__PARAM, COL__PLAN__VARIABLE_KIND__STATE};
-    static const Col__Plan__InitKind inits[] = {COL__PLAN__INIT_KIND__ZEROS, COL__PLAN__INIT_KIND__CONSTANT,
-                                                COL__PLAN__INIT_KIND__NORMAL, COL__PLAN__INIT_KIND__UNIFORM};
-    Col__Plan__Variable *v = COL_NEW(c->arena, Col__Plan__Variable);
-    col__plan__variable__init(v);
-    v->name = (char *)(uintptr_t)var->name;
-    v->kind = kinds[var->kind];
-    v->dtype = col_emit_dtype(var->type.dtype);
-    v->n_dims = (size_t)var->type.shape.rank;
-    v->dims = col_arena_copy(c->arena, var->type.shape.dims, sizeof *v->dims * v->n_dims);
-    v->init = inits[var->init.kind];
-    v->init_a = var->init.a;
-    v->init_b = var->init.b;
-    v->frozen = var->frozen;
-    return v;
-}
-
-/* Lays out the variables of all programs at the start of the arena: small ones first keep scalars together.
- */
-static col_status place_variables(compiler *c)
-{
-    COL_VEC(Col__Plan__Variable *) list = {0};
-    c->variables = col_map_create(c->arena);
-    uint64_t at = 0;
-    for (size_t i = 0; i < c->program_count; i++) {
-        const col_graph *graph = c->programs[i].graph;
-        for (size_t j = 0; j < graph->vars.len; j++) {
-            const col_var *var = graph->vars.data[j];
-            if (!is_used(graph, var)) continue;
-            Col__Plan__Variable *v = col_map_get(c->variables, var->name);
-            if (!v) {
-                v = make_variable(c, var);
-                v->offset = at;
-                if (__builtin_add_overflow(at, col_plan_variable_bytes(v) + STATE_ALIGNMENT - 1, &at) ||
-                    at > INT64_MAX) {
-                    return col_error_make(COL_BAD_INPUT, "the model's variables do not fit 63-bit addresses");
-                }
-                at = at / STATE_ALIGNMENT * STATE_ALIGNMENT;
-                col_map_set(c->variables, var->name, v);
-                col_vec_push(c->arena, &list, v);
-            }
-            int64_t bound = index_bound(var);
-            const label_range *labels = col_map_get(c->labels, var->name);
-            if (bound) {
-                v->index_bound = v->index_bound ? COL_MIN(v->index_bound, bound) : bound;
-                v->may_ignore = false;
-            } else if (labels && labels->classes && !v->index_bound) {
-                v->index_bound = labels->classes;
-                v->may_ignore = true;
-                v->ignored_index = labels->ignored;
-            }
-        }
-    }
-    c->plan->n_variables = list.len;
-    c->plan->variables = list.data;
-    c->plan->state_bytes = at;
-    return NULL;
-}
-
 /* Back end. */
 
 typedef struct kernels_of {
@@ -391,32 +273,6 @@ static bool kernel_in_place(void *context, const col_unit *unit, const col_value
     return col_emit_in_place(k->kernels[unit - k->units->units], input, output);
 }
 
-/* `starts` counts the instructions before each unit: units that need none (views, assignments in place) end
- * with the instruction before them. */
-static void report_memory(compiler *c, program *p, const uint32_t *starts, Col__Plan__MemoryReport *out)
-{
-    col__plan__memory_report__init(out);
-    const char **names = col_graph_node_names(p->graph, c->arena);
-    out->program = (char *)(uintptr_t)p->name;
-    out->state_bytes = c->plan->state_bytes;
-    out->temporary_bytes = p->memory.temporary_bytes;
-    out->live_bound = p->memory.live_bound;
-    out->peak_instruction = starts[p->memory.peak_unit];
-    out->n_buffers = p->memory.buffer_count;
-    out->buffers = COL_NEW_ARRAY(c->arena, Col__Plan__LiveBuffer *, out->n_buffers);
-    for (size_t i = 0; i < out->n_buffers; i++) {
-        const col_memory_buffer *b = &p->memory.buffers[i];
-        Col__Plan__LiveBuffer *live = out->buffers[i] = COL_NEW(c->arena, Col__Plan__LiveBuffer);
-        col__plan__live_buffer__init(live);
-        live->name = (char *)(uintptr_t)names[b->first_value->producer->id];
-        live->offset = b->offset;
-        live->bytes = b->bytes;
-        live->first = starts[b->first];
-        live->last = b->last < p->units->count ? starts[b->last + 1] : starts[b->last] + 1;
-        live->last = COL_MAX(live->last, live->first + 1) - 1;
-    }
-}
-
 static col_status place_program(compiler *c, program *p)
 {
     double start = now();
@@ -426,11 +282,7 @@ static col_status place_program(compiler *c, program *p)
     p->kernels = col_emit_kernels(&c->emitter, p->units, p->memory.placements);
     record_time(c, "kernels", now() - start);
     start = now();
-    uint64_t *offsets = COL_NEW_ARRAY(c->arena, uint64_t, p->graph->vars.len);
-    for (size_t i = 0; i < p->graph->vars.len; i++) {
-        const Col__Plan__Variable *v = col_map_get(c->variables, p->graph->vars.data[i]->name);
-        offsets[i] = v ? v->offset : 0;
-    }
+    const uint64_t *offsets = col_variables_offsets(&c->variables, p->graph);
     kernels_of kernels = {p->units, p->kernels};
     col_memory_rules rules = {&kernels, kernel_in_place};
     COL_TRY(
@@ -466,8 +318,8 @@ static void emit_programs(compiler *c)
         uint32_t *starts = COL_NEW_ARRAY(c->arena, uint32_t, p->units->count + 1);
         col_plan_program *emitted = col_emit_program(&c->emitter, p->name, p->graph, p->units, p->kernels,
                                                      p->memory.placements, starts);
-        Col__Plan__MemoryReport *report = COL_NEW(c->arena, Col__Plan__MemoryReport);
-        report_memory(c, p, starts, report);
+        Col__Plan__MemoryReport *report = col_describe_memory(p->name, p->graph, p->units, &p->memory, starts,
+                                                              c->plan->state_bytes, c->arena);
         col_vec_push(c->arena, &reports, report);
         col_vec_push(c->arena, &list, emitted);
         bool accumulates = c->options->use == COL_USE_TRAIN && c->options->passes.accumulate > 1;
@@ -482,61 +334,6 @@ static void emit_programs(compiler *c)
     c->plan->programs = list.data;
     c->plan->n_memory = reports.len;
     c->plan->memory = reports.data;
-}
-
-/* Products and attention of one micro-batch, forward and backward. */
-static double model_flops(const compiler *c)
-{
-    double flops = 0;
-    const col_plan_program *program = c->plan->programs[0];
-    for (size_t i = 0; i < program->n_instructions; i++) {
-        const col_plan_instruction *in = program->instructions[i];
-        bool counted = in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL ||
-                       in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION ||
-                       in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED;
-        if (counted) flops += in->flops;
-    }
-    return flops;
-}
-
-static void describe_source(compiler *c)
-{
-    const col_graph *graph = c->programs[0].graph;
-    Col__Plan__Source *source = c->plan->source = COL_NEW(c->arena, Col__Plan__Source);
-    col__plan__source__init(source);
-    source->name = (char *)(uintptr_t)graph->name;
-    source->path = col_arena_strdup(c->arena, c->options->model_path);
-    source->text = col_arena_strndup(c->arena, c->source->text, c->source->size);
-    source->n_settings = graph->settings.len;
-    source->settings = COL_NEW_ARRAY(c->arena, Col__Plan__Setting *, graph->settings.len);
-    for (size_t i = 0; i < graph->settings.len; i++) {
-        const col_setting *from = &graph->settings.data[i];
-        Col__Plan__Setting *to = source->settings[i] = COL_NEW(c->arena, Col__Plan__Setting);
-        col__plan__setting__init(to);
-        to->name = (char *)(uintptr_t)from->name;
-        to->value_case =
-            from->is_float ? COL__PLAN__SETTING__VALUE_FLOAT_VALUE : COL__PLAN__SETTING__VALUE_INT_VALUE;
-        if (from->is_float)
-            to->float_value = from->float_value;
-        else
-            to->int_value = from->int_value;
-    }
-}
-
-static void describe_plan(compiler *c)
-{
-    col_plan *plan = c->plan;
-    plan->version = COL_PLAN_VERSION;
-    plan->producer = "colc " COL_VERSION;
-    plan->target = "cpu";
-    plan->precision = "fp32";
-    plan->optimizer = (char *)(uintptr_t)(c->options->use == COL_USE_TRAIN ? c->options->optimizer_name : "");
-    plan->accumulate = c->options->use == COL_USE_TRAIN ? c->options->passes.accumulate : 1;
-    plan->model_flops = model_flops(c);
-    describe_source(c);
-    col_compile_options_record(c->options, c->arena, plan);
-    plan->machine = col_arena_strdup(c->arena, c->options->machine.name);
-    col_predict(&c->options->machine, plan);
 }
 
 static col_status generate_code(compiler *c)
@@ -576,7 +373,7 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
 {
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
-    c.labels = col_map_create(arena);
+    col_variables_init(&c.variables, arena);
     COL_TRY(read_source(options, arena, &c.source));
     COL_TRY(make[options->use](&c, &stopped));
     for (size_t i = 0; i < c.program_count; i++) {
@@ -591,7 +388,7 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     double start = now();
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
-    c.labels = col_map_create(arena);
+    col_variables_init(&c.variables, arena);
     *out_plan = NULL;
     c.plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c.plan);
@@ -599,11 +396,15 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     if (options->dump_dir) COL_TRY(col_make_folder(options->dump_dir));
     COL_TRY(make[options->use](&c, &stopped));
     if (stopped) return NULL;
-    COL_TRY(place_variables(&c));
+    for (size_t i = 0; i < c.program_count; i++)
+        COL_TRY(col_variables_add(&c.variables, c.programs[i].graph));
+    c.plan->n_variables = c.variables.list.len;
+    c.plan->variables = c.variables.list.data;
+    c.plan->state_bytes = c.variables.bytes;
     for (size_t i = 0; i < c.program_count; i++) COL_TRY(place_program(&c, &c.programs[i]));
     emit_programs(&c);
     COL_TRY(generate_code(&c));
-    describe_plan(&c);
+    col_describe_plan(options, c.source, c.programs[0].graph, arena, c.plan);
     c.plan->n_passes = c.times.len;
     c.plan->passes = c.times.data;
     c.plan->compile_seconds = now() - start;

@@ -41,6 +41,13 @@ typedef struct col_compile_options {
 extern const col_option col_compile_option_table[];
 extern const size_t col_compile_option_count;
 
+/* Whether the option is one of that table. */
+bool col_compile_has_option(const col_option *option);
+
+/* Generation makes programs of one sample, of 64 tokens and of one: refuses --batch and --seq, which could
+ * not be honoured. Before the recipe's options are added, which may be there for training. */
+COL_MUST_USE col_status col_compile_refuse_sizes(const col_options *options);
+
 /* Adds the options of --recipe, if there is one; before positional arguments are read, since a recipe may
  * name the model. */
 COL_MUST_USE col_status col_compile_recipe(col_options *options, col_arena *arena);

@@ -31,6 +31,11 @@ const col_option col_compile_option_table[] = {
 };
 const size_t col_compile_option_count = COL_COUNT(col_compile_option_table);
 
+bool col_compile_has_option(const col_option *option)
+{
+    return option >= col_compile_option_table && option < col_compile_option_table + col_compile_option_count;
+}
+
 static const char *const uses[] = {"train", "forward", "generate"};
 const col_option col_compile_use_option = {
     "for", "USE", "train (default for a model with a loss), forward or generate", false};
@@ -90,6 +95,20 @@ static col_status check_pass_name(const char *option, const char *name)
     return col_error_make(COL_BAD_INPUT, "--%s: there is no pass '%s'%s%s%s", option, name,
                           near ? "; did you mean '" : "", near ? near : "",
                           near ? "'?" : "; 'colc opt --help' lists them");
+}
+
+col_status col_compile_refuse_sizes(const col_options *options)
+{
+    static const char *const sizes[] = {"batch", "seq"};
+    for (size_t i = 0; i < COL_COUNT(sizes); i++) {
+        if (!col_options_has(options, sizes[i])) continue;
+        return col_error_make(
+            COL_BAD_INPUT,
+            "--%s does not apply to generation, which takes one text, token by token: leave "
+            "it out (--max-tokens bounds the text)",
+            sizes[i]);
+    }
+    return NULL;
 }
 
 col_status col_compile_recipe(col_options *options, col_arena *arena)
@@ -158,9 +177,7 @@ void col_compile_options_record(const col_compile_options *options, col_arena *a
     COL_VEC(Col__Plan__Option *) list = {0};
     for (size_t i = 0; options->given && i < options->given->values.len; i++) {
         const col_option_value *v = &options->given->values.data[i];
-        bool compiles = v->option >= col_compile_option_table &&
-                        v->option < col_compile_option_table + col_compile_option_count;
-        if (!compiles || !changes_programs(v->option->name)) continue;
+        if (!col_compile_has_option(v->option) || !changes_programs(v->option->name)) continue;
         Col__Plan__Option *option = COL_NEW(arena, Col__Plan__Option);
         col__plan__option__init(option);
         option->name = (char *)(uintptr_t)v->option->name;

@@ -12,6 +12,7 @@ typedef struct col_explain_options {
     bool variables;      /* also the table of parameters and states */
 } col_explain_options;
 
+/* The log for people, appended to `out`. */
 void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out);
 /* The report's fields (frontend/report.h), then programs, memory and variables. json_decref it. */
 json_t *col_explain_json(const col_plan *plan, const col_explain_options *options);

@@ -200,7 +200,7 @@ void col_explain_text(const col_plan *plan, const col_explain_options *options, 
 
 static void set(json_t *object, const char *key, json_t *value)
 {
-    if (json_object_set_new(object, key, value)) COL_PANIC("out of memory");
+    if (json_object_set_new(object, key, value)) col_out_of_memory(0);
 }
 
 static json_t *dims_json(size_t rank, const int64_t *dims)

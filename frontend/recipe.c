@@ -251,7 +251,7 @@ col_status col_recipe_apply(const char *path, const col_option *const *elsewhere
     char *text;
     COL_TRY(col_file_read(arena, path, LARGEST_RECIPE, &text, &r.source.size));
     r.source.text = text;
-    if (!yaml_parser_initialize(&r.parser)) COL_PANIC("out of memory");
+    if (!yaml_parser_initialize(&r.parser)) col_out_of_memory(0);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, r.source.size);
     read_document(&r);
     yaml_event_delete(&r.event);

@@ -77,7 +77,7 @@ void col_report_figure(const col_plan *plan, col_report_figures *out)
 
 static void set(json_t *object, const char *key, json_t *value)
 {
-    if (json_object_set_new(object, key, value)) COL_PANIC("out of memory");
+    if (json_object_set_new(object, key, value)) col_out_of_memory(0);
 }
 
 static json_t *number(uint64_t value)
@@ -187,7 +187,7 @@ json_t *col_report_json(const col_plan *plan)
     col_report_figures f;
     col_report_figure(plan, &f);
     json_t *out = json_object();
-    if (!out) COL_PANIC("out of memory");
+    if (!out) col_out_of_memory(0);
     set(out, "model", col_report_text(plan->source ? plan->source->name : ""));
     set(out, "settings", settings_json(plan));
     set(out, "use", col_report_text(plan->use));
@@ -209,7 +209,7 @@ json_t *col_report_json(const col_plan *plan)
 void col_report_print_json(const json_t *json, col_str *out)
 {
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) COL_PANIC("out of memory");
+    if (!text) col_out_of_memory(0);
     col_str_printf(out, "%s\n", text);
     free(text);
 }

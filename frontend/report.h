@@ -17,6 +17,7 @@ typedef struct col_report_figures {
     double memory_seconds;                     /* of planning that program's memory */
 } col_report_figures;
 
+/* Counts the figures of the plan; what `out` refers to is the plan's. */
 void col_report_figure(const col_plan *plan, col_report_figures *out);
 
 /* A JSON string, also of text that is not UTF-8 (a plan may hold anything). */

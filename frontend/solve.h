@@ -4,7 +4,22 @@
 #ifndef COL_FRONTEND_SOLVE_H
 #define COL_FRONTEND_SOLVE_H
 
-#include "solver/offsets.h"
+#include "ir/base/options.h"
+
+/* What the command of one kind of problem is made of. */
+typedef struct col_solve_command {
+    const char *usage;   /* "usage: colc solve KIND FILE [options]" */
+    const char *summary; /* one line */
+    const col_option *options;
+    size_t option_count;
+    /* Solves the one file that `options` have as a positional argument. What is in `arena` goes afterwards.
+     */
+    col_status (*solve_file)(const col_options *options, col_arena *arena);
+} col_solve_command;
+
+/* Reads the options, then prints the help if it was asked for, or solves the file. COL_BAD_INPUT for what is
+ * not one file. */
+COL_MUST_USE col_status col_solve_run(const col_solve_command *command, int argc, char **argv);
 
 /* FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]: the rows of the input with the column `offset`. */
 COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);

@@ -163,11 +163,7 @@ static col_status write_answer(const reader *r, const col_checkpoint_solution *s
     col_str out = {0};
     col_str_printf(&out, "%s\n", text);
     free(text);
-    col_status status = NULL;
-    if (path)
-        status = col_file_write(path, out.data, out.len);
-    else
-        fwrite(out.data, 1, out.len, stdout);
+    col_status status = col_file_write_or_print(path, out.data, out.len);
     col_str_fini(&out);
     return status;
 }
@@ -222,32 +218,23 @@ static col_status solve_file(const col_options *options, col_arena *arena)
                           r.chain.memory, s.least_memory);
 }
 
+static const col_option own_options[] = {
+    {"memory", "SIZE", "memory for activations and gradients (default: as much as it takes)", false},
+    {"method", "M", "optimal, greedy, sqrt or keep (default optimal)", false},
+    {"time-limit", "S", "seconds for the solver (default 5)", false},
+    {"gap", "G", "proved distance that counts as optimal (default 0.01)", false},
+    {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
+};
+
+static const col_solve_command command = {
+    .usage = "usage: colc solve checkpoint FILE.json [--memory SIZE] [options]",
+    .summary = "What a chain of stages keeps and what it recomputes.",
+    .options = own_options,
+    .option_count = COL_COUNT(own_options),
+    .solve_file = solve_file,
+};
+
 col_status col_solve_checkpoint_command(int argc, char **argv)
 {
-    static const col_option own[] = {
-        {"memory", "SIZE", "memory for activations and gradients (default: as much as it takes)", false},
-        {"method", "M", "optimal, greedy, sqrt or keep (default optimal)", false},
-        {"time-limit", "S", "seconds for the solver (default 5)", false},
-        {"gap", "G", "proved distance that counts as optimal (default 0.01)", false},
-        {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
-    };
-    static const char usage[] = "usage: colc solve checkpoint FILE.json [--memory SIZE] [options]";
-    const col_option *tables[] = {own};
-    const size_t sizes[] = {COL_COUNT(own)};
-    col_arena *arena = col_arena_create();
-    col_options options;
-    col_status status = col_options_parse(tables, sizes, 1, argc, argv, arena, &options);
-    if (!status && options.help) {
-        col_str text = {0};
-        col_options_help(own, COL_COUNT(own), &text);
-        printf("%s\nWhat a chain of stages keeps and what it recomputes.\n\n%s", usage, col_str_text(&text));
-        col_str_fini(&text);
-    } else if (!status && options.positionals.len != 1) {
-        status =
-            col_error_make(COL_BAD_INPUT, "one file expected, %zu given; %s", options.positionals.len, usage);
-    } else if (!status) {
-        status = solve_file(&options, arena);
-    }
-    col_arena_destroy(arena);
-    return status;
+    return col_solve_run(&command, argc, argv);
 }

@@ -9,7 +9,7 @@
 #include "ir/base/diag.h"
 #include "ir/base/file.h"
 #include "ir/base/map.h"
-#include "ir/base/options.h"
+#include "solver/offsets.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -223,11 +223,7 @@ static col_status write_table(const table *t, const uint64_t *offsets, const cha
         col_str_append_bytes(&out, t->rows.data[i].text, t->rows.data[i].size);
         col_str_printf(&out, ",%" PRIu64 "\n", offsets[i]);
     }
-    col_status status = NULL;
-    if (path)
-        status = col_file_write(path, out.data, out.len);
-    else
-        fwrite(out.data, 1, out.len, stdout);
+    col_status status = col_file_write_or_print(path, out.data, out.len);
     col_str_fini(&out);
     return status;
 }
@@ -259,31 +255,21 @@ static col_status solve_file(const col_options *options, col_arena *arena)
     return NULL;
 }
 
+static const col_option own_options[] = {
+    {"capacity", "SIZE", "find offsets that end within SIZE (default: the least peak)", false},
+    {"time-limit", "S", "seconds for the search (default 20)", false},
+    {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
+};
+
+static const col_solve_command command = {
+    .usage = "usage: colc solve offsets FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]",
+    .summary = "Offsets of buffers in one arena.",
+    .options = own_options,
+    .option_count = COL_COUNT(own_options),
+    .solve_file = solve_file,
+};
+
 col_status col_solve_offsets_command(int argc, char **argv)
 {
-    static const col_option own[] = {
-        {"capacity", "SIZE", "find offsets that end within SIZE (default: the least peak)", false},
-        {"time-limit", "S", "seconds for the search (default 20)", false},
-        {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
-    };
-    const col_option *tables[] = {own};
-    const size_t sizes[] = {COL_COUNT(own)};
-    static const char usage[] =
-        "usage: colc solve offsets FILE.csv [--capacity SIZE] [--time-limit S] [-o FILE]";
-    col_arena *arena = col_arena_create();
-    col_options options;
-    col_status status = col_options_parse(tables, sizes, 1, argc, argv, arena, &options);
-    if (!status && options.help) {
-        col_str text = {0};
-        col_options_help(own, COL_COUNT(own), &text);
-        printf("%s\nOffsets of buffers in one arena.\n\n%s", usage, col_str_text(&text));
-        col_str_fini(&text);
-    } else if (!status && options.positionals.len != 1) {
-        status =
-            col_error_make(COL_BAD_INPUT, "one file expected, %zu given; %s", options.positionals.len, usage);
-    } else if (!status) {
-        status = solve_file(&options, arena);
-    }
-    col_arena_destroy(arena);
-    return status;
+    return col_solve_run(&command, argc, argv);
 }

@@ -8,7 +8,6 @@
 
 #include "frontend/sharding_json.h"
 #include "ir/base/file.h"
-#include "ir/base/options.h"
 
 static const double DEFAULT_SECONDS = 60;
 
@@ -32,16 +31,12 @@ static col_status write_answer(const col_sharding_problem *problem, const col_sh
     json_object_set_new(top, "choice", choice);
     char *text = json_dumps(top, JSON_COMPACT);
     json_decref(top);
-    if (!text) COL_PANIC("out of memory");
+    if (!text) col_out_of_memory(0);
     col_str line = {0};
     col_str_append(&line, text);
     col_str_append(&line, "\n");
     free(text);
-    col_status status = NULL;
-    if (path)
-        status = col_file_write(path, line.data, line.len);
-    else
-        fwrite(line.data, 1, line.len, stdout);
+    col_status status = col_file_write_or_print(path, line.data, line.len);
     col_str_fini(&line);
     return status;
 }
@@ -88,34 +83,23 @@ static col_status solve_file(const col_options *options, col_arena *arena)
     return NULL;
 }
 
+static const col_option own_options[] = {
+    {"time-limit", "S", "seconds for the whole command (default 60)", false},
+    {"memory", "SIZE", "limit of usage in place of the file's", false},
+    {"gap", "G", "stop at this relative gap (default 0: prove the optimum)", false},
+    {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
+    {"verbose", NULL, "progress on standard error", false},
+};
+
+static const col_solve_command command = {
+    .usage = "usage: colc solve sharding FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE]",
+    .summary = "Strategies of least cost under a memory limit, as JSON.",
+    .options = own_options,
+    .option_count = COL_COUNT(own_options),
+    .solve_file = solve_file,
+};
+
 col_status col_solve_sharding_command(int argc, char **argv)
 {
-    static const col_option own[] = {
-        {"time-limit", "S", "seconds for the whole command (default 60)", false},
-        {"memory", "SIZE", "limit of usage in place of the file's", false},
-        {"gap", "G", "stop at this relative gap (default 0: prove the optimum)", false},
-        {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
-        {"verbose", NULL, "progress on standard error", false},
-    };
-    const col_option *tables[] = {own};
-    const size_t sizes[] = {COL_COUNT(own)};
-    static const char usage[] =
-        "usage: colc solve sharding FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE]";
-    col_arena *arena = col_arena_create();
-    col_options options;
-    col_status status = col_options_parse(tables, sizes, 1, argc, argv, arena, &options);
-    if (!status && options.help) {
-        col_str text = {0};
-        col_options_help(own, COL_COUNT(own), &text);
-        printf("%s\nStrategies of least cost under a memory limit, as JSON.\n\n%s", usage,
-               col_str_text(&text));
-        col_str_fini(&text);
-    } else if (!status && options.positionals.len != 1) {
-        status =
-            col_error_make(COL_BAD_INPUT, "one file expected, %zu given; %s", options.positionals.len, usage);
-    } else if (!status) {
-        status = solve_file(&options, arena);
-    }
-    col_arena_destroy(arena);
-    return status;
+    return col_solve_run(&command, argc, argv);
 }

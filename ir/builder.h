@@ -31,6 +31,8 @@ col_attr col_attr_float(col_attr_key key, double value);
 col_attr col_attr_ints(col_attr_key key, int count, const int64_t *values);
 col_attr col_attr_text(col_attr_key key, const char *text);
 
+/* One node each, whose one result is returned; operands broadcast where the op does. NULL after a type error
+ * (only with b->diags). */
 col_value *col_build_unary(col_builder *b, col_op op, col_value *x);
 col_value *col_build_binary(col_builder *b, col_op op, col_value *x, col_value *y);
 col_value *col_build_where(col_builder *b, col_value *condition, col_value *x, col_value *y);

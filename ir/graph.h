@@ -135,6 +135,7 @@ void col_graph_remove(col_node *node);
 /* Moves a node before `before` (NULL: to the end). The caller answers for data flow. */
 void col_graph_move(col_node *node, col_node *before);
 
+/* Makes the operand another value, and keeps both use lists right. The caller answers for types. */
 void col_node_set_operand(col_node *node, uint32_t index, col_value *value);
 /* Every use of `from`, and every output that is `from`, becomes `to`. Types must be equal. */
 void col_value_replace(col_graph *graph, col_value *from, col_value *to);

@@ -16,24 +16,6 @@ typedef struct analysis {
     int64_t split_inner;
 } analysis;
 
-static const int costs[COL_OP_COUNT] = {
-    [COL_OP_EXP] = 10,       [COL_OP_LOG] = 15,
-    [COL_OP_SQRT] = 4,       [COL_OP_RSQRT] = 6,
-    [COL_OP_RECIPROCAL] = 4, [COL_OP_DIV] = 4,
-    [COL_OP_TANH] = 20,      [COL_OP_ERF] = 20,
-    [COL_OP_SIN] = 40,       [COL_OP_COS] = 40,
-    [COL_OP_POW] = 60,       [COL_OP_COPY] = 0,
-    [COL_OP_IOTA] = 1,       [COL_OP_RANDOM_UNIFORM] = 30,
-    [COL_OP_CONSTANT] = 0,
-};
-
-int col_op_cost(col_op op)
-{
-    bool is_free =
-        op == COL_OP_COPY || op == COL_OP_CONSTANT || col_op_info_of(op)->op_class == COL_CLASS_VIEW;
-    return costs[op] ? costs[op] : !is_free;
-}
-
 bool col_node_is_fusible(const col_node *node)
 {
     switch (col_op_info_of(node->op)->op_class) {
@@ -219,31 +201,14 @@ static col_index broadcast_index(col_shape shape, const col_index *index, col_sh
 static bool view_index(analysis *a, const col_node *node, const col_value *result, const col_index *index,
                        col_index *out)
 {
-    col_shape shape = result->type.shape, operand = col_node_operand(node, 0)->type.shape;
+    col_shape operand = col_node_operand(node, 0)->type.shape;
+    col_view_map map;
     runs r = {0};
-    int count, axis = 0;
-    switch (node->op) {
-    case COL_OP_RESHAPE: return reshape_index(a, shape, index, operand, out);
-    case COL_OP_BROADCAST: *out = broadcast_index(shape, index, operand); return true;
-    case COL_OP_TRANSPOSE: {
-        const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
-        for (int i = 0; i < count; i++) copy_run(&r, (int)perm[i], index, i);
-        break;
-    }
-    case COL_OP_SLICE: {
-        const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
-        for (int i = 0; i < count; i++) {
-            copy_run(&r, i, index, i);
-            r.offset[i] += starts[i];
-        }
-        break;
-    }
-    case COL_OP_SPLIT:
-        COL_ASSERT(col_shape_axis(shape, col_node_int(node, COL_ATTR_AXIS), &axis));
-        for (int i = 0; i < shape.rank; i++) copy_run(&r, i, index, i);
-        r.offset[axis] += (int64_t)result->index * shape.dims[axis];
-        break;
-    default: COL_PANIC("'%s' is in the view class without an index map", col_op_info_of(node->op)->name);
+    if (!col_op_info_of(node->op)->view_map(node, result->index, &map))
+        return reshape_index(a, result->type.shape, index, operand, out);
+    for (int k = 0; k < operand.rank; k++) {
+        if (map.from[k] >= 0) copy_run(&r, k, index, map.from[k]);
+        r.offset[k] += map.start[k];
     }
     *out = index_of_runs(&r, operand.rank);
     return true;

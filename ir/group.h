@@ -117,7 +117,4 @@ bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_q
 /* Bit d is set when the index depends on domain dim d. */
 uint32_t col_index_dims(const col_index *index, int rank);
 
-/* Rough cost of an elementwise op per element; an addition is 1. */
-int col_op_cost(col_op op);
-
 #endif

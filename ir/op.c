@@ -3,14 +3,16 @@
 #include <string.h>
 
 /* `none` in a row of ops.def. */
-#define col_grad_none  NULL
-#define col_lower_none NULL
-#define col_eval_none  NULL
+#define col_grad_none     NULL
+#define col_lower_none    NULL
+#define col_eval_none     NULL
+#define col_view_map_none NULL
 
 static const col_op_info ops[COL_OP_COUNT] = {
-#define OP(KIND, name, cls, low, high, count, required, optional, infer, gradient, lower, eval)              \
+#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view)  \
     [COL_OP_##KIND] = {#name,                                                                                \
                        COL_CLASS_##cls,                                                                      \
+                       cost,                                                                                 \
                        low,                                                                                  \
                        high,                                                                                 \
                        count,                                                                                \
@@ -19,7 +21,8 @@ static const col_op_info ops[COL_OP_COUNT] = {
                        col_infer_##infer,                                                                    \
                        col_grad_##gradient,                                                                  \
                        col_lower_##lower,                                                                    \
-                       col_eval_##eval},
+                       col_eval_##eval,                                                                      \
+                       col_view_map_##view},
 #include "ir/ops.def"
 #undef OP
 };

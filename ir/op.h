@@ -70,9 +70,21 @@ typedef void (*col_lower_fn)(col_builder *b, col_node *node, col_value **out_res
 /* Computes the results from the operands; both lists are in the node's order, results allocated. */
 typedef void (*col_eval_fn)(const col_node *node, const col_tensor *operands, col_tensor *results);
 
+/* Where the elements of a view's result lie in its operand: along operand dim k, element i of the result is
+ * at start[k] + i[from[k]], or at start[k] alone where from[k] is -1. */
+typedef struct col_view_map {
+    int from[COL_MAX_RANK]; /* a dim of the result */
+    int64_t start[COL_MAX_RANK];
+} col_view_map;
+
+/* The map of a view's result of that number. False: there is none, but the elements keep their row-major
+ * order (reshape). */
+typedef bool (*col_view_map_fn)(const col_node *node, uint32_t result, col_view_map *out);
+
 typedef struct col_op_info {
     const char *name;
     col_op_class op_class;
+    int cost; /* of computing one element, roughly; an addition is 1 */
     int operands_min, operands_max;
     int results; /* -1: the node's `parts` */
     uint64_t required_attrs, optional_attrs;
@@ -80,24 +92,28 @@ typedef struct col_op_info {
     col_grad_fn gradient; /* NULL: not differentiable; col_grad_zero: zero by definition */
     col_lower_fn lower;   /* NULL: a primitive */
     col_eval_fn eval;
+    col_view_map_fn view_map; /* of the view class; NULL: another class */
 } col_op_info;
 
+/* The row of the op. */
 const col_op_info *col_op_info_of(col_op op);
 /* COL_OP_COUNT when there is no such op. */
 col_op col_op_find(const char *name);
 
+/* The attribute as models spell it, and what it holds. */
 const char *col_attr_name(col_attr_key key);
 col_attr_kind col_attr_kind_of(col_attr_key key);
 /* COL_ATTR_COUNT when there is no such attribute. */
 col_attr_key col_attr_find(const char *name);
 
 /* The functions that rows name. */
-#define OP(KIND, name, cls, low, high, count, required, optional, infer, gradient, lower, eval)              \
+#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view)  \
     bool col_infer_##infer(col_node *node, col_diags *diags);                                                \
     void col_grad_##gradient(col_builder *b, col_node *node, col_value *const *result_grads,                 \
                              const bool *wanted, col_value **operand_grads);                                 \
     void col_lower_##lower(col_builder *b, col_node *node, col_value **out_results);                         \
-    void col_eval_##eval(const col_node *node, const col_tensor *operands, col_tensor *results);
+    void col_eval_##eval(const col_node *node, const col_tensor *operands, col_tensor *results);             \
+    bool col_view_map_##view(const col_node *node, uint32_t result, col_view_map *out);
 #include "ir/ops.def"
 #undef OP
 

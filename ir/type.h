@@ -33,6 +33,7 @@ size_t col_dtype_size(col_dtype dtype); /* bytes of one element */
 bool col_dtype_is_float(col_dtype dtype);
 bool col_dtype_is_integer(col_dtype dtype); /* i32 i64 u8; not bool */
 
+/* `dims` is copied; 0 <= rank <= COL_MAX_RANK. */
 col_shape col_shape_make(int rank, const int64_t *dims);
 bool col_shape_equal(col_shape a, col_shape b);
 /* Number of elements; shapes in a graph are checked not to overflow. */

@@ -47,42 +47,19 @@ bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, i
     return true;
 }
 
-static bool derive(const col_node *node, uint32_t result, col_view in, col_view *view)
+/* The view of a view op's result, from that of its operand. */
+static bool derive(const col_node *node, uint32_t result, const col_view *in, col_view *view)
 {
-    const col_value *x = node->operands[0].value;
-    col_shape from = x->type.shape, to = node->results[result].type.shape;
-    int count;
-    *view = (col_view){.base = in.base, .offset = in.offset};
-    switch (node->op) {
-    case COL_OP_RESHAPE: return col_strides_reshape(from, in.strides, to, view->strides);
-    case COL_OP_TRANSPOSE: {
-        const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
-        for (int i = 0; i < count; i++) view->strides[i] = in.strides[perm[i]];
-        return true;
+    col_shape from = node->operands[0].value->type.shape;
+    col_view_map map;
+    *view = (col_view){.base = in->base, .offset = in->offset};
+    if (!col_op_info_of(node->op)->view_map(node, result, &map))
+        return col_strides_reshape(from, in->strides, node->results[result].type.shape, view->strides);
+    for (int k = 0; k < from.rank; k++) {
+        if (map.from[k] >= 0) view->strides[map.from[k]] = in->strides[k];
+        view->offset += map.start[k] * in->strides[k];
     }
-    case COL_OP_BROADCAST:
-        for (int i = 1; i <= from.rank; i++) {
-            bool stretched = from.dims[from.rank - i] != to.dims[to.rank - i];
-            view->strides[to.rank - i] = stretched ? 0 : in.strides[from.rank - i];
-        }
-        return true;
-    case COL_OP_SLICE: {
-        const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
-        for (int i = 0; i < count; i++) {
-            view->strides[i] = in.strides[i];
-            view->offset += starts[i] * in.strides[i];
-        }
-        return true;
-    }
-    case COL_OP_SPLIT: {
-        int axis = 0;
-        COL_ASSERT(col_shape_axis(from, col_node_int(node, COL_ATTR_AXIS), &axis));
-        for (int i = 0; i < from.rank; i++) view->strides[i] = in.strides[i];
-        view->offset += (int64_t)result * to.dims[axis] * in.strides[axis];
-        return true;
-    }
-    default: COL_PANIC("'%s' is in the view class without an index map", col_op_info_of(node->op)->name);
-    }
+    return true;
 }
 
 static void row_major(void *context, const col_value *value, int64_t strides[COL_MAX_RANK])
@@ -97,7 +74,7 @@ col_view col_view_over(const col_value *value, col_strides_fn strides, void *con
     const col_node *node = value->producer;
     if (node && col_op_info_of(node->op)->op_class == COL_CLASS_VIEW) {
         col_view in = col_view_over(node->operands[0].value, strides, context);
-        if (derive(node, value->index, in, &view)) return view;
+        if (derive(node, value->index, &in, &view)) return view;
     }
     view = (col_view){.base = value};
     strides(context, value, view.strides);

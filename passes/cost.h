@@ -22,6 +22,7 @@ typedef enum col_cost_class {
     COL_COST_COUNT
 } col_cost_class;
 
+/* "products" and the like, for people. */
 const char *col_cost_class_name(col_cost_class class);
 
 /* What ranks do together, or a rank with its place among them. */

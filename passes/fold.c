@@ -2,8 +2,8 @@
  *
  * needs     a sound graph
  * provides  fewer nodes: x + 0, x * 1, x / 1, x - 0, where of a constant condition, casts to the same type,
- * views of views of the same kind, and ops whose operands are all constants of one value (splats) breaks
- * nothing; leaves dead nodes for dce
+ *           views of views of the same kind, and ops whose operands are all constants of one value (splats)
+ * breaks    nothing; leaves dead nodes for dce
  *
  * Constants in this IR are splats (one value repeated), so folding an elementwise op gives a splat again and
  * costs one evaluation of a single element by the op's reference `eval`. */

@@ -1,14 +1,13 @@
 /* Assigns nodes to groups, each of which becomes one kernel.
  *
  * needs     legalize
- * provides  node->group of every node that a kernel computes; the nodes of a group stand together, groups are
- * numbered in an order that respects data flow, and no group depends on itself through another node breaks
- * sharing of cheap values: they are cloned into every group that uses them
+ * provides  node->group of every node that a kernel computes; the nodes of a group stand together, groups
+ *           are numbered in an order that respects data flow, and no group depends on itself through another
+ *           node
+ * breaks    sharing of cheap values: they are cloned into every group that uses them
  *
- * Nodes start as units of one. Two kinds of value are never worth a trip through memory and are *inlined*,
- * that is, computed again in each group that reads them: values made of constants, ramps and random numbers
- * alone; and *light* values, a few cheap operations on one large operand that is in memory anyway (and on
- * small ones): reading the operand costs what reading the value would. Then, in the order of the graph, each
+ * Values that are not worth a trip through memory are *inlined*, that is, computed again in each group that
+ * reads them (passes/fuse_inline.c). Other nodes start as units of one. Then, in the order of the graph, each
  * unit is merged with the units that produce its operands, where
  *
  *   - both are of one phase;
@@ -24,20 +23,16 @@
  * algorithm for directed acyclic graphs", 2006): a path from A to B can only lead through units between them
  * in that order, so a search visits these alone; on success those that depend on A move behind the merged
  * unit. */
-#include "passes/pass.h"
+#include "passes/fuse.h"
 
 #include <string.h>
 
 #include "ir/group.h"
-#include "ir/view.h"
+#include "passes/pass.h"
 
 enum {
     NONE = -1,
-    INLINE_COST = 64,       /* of a value made of sources alone; an addition is 1 */
-    LIGHT_COST = 8,         /* of a light value */
-    RECOMPUTE_COST = 48,    /* of a light value that would be kept from one phase for another */
     CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
-    SMALL_FACTOR = 8,       /* an operand with this many times fewer elements is small */
     UNIT_NODES = 256,       /* largest group */
     SIBLING_NODES = 64,     /* largest group made by merging siblings */
     MIN_PARALLEL = 16,      /* rows, or tiles of columns, that a merge must leave ... */
@@ -66,12 +61,8 @@ typedef struct fuser {
     COL_VEC(unit *) ordered; /* by `order`; NULL where a unit was merged away */
     int *unit_of;            /* by node id; NONE for purely inlined nodes */
     uint32_t *position;      /* by node id */
-    bool *inlined;           /* by node id */
-    bool *candidate;         /* by node id: could be inlined */
+    const bool *inlined;     /* by node id */
     bool *is_output;         /* by value id */
-    int *depth;              /* by node id: library calls on the longest path to it */
-    int *cost;               /* by node id: of computing a candidate */
-    const col_value **large; /* by node id: the large operand of a light value */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
     col_group group; /* storage of trials */
@@ -79,200 +70,13 @@ typedef struct fuser {
     COL_VEC(unit *) reached;
 } fuser;
 
-static bool is_virtual_view(const col_node *node)
-{
-    return col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && col_value_is_virtual(&node->results[0]);
-}
-
-/* Inlined values. */
-
-/* Something reads the value's bytes whatever is fused: a library call, an assignment, a move, the caller. */
-static bool is_needed_in_memory(const fuser *f, const col_value *value)
-{
-    if (f->is_output[value->id]) return true;
-    COL_FOR_EACH_USE (use, value) {
-        if (!col_node_is_fusible(use->user) || col_operand_is_read(use->user, use->index)) return true;
-        if (!is_virtual_view(use->user)) continue;
-        for (uint32_t i = 0; i < use->user->result_count; i++) {
-            if (is_needed_in_memory(f, &use->user->results[i])) return true;
-        }
-    }
-    return false;
-}
-
-/* Who reads a value, also through virtual views. */
-typedef struct readers {
-    bool other_phase; /* than the producer's */
-    bool same_depth;  /* no library call between the producer and some reader */
-    bool deeper;      /* the contrary */
-} readers;
-
-static void find_readers(const fuser *f, const col_value *value, const col_node *producer, readers *out)
-{
-    COL_FOR_EACH_USE (use, value) {
-        const col_node *user = use->user;
-        if (is_virtual_view(user)) {
-            for (uint32_t i = 0; i < user->result_count; i++)
-                find_readers(f, &user->results[i], producer, out);
-            continue;
-        }
-        out->other_phase |= user->phase != producer->phase;
-        out->same_depth |= f->depth[user->id] == f->depth[producer->id];
-        out->deeper |= f->depth[user->id] > f->depth[producer->id];
-    }
-}
-
-/* Whether the value will be written whatever is fused. A value read on both sides of a library call (the
- * residual before and behind a layer) is, but for graphs where that call does not depend on the first reader.
- */
-static bool is_in_memory_anyway(const fuser *f, const col_value *value)
-{
-    const col_node *producer = value->producer;
-    if (!producer || !col_node_is_fusible(producer) || is_needed_in_memory(f, value)) return true;
-    readers r = {0};
-    find_readers(f, value, producer, &r);
-    return r.other_phase || (r.same_depth && r.deeper);
-}
-
-static bool is_made_of_sources(const fuser *f, const col_node *node, int *out_cost)
-{
-    col_op_class op_class = col_op_info_of(node->op)->op_class;
-    *out_cost = col_op_cost(node->op);
-    if (op_class == COL_CLASS_SOURCE) return true;
-    if (op_class != COL_CLASS_ELEMENTWISE && op_class != COL_CLASS_VIEW) return false;
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_node *producer = col_node_operand(node, i)->producer;
-        if (!producer || !f->inlined[producer->id] || f->large[producer->id]) return false;
-        *out_cost += f->cost[producer->id];
-    }
-    return *out_cost <= INLINE_COST;
-}
-
-/* Made of one large operand, and small ones, at a bearable cost. Sets the large one; NULL when all are small.
- */
-static bool is_light(const fuser *f, const col_node *node, int *out_cost, const col_value **out_large)
-{
-    *out_large = NULL;
-    *out_cost = col_op_cost(node->op);
-    if (col_op_info_of(node->op)->op_class != COL_CLASS_ELEMENTWISE) return false;
-    const col_value *result = &node->results[0];
-    int64_t numel = col_shape_numel(result->type.shape);
-    if (numel <= 1 || is_needed_in_memory(f, result)) return false;
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_value *operand = col_node_operand(node, i), *large = NULL;
-        const col_node *producer = operand->producer;
-        if (producer && f->candidate[producer->id]) {
-            *out_cost += f->cost[producer->id];
-            large = f->large[producer->id];
-        } else if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
-            large = col_view_of(operand).base;
-            if (!is_in_memory_anyway(f, large)) return false;
-        }
-        if (!large) continue;
-        if (*out_large && *out_large != large) return false;
-        *out_large = large;
-    }
-    if (*out_cost > RECOMPUTE_COST) return false;
-    /* Keeping the operand for later must not take more memory than keeping the result. */
-    return !*out_large || (*out_large)->var ||
-           col_dtype_size((*out_large)->type.dtype) <= col_dtype_size(result->type.dtype);
-}
-
-static void count_depth(fuser *f)
-{
-    COL_FOR_EACH_NODE (node, f->graph) {
-        for (uint32_t i = 0; i < node->operand_count; i++) {
-            const col_node *producer = col_node_operand(node, i)->producer;
-            if (!producer) continue;
-            int depth = f->depth[producer->id] + !col_node_is_fusible(producer);
-            f->depth[node->id] = COL_MAX(f->depth[node->id], depth);
-        }
-    }
-}
-
-/* The node is inlined, and with it what it is made of. */
-static void mark_inlined(fuser *f, const col_node *node)
-{
-    if (f->inlined[node->id]) return;
-    f->inlined[node->id] = true;
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_node *producer = col_node_operand(node, i)->producer;
-        if (producer && f->candidate[producer->id]) mark_inlined(f, producer);
-    }
-}
-
-static void find_inlined(fuser *f)
-{
-    COL_FOR_EACH_NODE (node, f->graph) {
-        int cost;
-        const col_value *large = NULL;
-        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
-        bool wanted = true;
-        if (is_virtual_view(node)) {
-            if (!viewed || !f->candidate[viewed->id]) continue;
-            cost = f->cost[viewed->id];
-            large = f->large[viewed->id];
-            wanted = f->inlined[viewed->id];
-        } else if (!is_made_of_sources(f, node, &cost)) {
-            if (!is_light(f, node, &cost, &large)) continue;
-            readers r = {0};
-            find_readers(f, &node->results[0], node, &r);
-            wanted = cost <= (r.other_phase ? RECOMPUTE_COST : LIGHT_COST);
-        }
-        f->candidate[node->id] = true;
-        f->cost[node->id] = cost;
-        f->large[node->id] = large;
-        if (wanted) mark_inlined(f, node);
-    }
-    /* Views of what was marked later. */
-    COL_FOR_EACH_NODE (node, f->graph) {
-        const col_node *viewed = is_virtual_view(node) ? col_node_operand(node, 0)->producer : NULL;
-        if (viewed && f->inlined[viewed->id]) f->inlined[node->id] = true;
-    }
-}
-
-static void unmark_inlined(fuser *f, const col_node *node)
-{
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_node *producer = col_node_operand(node, i)->producer;
-        if (!producer || !f->inlined[producer->id]) continue;
-        f->inlined[producer->id] = false;
-        unmark_inlined(f, producer);
-    }
-}
-
-/* Reading memory any view will do, but not every index can be carried through a view to what is inlined
- * behind it. Where that fails for a node alone, what it reads is not inlined. */
-static void check_inlined(fuser *f)
-{
-    col_group_query query = {.group = 0, .inlined = f->inlined, .is_output = f->is_output};
-    bool *behind_view = COL_NEW_ARRAY(f->arena, bool, f->graph->next_node_id);
-    COL_FOR_EACH_NODE (node, f->graph) node->group = NONE;
-    COL_FOR_EACH_NODE (node, f->graph) {
-        bool is_behind = false;
-        for (uint32_t i = 0; i < node->operand_count; i++) {
-            const col_node *producer = col_node_operand(node, i)->producer;
-            is_behind |=
-                producer && f->inlined[producer->id] &&
-                (behind_view[producer->id] || col_op_info_of(producer->op)->op_class == COL_CLASS_VIEW);
-        }
-        behind_view[node->id] = is_behind;
-        bool is_unit = !f->inlined[node->id] || is_needed_in_memory(f, &node->results[0]);
-        if (!is_behind || !is_unit || !col_node_is_fusible(node) || is_virtual_view(node)) continue;
-        node->group = 0;
-        const col_node *alone = node;
-        if (!col_group_analyze(&alone, 1, &query, &f->group)) unmark_inlined(f, node);
-        node->group = NONE;
-    }
-}
-
 /* Units. */
 
 static void add_unit(fuser *f, col_node *node)
 {
     unit *u = COL_NEW(f->arena, unit);
     *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
-    u->is_kernel = col_node_is_fusible(node) && !is_virtual_view(node);
+    u->is_kernel = col_node_is_fusible(node) && !fuse_is_virtual_view(node);
     u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
     if (u->is_kernel) u->numel = col_shape_numel(node->results[0].type.shape);
     if (u->has_reduction) {
@@ -293,7 +97,7 @@ static void make_units(fuser *f)
     COL_FOR_EACH_NODE (node, f->graph) {
         node->group = NONE;
         f->unit_of[node->id] = NONE;
-        if (is_virtual_view(node)) {
+        if (fuse_is_virtual_view(node)) {
             const col_node *producer = col_node_operand(node, 0)->producer;
             int made_by = producer ? f->unit_of[producer->id] : NONE;
             if (made_by != NONE) {
@@ -304,7 +108,7 @@ static void make_units(fuser *f)
             } else if (!producer || !f->inlined[producer->id]) {
                 add_unit(f, node);
             }
-        } else if (!f->inlined[node->id] || is_needed_in_memory(f, &node->results[0])) {
+        } else if (!f->inlined[node->id] || fuse_is_needed_in_memory(f->is_output, &node->results[0])) {
             add_unit(f, node);
         }
     }
@@ -414,7 +218,7 @@ static bool is_good_group(const col_group *group, int32_t id, bool columns)
         if (item->is_again) return false;
         uint32_t dims = col_index_dims(&item->index, item->value->type.shape.rank);
         if (dims == all || dims == rows || item->kind == COL_ITEM_REDUCE) continue;
-        if ((dims & innermost) && col_op_cost(item->node->op) > CHEAP_COST) return false;
+        if ((dims & innermost) && col_op_info_of(item->node->op)->cost > CHEAP_COST) return false;
     }
     if (!domain->reduced || numel < LARGE_DOMAIN) return true;
     bool writes_all = false;
@@ -522,7 +326,7 @@ static void collect_readers(fuser *f, const col_value *value)
     COL_FOR_EACH_USE (use, value) {
         const col_node *user = use->user;
         unit *u = unit_of(f, user);
-        if (f->inlined[user->id] || is_virtual_view(user)) {
+        if (f->inlined[user->id] || fuse_is_virtual_view(user)) {
             for (uint32_t i = 0; i < user->result_count; i++) collect_readers(f, &user->results[i]);
         } else if (u->has_reduction && u->stamp != f->stamp) {
             u->stamp = f->stamp;
@@ -599,7 +403,7 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
 static bool is_used_in_group(const col_value *value, int32_t group)
 {
     COL_FOR_EACH_USE (use, value) {
-        if (!is_virtual_view(use->user)) {
+        if (!fuse_is_virtual_view(use->user)) {
             if (use->user->group == group) return true;
             continue;
         }
@@ -613,7 +417,7 @@ static bool is_used_in_group(const col_value *value, int32_t group)
 /* A view is in a group only between two nodes of it: its other users may be of a later phase. */
 static bool is_outside_view(const col_node *node)
 {
-    if (!is_virtual_view(node)) return false;
+    if (!fuse_is_virtual_view(node)) return false;
     for (uint32_t i = 0; i < node->result_count; i++) {
         if (is_used_in_group(&node->results[i], node->group)) return false;
     }
@@ -673,19 +477,12 @@ col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
     f.group.arena = f.arena;
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
-    f.inlined = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
-    f.candidate = COL_NEW_ARRAY(f.arena, bool, graph->next_node_id);
-    f.depth = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
-    f.cost = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
-    f.large = COL_NEW_ARRAY(f.arena, const col_value *, graph->next_node_id);
     f.node_stamp = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);
     f.is_output = COL_NEW_ARRAY(f.arena, bool, graph->next_value_id);
     for (size_t i = 0; i < graph->outputs.len; i++) f.is_output[graph->outputs.data[i].value->id] = true;
     uint32_t position = 0;
     COL_FOR_EACH_NODE (node, graph) f.position[node->id] = position++;
-    count_depth(&f);
-    find_inlined(&f);
-    check_inlined(&f);
+    f.inlined = fuse_find_inlined(graph, f.is_output, f.arena);
     make_units(&f);
     merge_along_edges(&f, false);
     merge_along_edges(&f, true);

@@ -3,8 +3,9 @@
  *
  * needs     inference; causal attention without mask; options->cache_length
  * provides  input `position` (i32, the position of the first new token) and, per attention, states
- * "cache.N.k" and "cache.N.v" [batch, cache_length, heads, size]; position_ids count from `position` breaks
- * differentiability */
+ *           "cache.N.k" and "cache.N.v" [batch, cache_length, heads, size]; position_ids count from
+ *           `position`
+ * breaks    differentiability */
 #include "passes/pass.h"
 
 static col_value *append(col_builder *b, const char *name, col_value *rows, col_value *position,

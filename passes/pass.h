@@ -22,6 +22,7 @@ typedef struct col_pass_options {
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
 } col_pass_options;
 
+/* What is compiled for where the user asks for nothing: AdamW with the values above, one micro-batch. */
 col_pass_options col_pass_options_default(void);
 
 /* A pass returns COL_BAD_INPUT only for a model that it cannot take (say, no loss to differentiate), with the

@@ -14,7 +14,7 @@ typedef struct col_reshard_step {
     double seconds;
 } col_reshard_step;
 
-enum { COL_RESHARD_STEPS = 8 };
+enum { COL_RESHARD_STEPS = 16 };
 typedef struct col_reshard_path {
     int count;
     col_reshard_step steps[COL_RESHARD_STEPS];

@@ -3,7 +3,8 @@
  *
  * needs     fuse; a unit never depends on itself through another (fuse's promise)
  * provides  a node order in which every unit is contiguous, and an assignment stands after every read of its
- * variable breaks    nothing
+ *           variable
+ * breaks    nothing
  *
  * Two candidate orders are made and the one with the lower peak wins: the order of the model's text, which is
  * good where the author's order is, and a greedy list schedule that always takes the ready unit that frees

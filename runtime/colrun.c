@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ir/base/file.h"
 #include "runtime/command.h"
 #include "runtime/command_options.h"
 
@@ -46,6 +47,10 @@ static col_status run_command(int argc, char **argv, col_arena *arena)
 {
     const col_command_spec *spec = NULL;
     col_command command = NULL;
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        print_overview(stdout);
+        return NULL;
+    }
     COL_TRY(find_command(argv[1], &spec, &command));
     col_options options;
     COL_TRY(col_options_parse(&spec->options, &spec->option_count, 1, argc - 2, argv + 2, arena, &options));
@@ -74,20 +79,17 @@ static void sleep_when_idle(char **argv)
 int main(int argc, char **argv)
 {
     sleep_when_idle(argv);
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-        print_overview(argc < 2 ? stderr : stdout);
-        return argc < 2 ? COL_BAD_INPUT : COL_OK;
+    if (argc < 2) {
+        print_overview(stderr);
+        return COL_BAD_INPUT;
     }
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write, as a full disk is */
     col_arena *arena = col_arena_create();
     col_status status = run_command(argc, argv, arena);
+    status = col_error_join(status, col_file_flush_stdout());
     int code = (int)col_error_code(status);
     if (status) fprintf(stderr, "colrun: error: %s\n", col_error_message(status));
     col_error_free(status);
     col_arena_destroy(arena);
-    if (fflush(stdout) && !code) {
-        perror("colrun: error: standard output");
-        code = COL_DEVICE;
-    }
     return code;
 }

@@ -10,8 +10,8 @@
 typedef struct col_device col_device;
 
 typedef struct col_device_options {
-    int threads; /* CPU threads of all devices of this host; 0: as many as the process may use */
-    int sharing; /* devices that share them, and the host's memory; 0: this one alone */
+    int threads;    /* CPU threads of all devices of this host; 0: as many as the process may use */
+    int sharing;    /* devices that share them, and the host's memory; 0: this one alone */
     col_comm *comm; /* this rank's, the caller's; NULL for a plan without a mesh */
     /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL.
      * A device that overlaps instructions runs them one at a time then. */

@@ -44,8 +44,7 @@ static void random_chunk(const col_plan_variable *v, int64_t seed, uint32_t salt
     }
 }
 
-static col_status fill_with(col_ranks *ranks, const col_plan_variable *v,
-                            const void *pattern, void *chunk)
+static col_status fill_with(col_ranks *ranks, const col_plan_variable *v, const void *pattern, void *chunk)
 {
     uint64_t element = col_plan_dtype_size(v->dtype), bytes = col_plan_variable_bytes(v);
     for (uint64_t at = 0; at < COL_MIN(bytes, CHUNK * element); at += element) {
@@ -57,8 +56,7 @@ static col_status fill_with(col_ranks *ranks, const col_plan_variable *v,
     return NULL;
 }
 
-static col_status fill_constant(col_ranks *ranks, const col_plan_variable *v,
-                                double value, void *chunk)
+static col_status fill_constant(col_ranks *ranks, const col_plan_variable *v, double value, void *chunk)
 {
     float f32 = (float)value;
     int32_t i32 = (int32_t)value;
@@ -75,8 +73,7 @@ static col_status fill_constant(col_ranks *ranks, const col_plan_variable *v,
     }
 }
 
-static col_status fill_random(col_ranks *ranks, const col_plan_variable *v,
-                              int64_t seed, float *chunk)
+static col_status fill_random(col_ranks *ranks, const col_plan_variable *v, int64_t seed, float *chunk)
 {
     if (v->dtype != COL__PLAN__DTYPE__F32) {
         return col_error_make(COL_BAD_INPUT, "'%s': random starts are for f32, not %s", v->name,
@@ -87,17 +84,16 @@ static col_status fill_random(col_ranks *ranks, const col_plan_variable *v,
     for (int64_t at = 0; at < numel; at += CHUNK) {
         int64_t count = COL_MIN(numel - at, (int64_t)CHUNK);
         random_chunk(v, seed, salt, at, count, chunk);
-        COL_TRY(col_ranks_write(ranks, v, (uint64_t)at * sizeof(float), chunk,
-                            (uint64_t)count * sizeof(float)));
+        COL_TRY(
+            col_ranks_write(ranks, v, (uint64_t)at * sizeof(float), chunk, (uint64_t)count * sizeof(float)));
     }
     return NULL;
 }
 
-col_status col_initialize(col_ranks *ranks, const col_plan_variable *v,
-                          int64_t seed)
+col_status col_initialize(col_ranks *ranks, const col_plan_variable *v, int64_t seed)
 {
     void *chunk = malloc(CHUNK * sizeof(double));
-    if (!chunk) COL_PANIC("out of memory");
+    if (!chunk) col_out_of_memory(0);
     col_status status;
     if (v->init == COL__PLAN__INIT_KIND__ZEROS)
         status = fill_constant(ranks, v, 0, chunk);

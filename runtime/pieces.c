@@ -36,7 +36,8 @@ static void merge(col_piece *piece)
     size_t kept = 0;
     for (size_t i = 0; i < piece->rank; i++) {
         if (piece->dims[i] == 1) continue;
-        int64_t *dims = &piece->dims[kept], *from = &piece->from_strides[kept], *to = &piece->to_strides[kept];
+        int64_t *dims = &piece->dims[kept], *from = &piece->from_strides[kept],
+                *to = &piece->to_strides[kept];
         bool joins = kept && from[-1] == piece->from_strides[i] * piece->dims[i] &&
                      to[-1] == piece->to_strides[i] * piece->dims[i];
         if (joins) {
@@ -64,11 +65,14 @@ col_piece col_piece_of(const col_plan_instruction *in, int64_t n)
     if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_SHARD) {
         cut = in->shard->dim;
     } else {
-        COL_ASSERT(in->collective->kind != COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE);
-        bool gathers = in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER;
-        if (!gathers) cut = in->collective->dim;
-        if (gathers) filled = in->collective->dim;
-        if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL) filled = in->collective->from_dim;
+        const Col__Plan__Collective *how = in->collective;
+        COL_ASSERT(how->kind != COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE);
+        if (how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) filled = how->dim;
+        if (how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL) filled = how->from_dim;
+        if (how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL ||
+            how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER) {
+            cut = how->dim;
+        }
     }
     for (size_t i = 0; i < piece.rank; i++) {
         piece.dims[i] = (int)i == cut ? from->dims[i] / n : from->dims[i];
@@ -155,8 +159,8 @@ static uint16_t to_bf16(float value)
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-#define SAME(x)     (x)
-#define ADD(a, b)   ((a) + (b))
+#define SAME(x)       (x)
+#define ADD(a, b)     ((a) + (b))
 #define LARGER(a, b)  ((a) > (b) || (a) != (a) ? (a) : (b))
 #define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 /* Integers wrap, as in kernels. */

@@ -8,6 +8,7 @@
  *     all-gather      0 (all of it)           a block of dim
  *     reduce-scatter  a block of dim          0: the pieces are summed
  *     all-to-all      a block of dim          a block of from_dim
+ *     broadcast       0 (all of it)           0: the root's piece alone
  *     shard           a block of dim          0: the rank's own piece alone
  *
  * An all-reduce works on the flat tensor instead, cut into nearly equal chunks. */
@@ -51,8 +52,8 @@ void col_piece_unpack(const col_piece *piece, const void *packed, void *to);
 /* First element of chunk i of n of `count` elements; chunk n starts at the end. */
 int64_t col_chunk_start(int64_t count, int64_t n, int64_t i);
 
-/* to[e] = from[0][e] + from[1][e] + ..., in this order; sums of f16 and bf16 are of f32 and rounded once, and a
- * NaN stays one under max and min. `to` may be one of the sources. */
+/* to[e] = from[0][e] + from[1][e] + ..., in this order; sums of f16 and bf16 are of f32 and rounded once, and
+ * a NaN stays one under max and min. `to` may be one of the sources. */
 void col_reduce(Col__Plan__ReduceKind reduce, Col__Plan__Dtype dtype, int64_t n, const void *const *from,
                 int64_t count, void *to);
 

@@ -18,7 +18,9 @@ typedef struct col_progress_step {
     double val_loss;
 } col_progress_step;
 
+/* Begins a run of `total` steps; nothing but notices is shown when quiet. */
 void col_progress_start(col_progress *progress, int64_t total, bool quiet);
+/* A finished step, with the time that is left. */
 void col_progress_show(col_progress *progress, const col_progress_step *step);
 /* A line of its own, unless quiet. */
 void col_progress_say(col_progress *progress, const char *format, ...) COL_PRINTF(2, 3);

@@ -161,7 +161,7 @@ static col_status open_ranks(col_ranks *ranks, const col_ranks_options *options)
     ranks->count = threads ? size : 1;
     ranks->options.sharing = threads ? (int)size : options->sharing;
     ranks->members = calloc((size_t)ranks->count, sizeof *ranks->members);
-    if (!ranks->members) COL_PANIC("out of memory");
+    if (!ranks->members) col_out_of_memory(0);
     if (threads) ranks->local = col_local_create(&ranks->mesh, options->timeout);
     for (int64_t i = 0; i < ranks->count; i++) {
         ranks->members[i].ranks = ranks;
@@ -176,7 +176,7 @@ col_status col_ranks_open(const col_plan *plan, const col_device_type *type, con
                           col_ranks **out_ranks)
 {
     col_ranks *ranks = calloc(1, sizeof *ranks);
-    if (!ranks) COL_PANIC("out of memory");
+    if (!ranks) col_out_of_memory(0);
     ranks->plan = plan;
     ranks->type = type;
     ranks->options = options->device;

@@ -56,7 +56,7 @@ static double total_of(const col_candidate *list, size_t count)
 static float kth_logit(const float *logits, size_t count, size_t k)
 {
     float *heap = malloc(k * sizeof *heap);
-    if (!heap) COL_PANIC("out of memory");
+    if (!heap) col_out_of_memory(0);
     for (size_t i = 0; i < count; i++) {
         size_t at;
         if (i < k) {

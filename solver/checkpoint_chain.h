@@ -21,11 +21,13 @@ int64_t chain_save_need(const chain_sizes *c, int32_t s, int32_t t);
  */
 int64_t chain_forward_need(const chain_sizes *c, int32_t s, int32_t t, bool first);
 
+/* Index of the pair (s, t) in a table of count * count. */
 static inline size_t chain_cell(int32_t count, int32_t s, int32_t t)
 {
     return (size_t)s * (size_t)count + (size_t)t;
 }
 
+/* Appends an action of a stage to the schedule, which is in `arena`. */
 void chain_emit(col_arena *arena, col_checkpoint_schedule *schedule, col_checkpoint_action action,
                 int32_t stage);
 /* forward_keep of stage s, then forward of s + 1 .. split - 1. */

@@ -41,6 +41,7 @@ typedef struct col_lp {
     COL_VEC(col_lp_entry) entries;
 } col_lp;
 
+/* An empty problem; it and what is added live in `arena`. */
 col_lp *col_lp_create(col_arena *arena);
 /* Adds a variable and returns its index. `name` is kept, not copied; NULL is fine. */
 int32_t col_lp_add_variable(col_lp *lp, double lower, double upper, double objective, bool integer,
@@ -49,6 +50,7 @@ int32_t col_lp_add_variable(col_lp *lp, double lower, double upper, double objec
 int32_t col_lp_add_row(col_lp *lp, double lower, double upper, const col_lp_entry *entries, size_t count,
                        const char *name);
 
+/* constant + sum_j c_j x_j */
 double col_lp_objective(const col_lp *lp, const double *x);
 /* sum_j a_ij x_j */
 double col_lp_activity(const col_lp *lp, int32_t row, const double *x);

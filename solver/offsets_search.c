@@ -443,7 +443,7 @@ offsets_verdict offsets_search(const offsets_model *model, int64_t capacity, dou
     tree t = {.deadline = deadline};
     init_tree(&t, model, capacity, scratch, offsets);
     t.table = calloc((size_t)TABLE_WAYS << TABLE_BITS, sizeof *t.table);
-    if (!t.table) COL_PANIC("out of memory for the offsets search");
+    if (!t.table) col_out_of_memory(0);
     search_part all = {0, (int32_t)model->count, 0, model->sections};
     offsets_verdict verdict = OFFSETS_REFUTED;
     if (search_tighten(&t.q, all.begin, all.end)) {

@@ -34,7 +34,7 @@ struct col_arena {
 col_arena *col_arena_create(void)
 {
     col_arena *arena = calloc(1, sizeof *arena);
-    if (!arena) COL_PANIC("out of memory");
+    if (!arena) col_out_of_memory(0);
     arena->next_capacity = FIRST_BLOCK;
     return arena;
 }
@@ -76,7 +76,7 @@ void *col_arena_try_alloc(col_arena *arena, size_t size)
 void *col_arena_alloc(col_arena *arena, size_t size)
 {
     void *result = col_arena_try_alloc(arena, size);
-    if (!result) COL_PANIC("out of memory for %zu bytes", size);
+    if (!result) col_out_of_memory(size);
     return result;
 }
 

@@ -22,15 +22,19 @@
 
 typedef struct col_arena col_arena;
 
+/* An empty arena. It belongs to the caller; everything allocated from it goes with it. One thread at a time
+ * may use it. */
 col_arena *col_arena_create(void);
 void col_arena_destroy(col_arena *arena); /* NULL is fine */
 
-/* `size` zeroed bytes aligned for any type; never NULL. Owned by the arena. */
+/* `size` zeroed bytes aligned for any type; never NULL (col_out_of_memory ends the process instead). Owned by
+ * the arena. */
 void *col_arena_alloc(col_arena *arena, size_t size);
 /* The same, but NULL where the memory cannot be had: for sizes that come from a file or a flag. */
 void *col_arena_try_alloc(col_arena *arena, size_t size);
 /* `count` elements of `size` bytes; a product that overflows aborts like any other absurd size. */
 void *col_arena_alloc_array(col_arena *arena, size_t count, size_t size);
+/* Copies, texts with a NUL at their end. `strndup` takes exactly `size` bytes. */
 void *col_arena_copy(col_arena *arena, const void *data, size_t size);
 char *col_arena_strdup(col_arena *arena, const char *text);
 char *col_arena_strndup(col_arena *arena, const char *text, size_t size);

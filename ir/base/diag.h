@@ -37,6 +37,7 @@ typedef struct col_diags {
 
 enum { COL_DIAG_LIMIT = 20 };
 
+/* Notes an error at a place; the message is copied into the arena of `diags`. */
 void col_diag_add(col_diags *diags, col_loc loc, const char *format, ...) COL_PRINTF(3, 4);
 /* NULL when there are none; otherwise one COL_BAD_INPUT error whose message holds them all, each with its
  * source line and caret. The message starts with "file:line:col: error: ". */

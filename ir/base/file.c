@@ -105,19 +105,19 @@ static void writer_free(col_writer *writer)
 col_status col_writer_open(const char *path, col_writer **out_writer)
 {
     col_writer *writer = calloc(1, sizeof *writer);
-    if (!writer) COL_PANIC("out of memory");
+    if (!writer) col_out_of_memory(0);
     struct stat old;
     bool exists = stat(path, &old) == 0;
     bool regular = !exists || S_ISREG(old.st_mode);
     writer->fd = -1;
     writer->path = strdup(path);
     writer->target = exists && regular ? realpath(path, NULL) : strdup(path);
-    if (!writer->path) COL_PANIC("out of memory");
+    if (!writer->path) col_out_of_memory(0);
     if (!regular) {
         writer->fd = open(path, O_WRONLY | O_CLOEXEC); /* a folder is refused here, before any work is done */
     } else if (writer->target) {
         if (asprintf(&writer->temporary, "%s.tmp.%ld", writer->target, (long)getpid()) < 0) {
-            COL_PANIC("out of memory");
+            col_out_of_memory(0);
         }
         unlink(writer->temporary); /* left by a process of the same number that died */
         writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -223,10 +223,23 @@ col_status col_file_write(const char *path, const void *data, size_t size)
     return col_writer_commit(writer);
 }
 
+col_status col_file_write_or_print(const char *path, const void *data, size_t size)
+{
+    if (path) return col_file_write(path, data, size);
+    fwrite(data, 1, size, stdout);
+    return NULL; /* a failure shows when stdout is flushed */
+}
+
+col_status col_file_flush_stdout(void)
+{
+    if (!fflush(stdout) && !ferror(stdout)) return NULL;
+    return col_error_make(COL_DEVICE, "cannot write to standard output");
+}
+
 col_status col_make_folder(const char *path)
 {
     char *copy = strdup(path);
-    if (!copy) COL_PANIC("out of memory");
+    if (!copy) col_out_of_memory(0);
     col_status status = NULL;
     for (char *at = copy + 1; !status && *copy; at++) {
         if (*at != '/' && *at) continue;

@@ -15,6 +15,8 @@ typedef struct col_mapping {
     size_t size;
 } col_mapping;
 
+/* Maps the file until col_file_unmap, which takes a mapping that is zero, too. COL_BAD_INPUT for what is no
+ * regular file. */
 COL_MUST_USE col_status col_file_map(const char *path, col_mapping *out_mapping);
 void col_file_unmap(col_mapping *mapping);
 
@@ -24,6 +26,7 @@ void col_file_unmap(col_mapping *mapping);
  * file (a pipe, /dev/null) is written in place. */
 typedef struct col_writer col_writer;
 
+/* Opens the sibling temporary. Commit or discard the writer; also after a write that failed. */
 COL_MUST_USE col_status col_writer_open(const char *path, col_writer **out_writer);
 COL_MUST_USE col_status col_writer_write(col_writer *writer, const void *data, size_t size);
 /* Replaces bytes that were written before, at `offset` from the start; the end of the file stays the end. */
@@ -36,6 +39,12 @@ void col_writer_discard(col_writer *writer);                   /* NULL is fine *
 
 /* Opens, writes and commits in one call. */
 COL_MUST_USE col_status col_file_write(const char *path, const void *data, size_t size);
+
+/* The same to `path`, or to stdout where that is NULL. */
+COL_MUST_USE col_status col_file_write_or_print(const char *path, const void *data, size_t size);
+
+/* Writes out what was printed to stdout. COL_DEVICE when any of it was lost. */
+COL_MUST_USE col_status col_file_flush_stdout(void);
 
 /* Makes the folder and its missing parents. */
 COL_MUST_USE col_status col_make_folder(const char *path);

@@ -20,6 +20,7 @@ typedef struct col_map {
     size_t slot_count;
 } col_map;
 
+/* An empty map; it and its keys live in `arena`, its values belong to the caller. */
 col_map *col_map_create(col_arena *arena);
 /* The value under the key, or NULL. */
 void *col_map_get(const col_map *map, const char *key);

@@ -170,7 +170,7 @@ void col_options_help(const col_option *table, size_t count, col_str *out)
     for (size_t i = 0; i < count; i++) {
         size_t start = out->len;
         col_str_printf(out, "  --%s%s%s%s", table[i].name, table[i].argument ? " " : "",
-                       table[i].argument ? table[i].argument : "", table[i].repeats ? "…" : "");
+                       table[i].argument ? table[i].argument : "", table[i].repeats ? "..." : "");
         size_t width = out->len - start;
         if (width > 30) col_str_append(out, "\n"), width = 0;
         col_str_printf(out, "%*s%s\n", (int)(32 - width), "", table[i].help);

@@ -45,6 +45,7 @@ static inline col_philox_block col_philox_stream(uint64_t seed, uint32_t step, u
     return col_philox(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 
+/* 24 bits of the word as a number in [0, 1). */
 static inline float col_philox_uniform(uint32_t word)
 {
     return (float)(word >> 8) * 0x1p-24f;

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* program_invocation_short_name */
 #include "ir/base/status.h"
 
 #include <errno.h>
@@ -19,13 +20,29 @@ _Noreturn void col_panic(const char *file, int line, const char *format, ...)
     fputs("\nThis is a bug in colc; please report it with the command and the input.\n", stderr);
     va_end(args);
     fflush(stderr);
+#if COL_PANIC_ABORTS
     abort();
+#else
+    _Exit(COL_INTERNAL);
+#endif
+}
+
+_Noreturn void col_out_of_memory(size_t bytes)
+{
+    const char *remedy = "give the process more, or take a smaller model, batch or problem";
+    if (bytes)
+        fprintf(stderr, "%s: error: out of memory for %zu bytes: %s\n", program_invocation_short_name, bytes,
+                remedy);
+    else
+        fprintf(stderr, "%s: error: out of memory: %s\n", program_invocation_short_name, remedy);
+    fflush(stderr);
+    _Exit(COL_DEVICE);
 }
 
 static col_status make_sized(col_code code, size_t size)
 {
     col_status status = malloc(sizeof *status + size + 1);
-    if (!status) COL_PANIC("out of memory while reporting an error");
+    if (!status) col_out_of_memory(0);
     status->code = code;
     status->message[0] = '\0';
     return status;

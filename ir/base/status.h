@@ -5,7 +5,7 @@
  * programs end with, so a failure keeps its class from where it arose to the shell.
  *
  * Two classes only reach a user: bad input (2, and the results 3 and 4), which explain what to mend; and
- * internal bugs, which abort through COL_ASSERT with the place in our source.
+ * internal bugs, which end the process through COL_ASSERT with the place in our source.
  */
 #ifndef COL_BASE_STATUS_H
 #define COL_BASE_STATUS_H
@@ -55,13 +55,18 @@ bool col_error_ignore(col_status status);
         if (col_try_status_) return col_try_status_;                                                         \
     } while (0)
 
-/* Internal bugs: prints the place and what is known, then aborts. Always on, also in release builds. */
+/* Internal bugs: prints the place and what is known, then ends the process with COL_INTERNAL; under
+ * sanitizers and fuzzers it aborts, which they report with a stack. Always on, also in release builds. */
 _Noreturn void col_panic(const char *file, int line, const char *format, ...) COL_PRINTF(3, 4);
 #define COL_PANIC(...) col_panic(__FILE__, __LINE__, __VA_ARGS__)
 #define COL_ASSERT(condition)                                                                                \
     do {                                                                                                     \
         if (!(condition)) col_panic(__FILE__, __LINE__, "assertion failed: %s", #condition);                 \
     } while (0)
+
+/* Memory that cannot be had, where no caller could go on with less: says so and ends the process with
+ * COL_DEVICE. `bytes` is what was asked for; 0: not known. */
+_Noreturn void col_out_of_memory(size_t bytes);
 
 #define COL_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define COL_MIN(a, b)    ((a) < (b) ? (a) : (b))

@@ -13,7 +13,7 @@ static void reserve(col_str *s, size_t extra)
     size_t cap = COL_MAX(s->cap * 2, s->len + extra + 1);
     cap = COL_MAX(cap, (size_t)64);
     s->data = realloc(s->data, cap);
-    if (!s->data) COL_PANIC("out of memory for a string of %zu bytes", cap);
+    if (!s->data) col_out_of_memory(cap);
     s->cap = cap;
 }
 

@@ -10,6 +10,7 @@ typedef struct col_str {
     size_t len, cap;
 } col_str;
 
+/* Append; the text stays NUL-terminated. Growth that cannot be had ends the process (col_out_of_memory). */
 void col_str_append(col_str *s, const char *text);
 void col_str_append_bytes(col_str *s, const void *bytes, size_t size);
 void col_str_printf(col_str *s, const char *format, ...) COL_PRINTF(2, 3);

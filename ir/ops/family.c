@@ -266,6 +266,6 @@ void col_fill(col_tensor tensor, double value)
 double *col_eval_alloc(int64_t count)
 {
     double *data = malloc(sizeof *data * (size_t)COL_MAX(count, 1));
-    if (!data) COL_PANIC("no memory for %lld numbers in fp64", (long long)count);
+    if (!data) col_out_of_memory(sizeof *data * (size_t)count);
     return data;
 }

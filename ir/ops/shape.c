@@ -222,6 +222,62 @@ void col_grad_pad(col_builder *b, col_node *node, col_value *const *dy, const bo
     dx[0] = count ? col_build_slice(b, dy[0], low, stops) : dy[0];
 }
 
+/* --- index maps ------------------------------------------------------------------------------------------
+ * The evaluation below does not use them: it is what the code made by way of them is checked against. */
+
+static col_view_map same_place(int rank)
+{
+    col_view_map map = {0};
+    for (int k = 0; k < rank; k++) map.from[k] = k;
+    return map;
+}
+
+bool col_view_map_reshape(const col_node *node, uint32_t result, col_view_map *out)
+{
+    (void)node, (void)result, (void)out;
+    return false;
+}
+
+bool col_view_map_transpose(const col_node *node, uint32_t result, col_view_map *out)
+{
+    int count;
+    const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
+    (void)result;
+    *out = same_place(count);
+    for (int i = 0; i < count; i++) out->from[perm[i]] = i;
+    return true;
+}
+
+bool col_view_map_broadcast(const col_node *node, uint32_t result, col_view_map *out)
+{
+    col_shape from = operand_type(node, 0).shape, to = node->results[result].type.shape;
+    *out = same_place(from.rank);
+    for (int k = 0; k < from.rank; k++) {
+        int dim = to.rank - from.rank + k;
+        out->from[k] = from.dims[k] == to.dims[dim] ? dim : -1;
+    }
+    return true;
+}
+
+bool col_view_map_slice(const col_node *node, uint32_t result, col_view_map *out)
+{
+    int count;
+    const int64_t *starts = col_node_ints(node, COL_ATTR_STARTS, &count);
+    (void)result;
+    *out = same_place(count);
+    for (int k = 0; k < count; k++) out->start[k] = starts[k];
+    return true;
+}
+
+bool col_view_map_split(const col_node *node, uint32_t result, col_view_map *out)
+{
+    col_shape part = node->results[result].type.shape;
+    int axis = col_node_axis(node, part);
+    *out = same_place(part.rank);
+    out->start[axis] = (int64_t)result * part.dims[axis];
+    return true;
+}
+
 /* --- reference evaluation --------------------------------------------------------------------------------
  */
 

@@ -46,8 +46,7 @@ col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variab
 {
     col_layout layout = col_layout_whole();
     if (*variable->layout)
-        COL_ASSERT(
-            col_layout_parse(variable->layout, (int)variable->n_dims, (int)plan->n_mesh, &layout));
+        COL_ASSERT(col_layout_parse(variable->layout, (int)variable->n_dims, (int)plan->n_mesh, &layout));
     return layout;
 }
 
@@ -56,19 +55,18 @@ uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *var
     col_mesh mesh = col_plan_mesh(plan);
     col_layout layout = col_plan_layout(plan, variable);
     uint64_t bytes = col_plan_variable_bytes(variable);
-    for (size_t d = 0; d < variable->n_dims; d++)
-        bytes /= (uint64_t)col_layout_parts(&layout, &mesh, (int)d);
+    for (size_t d = 0; d < variable->n_dims; d++) bytes /= (uint64_t)col_layout_parts(&layout, &mesh, (int)d);
     return bytes;
 }
 
 const char *col_plan_collective_name(Col__Plan__CollectiveKind kind)
 {
-    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all"};
+    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all",
+                                        "broadcast"};
     return (size_t)kind < COL_COUNT(names) ? names[kind] : "?";
 }
 
-bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
-                               uint64_t *out_bytes)
+bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes, uint64_t *out_bytes)
 {
     uint64_t times = (uint64_t)n - 1;
     if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) times *= 2;

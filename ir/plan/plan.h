@@ -37,7 +37,8 @@ uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *var
 /* "all-reduce" */
 const char *col_plan_collective_name(Col__Plan__CollectiveKind kind);
 /* Bytes that a group of n sends, all together, for `bytes` on each rank before the collective: all-reduce
- * 2 (n-1) B, all-gather n (n-1) B, reduce-scatter and all-to-all (n-1) B. False when that is no uint64. */
+ * 2 (n-1) B, all-gather n (n-1) B, reduce-scatter, all-to-all and broadcast (n-1) B. False when that is no
+ * uint64. */
 bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
                                uint64_t *out_bytes);
 

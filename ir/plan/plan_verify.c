@@ -216,6 +216,7 @@ static bool collective_is_sound(const col_plan *plan, const col_plan_instruction
     case COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL:
         return how->dim != how->from_dim && is_times(from, to, how->dim, n) &&
                is_times(to, from, how->from_dim, n) && same_but(from, to, how->dim, how->from_dim);
+    case COL__PLAN__COLLECTIVE_KIND__BROADCAST: return how->root < n && same_but(from, to, -1, -1);
     default: return false;
     }
 }

@@ -79,10 +79,10 @@ static col_status load_object(const Col__Plan__CodeObject *object, void **out_ha
 col_status cpu_code_load(const col_plan *plan, cpu_code **out_code)
 {
     cpu_code *code = calloc(1, sizeof *code);
-    if (!code) COL_PANIC("out of memory");
+    if (!code) col_out_of_memory(0);
     code->count = plan->n_objects;
     code->handles = calloc(plan->n_objects + 1, sizeof *code->handles);
-    if (!code->handles) COL_PANIC("out of memory");
+    if (!code->handles) col_out_of_memory(0);
     col_status status = NULL;
     for (size_t i = 0; i < plan->n_objects && !status; i++) {
         const Col__Plan__CodeObject *object = plan->objects[i];

@@ -89,7 +89,7 @@ static col_status read_source(const char *path, int fd, ingest *in, uint64_t *ou
 {
     char *block = malloc(READ_BLOCK);
     XXH3_state_t *state = XXH3_createState();
-    if (!block || !state) COL_PANIC("out of memory");
+    if (!block || !state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
     col_status status = NULL;
     *out_size = 0;
@@ -171,7 +171,7 @@ static col_status encode_source(const char *source, text_format format, const co
     bool fresh = is_fresh(&before);
 
     hashing_output to = {out, XXH3_createState()};
-    if (!to.hash) COL_PANIC("out of memory");
+    if (!to.hash) col_out_of_memory(0);
     XXH3_64bits_reset(to.hash);
     ingest in;
     uint64_t size = 0;

@@ -39,7 +39,7 @@ uint64_t id_array_scan(id_array *array, int64_t vocab_size)
     uint32_t limit = (uint32_t)COL_MIN(vocab_size, (int64_t)INT32_MAX);
     uint64_t bad = array->count;
     XXH3_state_t *state = XXH3_createState();
-    if (!state) COL_PANIC("out of memory");
+    if (!state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
     for (uint64_t from = 0; from < array->count; from += BLOCK) {
         size_t n = COL_MIN((uint64_t)BLOCK, array->count - from);
@@ -137,6 +137,12 @@ col_status col_corpus_open(const char *const *paths, size_t count, const col_cor
 {
     col_corpus_options options = *given;
     if (!count) return col_error_make(COL_BAD_INPUT, "no corpus; name a file, or 'synthetic'");
+    for (size_t i = 0; i < count && count > 1; i++) {
+        if (strcmp(paths[i], COL_CORPUS_SYNTHETIC)) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "'synthetic' tokens cannot be mixed with other data: name either "
+                              "'synthetic' alone, or files (./synthetic for a file of that name)");
+    }
     if (options.tokenizer) {
         int32_t size = col_tokenizer_size(options.tokenizer);
         if (!options.vocab_size) options.vocab_size = size;
@@ -149,10 +155,10 @@ col_status col_corpus_open(const char *const *paths, size_t count, const col_cor
         }
     }
     col_corpus *c = calloc(1, sizeof *c);
-    if (!c) COL_PANIC("out of memory");
+    if (!c) col_out_of_memory(0);
     c->arrays = calloc(count, sizeof *c->arrays);
     c->starts = calloc(count + 1, sizeof *c->starts);
-    if (!c->arrays || !c->starts) COL_PANIC("out of memory");
+    if (!c->arrays || !c->starts) col_out_of_memory(0);
     c->seed = options.seed;
     c->vocab_size = (uint32_t)COL_MIN(options.vocab_size, (int64_t)INT32_MAX);
     for (size_t i = 0; i < count; i++) {

@@ -36,6 +36,7 @@ COL_MUST_USE col_status col_corpus_open(const char *const *paths, size_t count,
                                         const col_corpus_options *options, col_corpus **out_corpus);
 void col_corpus_close(col_corpus *corpus); /* NULL is fine */
 
+/* Number of tokens of all files. */
 uint64_t col_corpus_tokens(const col_corpus *corpus);
 /* Changes when any token does: a resumed run compares it with the one that was saved. */
 uint64_t col_corpus_fingerprint(const col_corpus *corpus);

@@ -1,9 +1,9 @@
 /* Collectives through shared memory. Ranks show each other where their tensors are, meet, take what they need
  * from the others, and meet again before anybody's memory changes:
  *
- *   all-reduce   each rank reduces its own chunk of all members' tensors (n-1 chunks come in), meet, then takes
- *                the other chunks: 2 (n-1)/n of the tensor per rank, the least there is
- *   the others   each rank takes its piece from every member (runtime/pieces.h)
+ *   all-reduce   each rank reduces its own chunk of all members' tensors (n-1 chunks come in), meet, then
+ * takes the other chunks: 2 (n-1)/n of the tensor per rank, the least there is the others   each rank takes
+ * its piece from every member (runtime/pieces.h)
  *
  * Ranks meet by phases: every rank counts how often it has met, and waits, asleep, until no member of the
  * group is behind it. Since all ranks run the same instructions, equal counts are the same meeting. */
@@ -76,12 +76,11 @@ static void accuse(const seat *s)
         s = late;
         late = next;
     }
-    local->failure =
-        col_error_make(COL_DEVICE,
-                       "rank %lld did not come to the %s '%s', where rank %lld waits, within %g s; give "
-                       "--timeout if ranks may take longer",
-                       (long long)late->comm.rank, kind_of(s->in), s->in->name, (long long)s->comm.rank,
-                       s->comm.timeout);
+    local->failure = col_error_make(
+        COL_DEVICE,
+        "rank %lld did not come to the %s '%s', where rank %lld waits, within %g s; give "
+        "--timeout if ranks may take longer",
+        (long long)late->comm.rank, kind_of(s->in), s->in->name, (long long)s->comm.rank, s->comm.timeout);
     wake_all(local);
 }
 
@@ -147,7 +146,8 @@ static col_status all_reduce(seat *s, const col_group *group)
                (char *)s->to + start * element);
     COL_TRY(meet(s, group));
     for (int64_t k = 1; k < n; k++) { /* from the next member on, so that not all read from the same one */
-        int64_t i = (self + k) % n, at = col_chunk_start(count, n, i), next = col_chunk_start(count, n, i + 1);
+        int64_t i = (self + k) % n, at = col_chunk_start(count, n, i),
+                next = col_chunk_start(count, n, i + 1);
         col_piece chunk = {.element = (size_t)element, .run = next - at};
         col_piece_copy(&chunk, (const char *)member_of(s, group, i)->to + at * element,
                        (char *)s->to + at * element);
@@ -171,19 +171,24 @@ static void reduce_pieces(seat *s, const col_group *group, const col_piece *piec
 
 static void exchange_pieces(seat *s, const col_group *group)
 {
+    const Col__Plan__Collective *how = s->in->collective;
     col_piece piece = col_piece_of(s->in, group->size);
-    int64_t element = (int64_t)piece.element;
-    if (s->in->collective->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER) {
+    int64_t element = (int64_t)piece.element, n = group->size;
+    bool broadcasts = how->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST;
+    uint64_t bytes = (uint64_t)(col_piece_numel(&piece) * element);
+    if (how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER) {
         reduce_pieces(s, group, &piece);
+    } else if (broadcasts) {
+        col_piece_copy(&piece, member_of(s, group, how->root)->from, s->to);
     } else {
-        for (int64_t k = 0; k < group->size; k++) {
-            int64_t i = (group->self + k) % group->size;
-            col_piece_copy(&piece,
-                           (const char *)member_of(s, group, i)->from + group->self * piece.from_step * element,
+        for (int64_t k = 0; k < n; k++) {
+            int64_t i = (group->self + k) % n;
+            const char *from = member_of(s, group, i)->from;
+            col_piece_copy(&piece, from + group->self * piece.from_step * element,
                            (char *)s->to + i * piece.to_step * element);
         }
     }
-    s->comm.sent[s->in->collective->kind] += (uint64_t)((group->size - 1) * col_piece_numel(&piece) * element);
+    if (!broadcasts || group->self == how->root) s->comm.sent[how->kind] += (uint64_t)(n - 1) * bytes;
 }
 
 static col_status local_run(col_comm *comm, const col_plan_instruction *in, const void *from, void *to)
@@ -227,10 +232,10 @@ static const col_comm_type local_type = {
 col_local *col_local_create(const col_mesh *mesh, double timeout)
 {
     col_local *local = calloc(1, sizeof *local);
-    if (!local) COL_PANIC("out of memory");
+    if (!local) col_out_of_memory(0);
     local->count = col_mesh_size(mesh);
     local->seats = calloc((size_t)local->count, sizeof *local->seats);
-    if (!local->seats) COL_PANIC("out of memory");
+    if (!local->seats) col_out_of_memory(0);
     pthread_mutex_init(&local->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -240,7 +245,7 @@ col_local *col_local_create(const col_mesh *mesh, double timeout)
         s->comm = (col_comm){.type = &local_type, .mesh = *mesh, .rank = i, .timeout = timeout};
         s->local = local;
         s->sources = calloc((size_t)local->count, sizeof *s->sources);
-        if (!s->sources) COL_PANIC("out of memory");
+        if (!s->sources) col_out_of_memory(0);
         pthread_cond_init(&s->wake, &monotonic);
     }
     pthread_condattr_destroy(&monotonic);

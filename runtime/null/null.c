@@ -15,7 +15,7 @@ struct col_device {
 static col_status null_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
 {
     col_device *device = calloc(1, sizeof *device);
-    if (!device) COL_PANIC("out of memory");
+    if (!device) col_out_of_memory(0);
     COL_ASSERT(options->comm || !plan->n_mesh);
     device->plan = plan;
     device->comm = options->comm;
@@ -36,7 +36,8 @@ static void null_close(col_device *device)
     free(device);
 }
 
-static void take_block(const col_comm *comm, const col_plan_instruction *in, const unsigned char *from, void *to)
+static void take_block(const col_comm *comm, const col_plan_instruction *in, const unsigned char *from,
+                       void *to)
 {
     col_group group = col_group_of(&comm->mesh, comm->rank, in->shard->n_axes, in->shard->axes);
     col_piece piece = col_piece_of(in, group.size);
@@ -50,7 +51,8 @@ static col_status null_run(col_device *device, const col_plan_program *program, 
         const col_plan_instruction *in = program->instructions[i];
         bool collective = in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
         if (!collective && in->kind_case != COL__PLAN__INSTRUCTION__KIND_SHARD) continue;
-        unsigned char *from = device->arena + in->reads[0]->offset, *to = device->arena + in->writes[0]->offset;
+        unsigned char *from = device->arena + in->reads[0]->offset,
+                      *to = device->arena + in->writes[0]->offset;
         if (collective)
             COL_TRY(device->comm->type->run(device->comm, in, from, to));
         else

@@ -19,7 +19,7 @@ static uint64_t checksum_of(const char *text, size_t size)
 {
     size_t before = strlen(OPENING), after = before + 16;
     XXH3_state_t *state = XXH3_createState();
-    if (!state) COL_PANIC("out of memory");
+    if (!state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, text, before);
     XXH3_64bits_update(state, "0000000000000000", 16);
@@ -92,7 +92,7 @@ col_status col_checkpoint_state_print(const col_checkpoint_state *state, col_str
     char *text = status ? NULL : json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     if (status) return status;
-    if (!text) COL_PANIC("out of memory for a checkpoint's state");
+    if (!text) col_out_of_memory(0);
     size_t size = strlen(text);
     char hex[COL_HEX64_SIZE];
     COL_ASSERT(!strncmp(text, OPENING, strlen(OPENING)));

@@ -86,7 +86,7 @@ static col_status open_file(col_metrics *metrics, const char *dir, int64_t resum
 col_status col_metrics_open(const char *dir, int64_t resume_step, col_metrics **out_metrics)
 {
     col_metrics *metrics = calloc(1, sizeof *metrics);
-    if (!metrics) COL_PANIC("out of memory");
+    if (!metrics) col_out_of_memory(0);
     metrics->fd = -1;
     col_str path = {0};
     col_str_printf(&path, "%s/metrics.jsonl", dir);

@@ -61,6 +61,7 @@ COL_MUST_USE col_status col_safetensors_require(const col_safetensors *set, cons
 /* A string of `__metadata__` of the first file that has the key, or NULL. */
 const char *col_safetensors_metadata(const col_safetensors *set, const char *key);
 
+/* The files of the set, in its order. */
 size_t col_safetensors_file_count(const col_safetensors *set);
 typedef struct col_stored_file {
     const char *path;

@@ -35,7 +35,7 @@ uint64_t col_safetensors_header_checksum(const unsigned char *bytes, size_t size
     size_t before = 8 + strlen(COL_SAFETENSORS_OPENING), after = before + 16;
     COL_ASSERT(size >= after);
     XXH3_state_t *state = XXH3_createState();
-    if (!state) COL_PANIC("out of memory");
+    if (!state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, bytes, before);
     XXH3_64bits_update(state, zeros, 16);

@@ -105,7 +105,7 @@ static col_status make_header(const job *j, const shard *s, col_str *out)
     char *text = status ? NULL : json_dumps(root, JSON_COMPACT);
     json_decref(root);
     if (status) return status;
-    if (!text) COL_PANIC("out of memory for the header of '%s'", s->path);
+    if (!text) col_out_of_memory(0);
     size_t size = strlen(text);
     size_t length =
         (8 + size + COL_SAFETENSORS_ALIGN - 1) / COL_SAFETENSORS_ALIGN * COL_SAFETENSORS_ALIGN - 8;
@@ -156,7 +156,7 @@ static col_status write_shards(const job *j, shard *shards, size_t count)
 {
     col_str header = {0};
     XXH3_state_t *state = XXH3_createState();
-    if (!state) COL_PANIC("out of memory");
+    if (!state) col_out_of_memory(0);
     col_status status = NULL;
     for (size_t i = 0; !status && i < count; i++) status = write_shard(j, &shards[i], &header, state);
     for (size_t i = 0; !status && i < count; i++) status = col_writer_sync(shards[i].writer);
@@ -216,7 +216,7 @@ static col_status write_index(const char *path, const shard *shards, size_t coun
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)total, "weight_map", weight_map);
     char *text = json_dumps(index, JSON_INDENT(2) | JSON_SORT_KEYS);
     json_decref(index);
-    if (!text) COL_PANIC("out of memory for '%s'", path);
+    if (!text) col_out_of_memory(0);
     col_status status = col_file_write(path, text, strlen(text));
     free(text);
     return status;

@@ -43,7 +43,7 @@ static col_status write_event(col_tensorboard *board, ColEvent__Event *event)
     event->wall_time = now();
     size_t size = col_event__event__get_packed_size(event), total = 12 + size + 4;
     unsigned char *record = malloc(total);
-    if (!record) COL_PANIC("out of memory");
+    if (!record) col_out_of_memory(0);
     put_little(record, size, 8);
     put_little(record + 8, col_masked_crc32c(record, 8), 4);
     col_event__event__pack(event, record + 12);
@@ -104,7 +104,7 @@ static col_status start(col_tensorboard *board, const char *dir, int64_t resume_
 col_status col_tensorboard_open(const char *dir, int64_t resume_step, col_tensorboard **out_board)
 {
     col_tensorboard *board = calloc(1, sizeof *board);
-    if (!board) COL_PANIC("out of memory");
+    if (!board) col_out_of_memory(0);
     board->fd = -1;
     col_status status = start(board, dir, resume_step);
     if (!status) {

@@ -20,7 +20,7 @@ col_status col_trace_open(const char *path, col_trace **out_trace)
     col_writer *writer = NULL;
     COL_TRY(col_writer_open(path, &writer));
     col_trace *trace = calloc(1, sizeof *trace);
-    if (!trace) COL_PANIC("out of memory");
+    if (!trace) col_out_of_memory(0);
     trace->writer = writer;
     col_str_append(&trace->pending, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
     *out_trace = trace;

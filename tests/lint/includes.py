@@ -26,9 +26,6 @@ FACES = {
     "frontend": ["runtime/command_options.h", "runtime/session.h"],
 }
 
-# Single headers that another folder may include besides: the compiler's command line hands options on to the executor.
-OPEN = {"frontend": ["runtime/command_options.h"]}
-
 # Foreign headers by library. What is in no list and not in LIBC is refused everywhere but in tests.
 LIBRARIES = {
     "llvm": r"llvm-c/.*",

@@ -182,6 +182,28 @@ const sample samples[] = {
     {.op = COL_OP_POSITION_IDS, .types = "", .attrs = {INTS(SHAPE, 2, 3)}, .attr_count = 1},
     {.op = COL_OP_POSITION_IDS, .types = "i32[]", .attrs = {INTS(SHAPE, 2, 3)}, .attr_count = 1},
     {.op = COL_OP_ASSIGN, .types = "f32[2]", .attrs = {TEXT(VARIABLE, "x0")}, .attr_count = 1},
+    {.op = COL_OP_ALL_REDUCE, .types = "f32[2, 3]", .attrs = {INTS(MESH_AXES, 0)}, .attr_count = 1},
+    {.op = COL_OP_ALL_REDUCE,
+     .types = "f32[2, 3]",
+     .attrs = {INTS(MESH_AXES, 1, 0), TEXT(REDUCE, "max")},
+     .attr_count = 2},
+    {.op = COL_OP_ALL_GATHER,
+     .types = "f32[2, 3]",
+     .attrs = {INTS(MESH_AXES, 1), INT(AXIS, 0)},
+     .attr_count = 2},
+    {.op = COL_OP_REDUCE_SCATTER,
+     .types = "f32[2, 6]",
+     .attrs = {INTS(MESH_AXES, 0, 1), INT(AXIS, -1)},
+     .attr_count = 2},
+    {.op = COL_OP_ALL_TO_ALL,
+     .types = "f32[2, 3]",
+     .attrs = {INTS(MESH_AXES, 0), INT(AXIS, 0), INT(FROM_AXIS, 1)},
+     .attr_count = 3},
+    {.op = COL_OP_SHARD, .types = "f32[2, 3]", .attrs = {INTS(MESH_AXES, 1), INT(AXIS, 1)}, .attr_count = 2},
+    {.op = COL_OP_BROADCAST_FROM,
+     .types = "f32[2, 3]",
+     .attrs = {INTS(MESH_AXES, 0), INT(ROOT, 1)},
+     .attr_count = 2},
 };
 const size_t sample_count = COL_COUNT(samples);
 
@@ -209,6 +231,7 @@ uint32_t sample_types(const char *text, col_type out[64])
 col_node *sample_build(const sample *s, col_arena *arena)
 {
     col_graph *graph = col_graph_create(arena, "sample");
+    if (col_op_info_of(s->op)->required_attrs >> COL_ATTR_MESH_AXES & 1) graph->mesh = (col_mesh){2, {2, 3}};
     col_builder b = {.graph = graph};
     col_type types[64];
     col_value *operands[64];

@@ -397,6 +397,9 @@ static void test_refusals(void **state)
     assert_fails(col_corpus_open(&path, 1, &options, &corpus), COL_BAD_INPUT, "there is no tokenizer for it");
     path = "synthetic";
     assert_fails(col_corpus_open(&path, 1, &options, &corpus), COL_BAD_INPUT, "the size of a vocabulary");
+    options.vocab_size = 257;
+    assert_fails(col_corpus_open((const char *[]){folder_file(f, "a.txt"), path}, 2, &options, &corpus),
+                 COL_BAD_INPUT, "cannot be mixed");
     col_tokenizer_destroy(bytes);
 }
 

@@ -78,30 +78,61 @@ static void test_try_returns_at_once(void **state)
     assert_int_equal(reached, 1);
 }
 
-/* A broken invariant ends the process by SIGABRT and names the place and the condition. */
-static void test_assert_aborts_with_the_place(void **state)
+static void break_an_invariant(void)
 {
-    (void)state;
-    int ends[2];
+    COL_ASSERT(1 + 1 == 3);
+}
+
+static void ask_for_too_much(void)
+{
+    col_out_of_memory(12345);
+}
+
+/* Runs the function in a child; gives how it ended, and what it wrote to stderr. */
+static int end_of(void (*function)(void), char text[static 1024])
+{
+    int ends[2], status = 0;
     assert_int_equal(pipe(ends), 0);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         dup2(ends[1], STDERR_FILENO);
         signal(SIGABRT, SIG_DFL);
-        COL_ASSERT(1 + 1 == 3);
+        function();
         _exit(0);
     }
     close(ends[1]);
-    char text[1024] = "";
     size_t used = 0;
-    for (ssize_t got; (got = read(ends[0], text + used, sizeof text - 1 - used)) > 0;) used += (size_t)got;
+    memset(text, 0, 1024);
+    for (ssize_t got; (got = read(ends[0], text + used, 1023 - used)) > 0;) used += (size_t)got;
     close(ends[0]);
-    int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* A broken invariant ends the process and names the place and the condition. */
+static void test_assert_ends_with_the_place(void **state)
+{
+    (void)state;
+    char text[1024];
+    int status = end_of(break_an_invariant, text);
+#if COL_PANIC_ABORTS
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+#else
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == COL_INTERNAL);
+#endif
     assert_non_null(strstr(text, "test_status.c:"));
     assert_non_null(strstr(text, "internal error: assertion failed: 1 + 1 == 3"));
+}
+
+static void test_out_of_memory_is_no_bug(void **state)
+{
+    (void)state;
+    char text[1024];
+    int status = end_of(ask_for_too_much, text);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == COL_DEVICE);
+    assert_non_null(strstr(text, "error: out of memory for 12345 bytes"));
+    assert_null(strstr(text, "bug"));
 }
 
 int main(void)
@@ -113,7 +144,8 @@ int main(void)
         cmocka_unit_test(test_join_keeps_the_first),
         cmocka_unit_test(test_errno_classes),
         cmocka_unit_test(test_try_returns_at_once),
-        cmocka_unit_test(test_assert_aborts_with_the_place),
+        cmocka_unit_test(test_assert_ends_with_the_place),
+        cmocka_unit_test(test_out_of_memory_is_no_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

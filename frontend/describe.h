@@ -1,0 +1,21 @@
+/* What a plan says of itself besides its programs: the model that it was made of, how it was compiled, and
+ * what is in memory when. */
+#ifndef COL_FRONTEND_DESCRIBE_H
+#define COL_FRONTEND_DESCRIBE_H
+
+#include "frontend/compile.h"
+#include "ir/units.h"
+#include "passes/memory.h"
+
+/* Fills in the plan's head, of a plan whose programs are emitted. `graph` is that of its first program,
+ * `source` the model's text; what is not copied into `arena` must live as long as the plan. */
+void col_describe_plan(const col_compile_options *options, const col_source *source, const col_graph *graph,
+                       col_arena *arena, col_plan *plan);
+
+/* The memory report of a program whose memory is planned. `starts` counts the instructions before each unit,
+ * as col_emit_program gives them; `state_bytes` is the size of the plan's variables. */
+Col__Plan__MemoryReport *col_describe_memory(const char *program, const col_graph *graph,
+                                             const col_units *units, const col_memory *memory,
+                                             const uint32_t *starts, uint64_t state_bytes, col_arena *arena);
+
+#endif

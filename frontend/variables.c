@@ -1,0 +1,123 @@
+#include "frontend/variables.h"
+
+#include "codegen/emit.h"
+
+enum { ALIGNMENT = 64 };
+
+void col_variables_init(col_variables *v, col_arena *arena)
+{
+    *v = (col_variables){.arena = arena, .by_name = col_map_create(arena), .labels = col_map_create(arena)};
+}
+
+/* What a loss takes of an input that holds its labels. */
+typedef struct label_range {
+    int64_t classes, ignored;
+} label_range;
+
+/* Notes which inputs are labels while the losses are still whole. Labels of several losses are those that all
+ * of them take; where they ignore different ones nothing is known. */
+void col_variables_note_labels(col_variables *v, const col_graph *graph)
+{
+    COL_FOR_EACH_NODE (node, graph) {
+        if (node->op != COL_OP_CROSS_ENTROPY) continue;
+        const col_var *var = col_node_operand(node, 1)->var;
+        if (!var || var->kind != COL_VAR_INPUT) continue;
+        col_shape logits = col_node_operand(node, 0)->type.shape;
+        label_range range = {logits.dims[logits.rank - 1], col_node_int(node, COL_ATTR_IGNORE_INDEX)};
+        label_range *known = col_map_get(v->labels, var->name);
+        if (!known) {
+            col_map_set(v->labels, var->name, col_arena_copy(v->arena, &range, sizeof range));
+        } else if (known->ignored == range.ignored) {
+            known->classes = COL_MIN(known->classes, range.classes);
+        } else {
+            known->classes = 0;
+        }
+    }
+}
+
+/* Rows of the smallest table that the input's elements index, or 0. */
+static int64_t index_bound(const col_var *var)
+{
+    int64_t bound = 0;
+    COL_FOR_EACH_USE (use, var->value) {
+        bool is_index =
+            use->index == 1 && (use->user->op == COL_OP_EMBEDDING || use->user->op == COL_OP_SCATTER_ADD);
+        if (!is_index) continue;
+        int64_t rows = col_node_operand(use->user, 0)->type.shape.dims[0];
+        bound = bound ? COL_MIN(bound, rows) : rows;
+    }
+    return bound;
+}
+
+static bool is_used(const col_graph *graph, const col_var *var)
+{
+    if (var->kind != COL_VAR_INPUT || col_value_has_uses(var->value)) return true;
+    return col_value_is_output(graph, var->value);
+}
+
+static Col__Plan__Variable *make_variable(col_arena *arena, const col_var *var)
+{
+    static const Col__Plan__VariableKind kinds[] = {
+        COL__PLAN__VARIABLE_KIND__INPUT, COL__PLAN__VARIABLE_KIND__PARAM, COL__PLAN__VARIABLE_KIND__STATE};
+    static const Col__Plan__InitKind inits[] = {COL__PLAN__INIT_KIND__ZEROS, COL__PLAN__INIT_KIND__CONSTANT,
+                                                COL__PLAN__INIT_KIND__NORMAL, COL__PLAN__INIT_KIND__UNIFORM};
+    Col__Plan__Variable *v = COL_NEW(arena, Col__Plan__Variable);
+    col__plan__variable__init(v);
+    v->name = (char *)(uintptr_t)var->name;
+    v->kind = kinds[var->kind];
+    v->dtype = col_emit_dtype(var->type.dtype);
+    v->n_dims = (size_t)var->type.shape.rank;
+    v->dims = col_arena_copy(arena, var->type.shape.dims, sizeof *v->dims * v->n_dims);
+    v->init = inits[var->init.kind];
+    v->init_a = var->init.a;
+    v->init_b = var->init.b;
+    v->frozen = var->frozen;
+    return v;
+}
+
+/* What is known of the numbers of an input, from this program. */
+static void bound_index(const col_variables *v, const col_var *var, Col__Plan__Variable *to)
+{
+    int64_t bound = index_bound(var);
+    const label_range *labels = col_map_get(v->labels, var->name);
+    if (bound) {
+        to->index_bound = to->index_bound ? COL_MIN(to->index_bound, bound) : bound;
+        to->may_ignore = false;
+    } else if (labels && labels->classes && !to->index_bound) {
+        to->index_bound = labels->classes;
+        to->may_ignore = true;
+        to->ignored_index = labels->ignored;
+    }
+}
+
+col_status col_variables_add(col_variables *v, const col_graph *graph)
+{
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const col_var *var = graph->vars.data[i];
+        if (!is_used(graph, var)) continue;
+        Col__Plan__Variable *made = col_map_get(v->by_name, var->name);
+        if (!made) {
+            made = make_variable(v->arena, var);
+            made->offset = v->bytes;
+            if (__builtin_add_overflow(v->bytes, col_plan_variable_bytes(made) + ALIGNMENT - 1, &v->bytes) ||
+                v->bytes > INT64_MAX) {
+                return col_error_make(COL_BAD_INPUT, "the model's variables do not fit 63-bit addresses");
+            }
+            v->bytes = v->bytes / ALIGNMENT * ALIGNMENT;
+            col_map_set(v->by_name, var->name, made);
+            col_vec_push(v->arena, &v->list, made);
+        }
+        bound_index(v, var, made);
+    }
+    return NULL;
+}
+
+const uint64_t *col_variables_offsets(const col_variables *v, const col_graph *graph)
+{
+    uint64_t *offsets = COL_NEW_ARRAY(v->arena, uint64_t, graph->vars.len);
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const Col__Plan__Variable *found = col_map_get(v->by_name, graph->vars.data[i]->name);
+        offsets[i] = found ? found->offset : 0;
+    }
+    return offsets;
+}

@@ -1,0 +1,51 @@
+#include "ir/work.h"
+
+#include "ir/einsum.h"
+#include "ir/group.h"
+
+static double einsum_flops(const col_node *node)
+{
+    col_einsum e = col_einsum_of(node);
+    return 2.0 * (double)col_shape_numel(node->results[0].type.shape) * (double)col_einsum_size(&e, e.inner);
+}
+
+/* Two products forward and five backward, of b h t s d multiply-adds each; half of them under the causal
+ * limit. */
+static double attention_flops(const col_node *node)
+{
+    col_shape q = col_node_operand(node, 0)->type.shape, k = col_node_operand(node, 1)->type.shape;
+    double product = 2.0 * (double)col_shape_numel(q) * (double)k.dims[1];
+    bool causal = node->op != COL_OP_ATTENTION_CACHED && col_node_int(node, COL_ATTR_CAUSAL);
+    return product * (node->op == COL_OP_ATTENTION_GRAD ? 5 : 2) * (causal ? 0.5 : 1);
+}
+
+static double update_flops(const col_node *node)
+{
+    return (double)col_shape_numel(col_node_operand(node, 2)->type.shape);
+}
+
+static const struct {
+    col_op op;
+    double (*flops)(const col_node *node);
+} library[] = {
+    {COL_OP_EINSUM, einsum_flops},
+    {COL_OP_ATTENTION, attention_flops},
+    {COL_OP_ATTENTION_GRAD, attention_flops},
+    {COL_OP_ATTENTION_CACHED, attention_flops},
+    {COL_OP_SCATTER_ADD, update_flops},
+};
+
+double col_node_flops(const col_node *node)
+{
+    switch (col_op_info_of(node->op)->op_class) {
+    case COL_CLASS_ELEMENTWISE:
+    case COL_CLASS_SOURCE:
+        return (double)col_shape_numel(node->results[0].type.shape) * col_op_cost(node->op);
+    case COL_CLASS_REDUCTION: return (double)col_shape_numel(col_node_operand(node, 0)->type.shape);
+    default: break;
+    }
+    for (size_t i = 0; i < COL_COUNT(library); i++) {
+        if (library[i].op == node->op) return library[i].flops(node);
+    }
+    return 0;
+}

@@ -1,0 +1,449 @@
+/* The sharding model of passes/shard.h, and its solution.
+ *
+ * needs     groups and an order: fuse, schedule
+ * provides  strategies of units, layouts of variables and of values that wait
+ * breaks    nothing: the graph is only read */
+#include "passes/shard_model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
+ */
+typedef struct source {
+    int32_t node; /* -1: none */
+    int32_t count;
+    const int32_t *layouts;
+} source;
+
+typedef struct builder {
+    shard_model m;
+    COL_VEC(col_sharding_node) nodes;
+    COL_VEC(col_sharding_edge) edges;
+    int32_t *unit_nodes, *variable_nodes;
+    source *makers, *stops; /* by value id */
+    int32_t *last_use;      /* by value id: position of the last unit that needs it; -1: none */
+    col_map *ways, *tables; /* costs that were computed before */
+} builder;
+
+/* The type of what is moved and between what: equal keys, equal costs. */
+typedef struct way_key {
+    int64_t dims[COL_MAX_RANK];
+    int32_t rank, dtype, from, to; /* ids of layouts */
+} way_key;
+
+static int64_t way_cost(builder *b, const col_type *type, int32_t from, int32_t to)
+{
+    if (from == to) return 0;
+    way_key key;
+    memset(&key, 0, sizeof key); /* padding is hashed, too */
+    key.rank = type->shape.rank;
+    key.dtype = (int32_t)type->dtype;
+    key.from = from;
+    key.to = to;
+    for (int d = 0; d < key.rank; d++) key.dims[d] = type->shape.dims[d];
+    int64_t *known = col_map_get_bytes(b->ways, &key, sizeof key);
+    if (known) return *known;
+    known = COL_NEW(b->m.arena, int64_t);
+    const col_layout *source = &b->m.layouts.list.data[from], *target = &b->m.layouts.list.data[to];
+    if (target->partial & ~source->partial) {
+        *known = COL_SHARDING_INFINITY;
+    } else {
+        col_reshard_path path;
+        col_reshard(b->m.options->machine, &b->m.options->mesh, *type, source, target, &path);
+        *known = (int64_t)llround(path.seconds * 1e9);
+    }
+    col_map_set_bytes(b->ways, &key, sizeof key, known);
+    return *known;
+}
+
+static int64_t runs_of(const builder *b, col_phase phase)
+{
+    return phase == COL_PHASE_UPDATE ? 1 : b->m.options->accumulate;
+}
+
+/* The table of an edge; tables between equal lists of layouts are shared. */
+static const int64_t *edge_table(builder *b, const col_type *type, const source *from, int32_t to_count,
+                                 const int32_t *to, int64_t runs)
+{
+    enum { FIELDS = 5 };
+    int32_t head[FIELDS + 2 * COL_MAX_RANK] = {from->count, to_count, (int32_t)runs, (int32_t)type->dtype,
+                                               type->shape.rank};
+    memcpy(head + FIELDS, type->shape.dims, sizeof *type->shape.dims * (size_t)type->shape.rank);
+    size_t count = COL_COUNT(head) + (size_t)from->count + (size_t)to_count;
+    int32_t *key = COL_NEW_ARRAY(b->m.arena, int32_t, count);
+    memcpy(key, head, sizeof head);
+    memcpy(key + COL_COUNT(head), from->layouts, sizeof *key * (size_t)from->count);
+    memcpy(key + COL_COUNT(head) + from->count, to, sizeof *key * (size_t)to_count);
+    int64_t *table = col_map_get_bytes(b->tables, key, sizeof *key * count);
+    if (table) return table;
+    table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)from->count * (size_t)to_count);
+    for (int32_t p = 0; p < from->count; p++) {
+        for (int32_t q = 0; q < to_count; q++) {
+            int64_t cost = way_cost(b, type, from->layouts[p], to[q]);
+            table[p * to_count + q] = cost < COL_SHARDING_INFINITY ? cost * runs : cost;
+        }
+    }
+    col_map_set_bytes(b->tables, key, sizeof *key * count, table);
+    return table;
+}
+
+static int32_t add_node(builder *b, int32_t count, int32_t lower, int32_t upper, const int64_t *cost,
+                        const int64_t *usage)
+{
+    col_vec_push(b->m.arena, &b->nodes, ((col_sharding_node){count, lower, upper, cost, usage}));
+    return (int32_t)b->nodes.len - 1;
+}
+
+static void add_edge(builder *b, const col_value *value, const source *from, int32_t node,
+                     const int32_t *layouts, int64_t runs)
+{
+    const int64_t *table = edge_table(b, &value->type, from, b->nodes.data[node].strategies, layouts, runs);
+    bool is_free = true;
+    for (int64_t i = 0; i < (int64_t)from->count * b->nodes.data[node].strategies && is_free; i++)
+        is_free = table[i] == 0;
+    if (!is_free) col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table}));
+}
+
+/* Bytes on one device under each layout. */
+static int64_t *usages(builder *b, const col_value *value, int32_t count, const int32_t *layouts)
+{
+    int64_t *usage = COL_NEW_ARRAY(b->m.arena, int64_t, count + 1);
+    for (int32_t k = 0; k < count; k++) {
+        int64_t dims[COL_MAX_RANK], bytes = (int64_t)col_dtype_size(value->type.dtype);
+        col_layout_local(&b->m.layouts.list.data[layouts[k]], &b->m.options->mesh, value->type.shape.rank,
+                         value->type.shape.dims, dims);
+        for (int d = 0; d < value->type.shape.rank; d++) bytes *= dims[d];
+        usage[k] = (bytes + 63) / 64 * 64;
+    }
+    return usage;
+}
+
+static int64_t *zeros(builder *b, int32_t count)
+{
+    return COL_NEW_ARRAY(b->m.arena, int64_t, count + 1);
+}
+
+/* Variables. */
+
+typedef COL_VEC(int32_t) id_list;
+
+static void push_once(builder *b, id_list *list, int32_t id)
+{
+    for (size_t i = 0; i < list->len; i++) {
+        if (list->data[i] == id) return;
+    }
+    col_vec_push(b->m.arena, list, id);
+}
+
+/* All layouts that fit: the axes, taken in the order given, each to a dimension or to none. */
+static void add_layouts(builder *b, const col_var *var, col_layout *layout, int axis, bool backwards,
+                        id_list *out)
+{
+    const col_mesh *mesh = &b->m.options->mesh;
+    if (axis == mesh->rank) {
+        push_once(b, out, shard_layout_id(&b->m.layouts, layout));
+        return;
+    }
+    int own = backwards ? mesh->rank - 1 - axis : axis;
+    add_layouts(b, var, layout, axis + 1, backwards, out);
+    if (mesh->dims[own] == 1) return;
+    for (int d = 0; d < var->type.shape.rank; d++) {
+        col_layout_push(layout, d, own);
+        if (col_layout_fits(layout, mesh, var->type.shape.rank, var->type.shape.dims))
+            add_layouts(b, var, layout, axis + 1, backwards, out);
+        col_layout_pop(layout, d);
+    }
+}
+
+static void list_variable_layouts(builder *b)
+{
+    shard_model *m = &b->m;
+    m->variable_layouts = COL_NEW_ARRAY(m->arena, int32_t *, m->graph->vars.len);
+    m->variable_counts = COL_NEW_ARRAY(m->arena, int, m->graph->vars.len);
+    for (size_t v = 0; v < m->graph->vars.len; v++) {
+        const col_var *var = m->graph->vars.data[v];
+        const col_layout *settled = m->options->settled ? col_map_get(m->options->settled, var->name) : NULL;
+        id_list ids = {0};
+        col_layout layout = col_layout_whole();
+        if (settled) {
+            push_once(b, &ids, shard_layout_id(&m->layouts, settled));
+        } else {
+            add_layouts(b, var, &layout, 0, false, &ids);
+            add_layouts(b, var, &layout, 0, true, &ids);
+        }
+        m->variable_layouts[v] = ids.data;
+        m->variable_counts[v] = (int)ids.len;
+    }
+}
+
+static void add_variables(builder *b)
+{
+    shard_model *m = &b->m;
+    int32_t end = (int32_t)m->units->count + 1;
+    b->variable_nodes = COL_NEW_ARRAY(m->arena, int32_t, m->graph->vars.len + 1);
+    for (size_t v = 0; v < m->graph->vars.len; v++) {
+        const col_value *value = m->graph->vars.data[v]->value;
+        int32_t count = m->variable_counts[v], *layouts = m->variable_layouts[v];
+        int32_t node = add_node(b, count, 0, end, zeros(b, count), usages(b, value, count, layouts));
+        b->variable_nodes[v] = node;
+        b->makers[value->id] = (source){node, count, layouts};
+    }
+}
+
+/* Units. */
+
+static int32_t position_of(const builder *b, const col_node *node)
+{
+    return (int32_t)b->m.units->by_node[node->id];
+}
+
+/* A view needs its operand for as long as its own results are needed. */
+static void find_last_uses(builder *b)
+{
+    const shard_model *m = &b->m;
+    b->last_use = COL_NEW_ARRAY(m->arena, int32_t, m->graph->next_value_id);
+    for (uint32_t i = 0; i < m->graph->next_value_id; i++) b->last_use[i] = -1;
+    for (size_t i = 0; i < m->graph->outputs.len; i++)
+        b->last_use[m->graph->outputs.data[i].value->id] = (int32_t)m->units->count;
+    for (int32_t i = (int32_t)m->units->count - 1; i >= 0; i--) {
+        const shard_unit *u = &m->by_unit[i];
+        int32_t at = i;
+        for (int w = 0; u->is_free && w < u->write_count; w++)
+            at = COL_MAX(at, b->last_use[u->writes[w].value->id]);
+        for (int r = 0; r < u->read_count; r++) {
+            int32_t *last = &b->last_use[u->reads[r].value->id];
+            *last = COL_MAX(*last, at);
+        }
+    }
+}
+
+/* Values with more than one user, and gradients, which plans are told apart by. */
+static bool wants_stop(const builder *b, const col_value *value)
+{
+    int32_t first = -1;
+    bool several = col_value_is_output(b->m.graph, value), crosses = false;
+    int32_t own = value->producer ? position_of(b, value->producer) : -1;
+    COL_FOR_EACH_USE (use, value) {
+        int32_t user = position_of(b, use->user);
+        if (user == own) continue;
+        if (first < 0) first = user;
+        several |= user != first;
+        crosses |= use->user->phase == COL_PHASE_UPDATE;
+    }
+    if (first < 0) return false;
+    bool is_gradient = value->producer && value->producer->phase == COL_PHASE_BACKWARD && crosses;
+    return several || is_gradient;
+}
+
+static void add_stop_candidates(builder *b, const shard_unit *u, id_list *lists)
+{
+    for (int r = 0; r < u->read_count; r++) {
+        const col_value *value = u->reads[r].value;
+        for (int k = 0; k < u->count; k++) push_once(b, &lists[value->id], u->reads[r].layouts[k]);
+    }
+}
+
+/* A stop's layouts are those that its value is made in or wanted in. */
+static void add_stop(builder *b, const col_value *value, id_list *wanted)
+{
+    const source *maker = &b->makers[value->id];
+    id_list ids = {0};
+    for (int32_t k = 0; k < maker->count; k++) push_once(b, wanted, maker->layouts[k]);
+    for (size_t i = 0; i < wanted->len; i++) {
+        if (shard_stop_allowed(&b->m, value, &b->m.layouts.list.data[wanted->data[i]]))
+            col_vec_push(b->m.arena, &ids, wanted->data[i]);
+    }
+    if (!ids.len) {
+        col_layout whole = col_layout_whole();
+        push_once(b, &ids, shard_layout_id(&b->m.layouts, &whole));
+    }
+    int32_t count = (int32_t)ids.len, from = value->producer ? position_of(b, value->producer) : 0;
+    int32_t node = add_node(b, count, from, b->last_use[value->id] + 1, zeros(b, count),
+                            value->producer ? usages(b, value, count, ids.data) : zeros(b, count));
+    add_edge(b, value, maker, node, ids.data,
+             runs_of(b, value->producer ? value->producer->phase : COL_PHASE_FORWARD));
+    b->stops[value->id] = (source){node, count, ids.data};
+}
+
+/* The further results of a unit lie in memory as its strategy says, but for other times. */
+static void add_follower(builder *b, int32_t unit, const shard_port *port, int32_t lower, int32_t upper)
+{
+    int32_t count = b->nodes.data[unit].strategies;
+    int32_t node =
+        add_node(b, count, lower, upper, zeros(b, count), usages(b, port->value, count, port->layouts));
+    int64_t *table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)count * (size_t)count);
+    for (int32_t p = 0; p < count; p++) {
+        for (int32_t q = 0; q < count; q++) table[p * count + q] = p == q ? 0 : COL_SHARDING_INFINITY;
+    }
+    col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){unit, node, table}));
+}
+
+static void add_unit(builder *b, int32_t position)
+{
+    const shard_unit *u = &b->m.by_unit[position];
+    int32_t unit = add_node(b, u->count, position, position + 1, u->cost, zeros(b, u->count));
+    b->unit_nodes[position] = unit;
+    for (int w = 0; w < u->write_count; w++) {
+        const shard_port *port = &u->writes[w];
+        b->makers[port->value->id] = (source){unit, u->count, port->layouts};
+        if (u->is_free) continue;
+        int32_t end = wants_stop(b, port->value) ? position + 1 : b->last_use[port->value->id] + 1;
+        if (w == 0) {
+            b->nodes.data[unit].usage = usages(b, port->value, u->count, port->layouts);
+            b->nodes.data[unit].upper = COL_MAX(end, position + 1);
+        } else if (col_type_bytes(port->value->type) >= 4096) {
+            add_follower(b, unit, port, position, COL_MAX(end, position + 1));
+        }
+    }
+}
+
+static const source *source_of(const builder *b, const col_value *value)
+{
+    return b->stops[value->id].count ? &b->stops[value->id] : &b->makers[value->id];
+}
+
+static void add_edges_of(builder *b, int32_t position)
+{
+    const shard_unit *u = &b->m.by_unit[position];
+    for (int r = 0; r < u->read_count; r++) {
+        const col_value *value = u->reads[r].value;
+        if (u->is_assign) {
+            const char *name = col_node_text(u->unit->nodes[0], COL_ATTR_VARIABLE);
+            uint32_t v = col_graph_find_var(b->m.graph, name)->index;
+            add_edge(b, value, source_of(b, value), b->variable_nodes[v], b->m.variable_layouts[v],
+                     runs_of(b, u->phase));
+        } else {
+            add_edge(b, value, source_of(b, value), b->unit_nodes[position], u->reads[r].layouts,
+                     runs_of(b, u->phase));
+        }
+    }
+}
+
+static void add_outputs(builder *b)
+{
+    col_layout whole = col_layout_whole();
+    int32_t *id = COL_NEW(b->m.arena, int32_t);
+    *id = shard_layout_id(&b->m.layouts, &whole);
+    int32_t node = add_node(b, 1, 0, 0, zeros(b, 1), zeros(b, 1));
+    for (size_t i = 0; i < b->m.graph->outputs.len; i++) {
+        const col_value *value = b->m.graph->outputs.data[i].value;
+        add_edge(b, value, source_of(b, value), node, id, 1);
+    }
+}
+
+static void build(builder *b)
+{
+    const shard_model *m = &b->m;
+    id_list *wanted = COL_NEW_ARRAY(m->arena, id_list, m->graph->next_value_id);
+    b->makers = COL_NEW_ARRAY(m->arena, source, m->graph->next_value_id);
+    b->stops = COL_NEW_ARRAY(m->arena, source, m->graph->next_value_id);
+    b->unit_nodes = COL_NEW_ARRAY(m->arena, int32_t, m->units->count + 1);
+    find_last_uses(b);
+    add_variables(b);
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        if (!m->by_unit[i].is_assign) add_unit(b, (int32_t)i);
+        add_stop_candidates(b, &m->by_unit[i], wanted);
+    }
+    for (size_t v = 0; v < m->graph->vars.len; v++) {
+        const col_value *value = m->graph->vars.data[v]->value;
+        if (wants_stop(b, value)) add_stop(b, value, &wanted[value->id]);
+    }
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        const shard_unit *u = &m->by_unit[i];
+        for (int w = 0; w < u->write_count; w++) {
+            const col_value *value = u->writes[w].value;
+            if (wants_stop(b, value)) add_stop(b, value, &wanted[value->id]);
+        }
+    }
+    for (uint32_t i = 0; i < m->units->count; i++) add_edges_of(b, (int32_t)i);
+    add_outputs(b);
+}
+
+/* The answer. */
+
+static void take_answer(const builder *b, const int32_t *choice, col_sharding *out)
+{
+    const shard_model *m = &b->m;
+    const col_layout *layouts = m->layouts.list.data;
+    out->mesh = m->options->mesh;
+    out->units = m->units;
+    out->factors = COL_NEW_ARRAY(m->arena, col_factors *, m->units->count + 1);
+    out->strategies = COL_NEW_ARRAY(m->arena, col_strategy, m->units->count + 1);
+    out->variables = COL_NEW_ARRAY(m->arena, col_layout, m->graph->vars.len + 1);
+    out->stops = COL_NEW_ARRAY(m->arena, col_layout, m->graph->next_value_id);
+    out->has_stop = COL_NEW_ARRAY(m->arena, bool, m->graph->next_value_id);
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        const shard_unit *u = &m->by_unit[i];
+        out->factors[i] = u->factors;
+        out->strategies[i] =
+            u->is_assign ? col_strategy_replicated() : u->strategies[choice[b->unit_nodes[i]]];
+    }
+    for (size_t v = 0; v < m->graph->vars.len; v++)
+        out->variables[v] = layouts[m->variable_layouts[v][choice[b->variable_nodes[v]]]];
+    for (uint32_t i = 0; i < m->graph->next_value_id; i++) {
+        if (!b->stops[i].count) continue;
+        out->stops[i] = layouts[b->stops[i].layouts[choice[b->stops[i].node]]];
+        out->has_stop[i] = true;
+    }
+}
+
+static void fill_report(const builder *b, const col_sharding_solution *solution, col_shard_report *report)
+{
+    *report = (col_shard_report){
+        .status = solution->status,
+        .objective = 1e-9 * (double)solution->objective,
+        .bound = 1e-9 * (double)solution->bound,
+        .gap = solution->gap,
+        .seconds = solution->seconds,
+        .peak = solution->peak,
+        .least_memory = solution->least_memory,
+        .variables = solution->variables,
+        .rows = solution->rows,
+        .nodes = (int32_t)b->nodes.len,
+        .edges = (int32_t)b->edges.len,
+    };
+    for (size_t i = 0; i < b->nodes.len; i++) report->strategies += b->nodes.data[i].strategies;
+}
+
+static col_status judge(const builder *b, const col_sharding_solution *solution)
+{
+    int64_t limit = b->m.options->memory;
+    if (solution->choice && (!limit || solution->peak <= limit)) return NULL;
+    const char *plan = col_plan_kind_name(b->m.options->plan);
+    if (solution->status == COL_SOLVE_INFEASIBLE && solution->choice) {
+        return col_error_make(
+            COL_INFEASIBLE,
+            "plan %s does not fit %.1f MiB of memory per device: it needs --memory %lld (%.1f "
+            "MiB) or more",
+            plan, (double)limit / (1 << 20), (long long)solution->peak, (double)solution->peak / (1 << 20));
+    }
+    return col_error_make(COL_INFEASIBLE, "no way was found to run plan %s in %.1f MiB of memory per device",
+                          plan, (double)limit / (1 << 20));
+}
+
+col_status col_shard(const col_graph *graph, const col_shard_options *options, col_arena *arena,
+                     col_sharding *out, col_shard_report *report)
+{
+    builder b = {.m = {.arena = arena, .graph = graph, .options = options, .layouts = {.arena = arena}}};
+    b.ways = col_map_create(arena);
+    b.tables = col_map_create(arena);
+    b.m.units = col_units_of(graph, arena);
+    shard_strategies(&b.m);
+    list_variable_layouts(&b);
+    COL_TRY(shard_restrict(&b.m));
+    build(&b);
+    col_sharding_problem problem = {.node_count = (int32_t)b.nodes.len,
+                                    .edge_count = (int32_t)b.edges.len,
+                                    .nodes = b.nodes.data,
+                                    .edges = b.edges.data,
+                                    .limit = options->memory ? options->memory : INT64_MAX / 4};
+    col_sharding_limits limits = {.seconds = options->seconds, .gap = options->gap};
+    col_sharding_solution solution;
+    COL_TRY(col_sharding_solve(arena, &problem, &limits, &solution));
+    fill_report(&b, &solution, report);
+    COL_TRY(judge(&b, &solution));
+    take_answer(&b, solution.choice, out);
+    return NULL;
+}

@@ -1,0 +1,281 @@
+/* The strategies of every unit: each mesh axis to one of its factors or to none. */
+#include "passes/shard_model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ir/view.h"
+#include "ir/work.h"
+
+int32_t shard_layout_id(shard_layouts *layouts, const col_layout *layout)
+{
+    if (!layouts->table) {
+        layouts->table_size = 1 << 12;
+        layouts->table = COL_NEW_ARRAY(layouts->arena, int32_t, layouts->table_size);
+        memset(layouts->table, -1, sizeof *layouts->table * layouts->table_size);
+    }
+    size_t mask = layouts->table_size - 1, at = col_layout_hash(layout) & mask;
+    for (; layouts->table[at] >= 0; at = (at + 1) & mask) {
+        if (col_layout_equal(&layouts->list.data[layouts->table[at]], layout)) return layouts->table[at];
+    }
+    COL_ASSERT(layouts->list.len < layouts->table_size / 2);
+    layouts->table[at] = (int32_t)layouts->list.len;
+    col_vec_push(layouts->arena, &layouts->list, *layout);
+    return layouts->table[at];
+}
+
+/* What a unit touches. */
+
+static bool is_outside(const shard_model *m, const shard_unit *u, const col_value *value)
+{
+    return !value->producer || &m->by_unit[m->units->by_node[value->producer->id]] != u;
+}
+
+static bool is_used_inside(const shard_model *m, const shard_unit *u, const col_value *value)
+{
+    COL_FOR_EACH_USE (use, value) {
+        if (&m->by_unit[m->units->by_node[use->user->id]] == u) return true;
+    }
+    return false;
+}
+
+static bool is_used_outside(const shard_model *m, const shard_unit *u, const col_value *value)
+{
+    COL_FOR_EACH_USE (use, value) {
+        if (&m->by_unit[m->units->by_node[use->user->id]] != u) return true;
+    }
+    return col_value_is_output(m->graph, value);
+}
+
+static void find_ports(shard_model *m, shard_unit *u)
+{
+    COL_VEC(shard_port) reads = {0}, writes = {0};
+    for (uint32_t n = 0; n < u->unit->node_count; n++) {
+        const col_node *node = u->unit->nodes[n];
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_value *value = col_node_operand(node, i);
+            if (is_outside(m, u, value))
+                col_vec_push(m->arena, &reads, ((shard_port){.value = value, .node = node, .operand = i}));
+        }
+        for (uint32_t i = 0; i < node->result_count; i++) {
+            if (is_used_outside(m, u, &node->results[i]))
+                col_vec_push(m->arena, &writes, ((shard_port){.value = &node->results[i]}));
+        }
+    }
+    u->reads = reads.data;
+    u->read_count = (int)reads.len;
+    u->writes = writes.data;
+    u->write_count = (int)writes.len;
+}
+
+/* Costs. */
+
+static double local_bytes(const shard_model *m, const col_value *value, const col_layout *layout)
+{
+    const col_type *type = &value->type;
+    int64_t dims[COL_MAX_RANK];
+    double bytes = (double)col_dtype_size(type->dtype);
+    col_layout_local(layout, &m->options->mesh, type->shape.rank, type->shape.dims, dims);
+    for (int d = 0; d < type->shape.rank; d++) bytes *= (double)dims[d];
+    return bytes;
+}
+
+static int64_t nanoseconds(double seconds)
+{
+    return (int64_t)llround(fmin(seconds, 1e6) * 1e9);
+}
+
+/* Reductions over split factors whose result something in the unit reads: combined at once. */
+static double inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
+{
+    double seconds = 0;
+    for (uint32_t n = 0; n < u->unit->node_count; n++) {
+        const col_node *node = u->unit->nodes[n];
+        for (uint32_t i = 0; i < node->result_count; i++) {
+            const col_value *value = &node->results[i];
+            col_op kind = COL_OP_SUM;
+            uint32_t mask = col_factors_reduced_axes(u->factors, s, value, &kind);
+            if (!mask || (kind == COL_OP_SUM && !is_used_inside(m, u, value))) continue;
+            col_axes axes = {0};
+            for (int a = 0; a < m->options->mesh.rank; a++) {
+                if (mask >> a & 1) axes.axis[axes.count++] = (uint8_t)a;
+            }
+            col_layout layout = col_factors_result_layout(u->factors, s, value);
+            seconds += col_cost_collective(m->options->machine, &m->options->mesh, COL_ALL_REDUCE, &axes,
+                                           local_bytes(m, value, &layout));
+        }
+    }
+    return seconds;
+}
+
+static col_cost_class cost_class(const col_node *node)
+{
+    switch (col_op_info_of(node->op)->op_class) {
+    case COL_CLASS_CONTRACTION: return COL_COST_PRODUCT;
+    case COL_CLASS_OPAQUE: return col_node_flops(node) > 0 ? COL_COST_ATTENTION : COL_COST_MOVE;
+    default: return COL_COST_KERNEL;
+    }
+}
+
+static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
+{
+    double seconds = inner_reductions(m, u, s);
+    if (u->is_free) return seconds;
+    double flops = 0, bytes = 0;
+    for (uint32_t n = 0; n < u->unit->node_count; n++) {
+        const col_node *node = u->unit->nodes[n];
+        flops += col_node_flops(node) * col_factors_share(u->factors, s, &m->options->mesh, node);
+    }
+    for (int i = 0; i < u->read_count; i++) {
+        col_layout layout = col_factors_operand_layout(u->factors, s, u->reads[i].node, u->reads[i].operand);
+        bytes += local_bytes(m, u->reads[i].value, &layout);
+    }
+    for (int i = 0; i < u->write_count; i++) {
+        col_layout layout = col_factors_result_layout(u->factors, s, u->writes[i].value);
+        bytes += local_bytes(m, u->writes[i].value, &layout);
+    }
+    return seconds + col_cost_seconds(m->options->machine, cost_class(u->unit->nodes[0]), flops, bytes);
+}
+
+/* Enumeration. */
+
+static col_layout delivered_layout(const shard_model *m, const shard_unit *u, const col_strategy *s,
+                                   const col_value *value)
+{
+    col_layout layout = col_factors_result_layout(u->factors, s, value);
+    if (is_used_inside(m, u, value)) layout.partial = 0;
+    return layout;
+}
+
+/* Writes the layouts of all ports, reads first. */
+static void port_layouts(shard_model *m, const shard_unit *u, const col_strategy *s, int32_t *out)
+{
+    for (int i = 0; i < u->read_count; i++) {
+        col_layout layout = col_factors_operand_layout(u->factors, s, u->reads[i].node, u->reads[i].operand);
+        *out++ = shard_layout_id(&m->layouts, &layout);
+    }
+    for (int i = 0; i < u->write_count; i++) {
+        col_layout layout = delivered_layout(m, u, s, u->writes[i].value);
+        *out++ = shard_layout_id(&m->layouts, &layout);
+    }
+}
+
+typedef struct found {
+    col_strategy strategy;
+    int64_t cost;
+    int32_t *layouts;
+} found;
+
+typedef struct enumeration {
+    shard_model *m;
+    shard_unit *u;
+    int factors[32], factor_count; /* that can be split at all */
+    int ports;
+    COL_VEC(found) list;
+} enumeration;
+
+/* Among strategies with the same layouts everywhere only the cheapest is kept. */
+static void consider(enumeration *e, const col_strategy *s)
+{
+    shard_model *m = e->m;
+    if (!col_strategy_is_valid(e->u->factors, s, &m->options->mesh)) return;
+    int32_t *layouts = COL_NEW_ARRAY(m->arena, int32_t, e->ports + 1);
+    port_layouts(m, e->u, s, layouts);
+    int64_t runs = e->u->phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
+    int64_t cost = runs * nanoseconds(unit_seconds(m, e->u, s));
+    for (size_t i = 0; i < e->list.len; i++) {
+        found *other = &e->list.data[i];
+        if (memcmp(other->layouts, layouts, sizeof *layouts * (size_t)e->ports)) continue;
+        if (cost < other->cost) {
+            other->cost = cost;
+            other->strategy = *s;
+        }
+        return;
+    }
+    col_vec_push(m->arena, &e->list, ((found){*s, cost, layouts}));
+}
+
+static bool shares_factor(const col_strategy *s, int rank)
+{
+    for (int a = 0; a < rank; a++) {
+        for (int b = 0; b < a; b++) {
+            if (s->factor[a] >= 0 && s->factor[a] == s->factor[b]) return true;
+        }
+    }
+    return false;
+}
+
+static void enumerate(enumeration *e, col_strategy *s, int axis)
+{
+    int rank = e->m->options->mesh.rank;
+    if (axis == rank) {
+        consider(e, s);
+        if (!shares_factor(s, rank)) return;
+        /* Blocks of blocks, the other way round: what a tensor that is split already needs. */
+        col_strategy reversed = *s;
+        for (int a = 0; a < rank; a++) reversed.order[a] = (uint8_t)(rank - 1 - a);
+        consider(e, &reversed);
+        return;
+    }
+    s->factor[axis] = -1;
+    enumerate(e, s, axis + 1);
+    if (e->m->options->mesh.dims[axis] == 1) return;
+    for (int i = 0; i < e->factor_count; i++) {
+        if (!col_factors_splits(e->u->factors, e->factors[i], e->m->options->mesh.dims[axis])) continue;
+        s->factor[axis] = (int8_t)e->factors[i];
+        enumerate(e, s, axis + 1);
+    }
+    s->factor[axis] = -1;
+}
+
+static void enumerate_unit(shard_model *m, shard_unit *u)
+{
+    enumeration e = {.m = m, .u = u, .ports = u->read_count + u->write_count};
+    for (int f = 0; f < col_factors_count(u->factors) && e.factor_count < (int)COL_COUNT(e.factors); f++) {
+        bool splits = false;
+        for (int a = 0; a < m->options->mesh.rank; a++)
+            splits |= col_factors_splits(u->factors, f, m->options->mesh.dims[a]);
+        if (splits && col_factors_size(u->factors, f) > 1) e.factors[e.factor_count++] = f;
+    }
+    col_strategy s = col_strategy_replicated();
+    enumerate(&e, &s, 0);
+    u->count = (int)e.list.len;
+    u->strategies = COL_NEW_ARRAY(m->arena, col_strategy, e.list.len);
+    u->cost = COL_NEW_ARRAY(m->arena, int64_t, e.list.len);
+    for (int p = 0; p < e.ports; p++) {
+        shard_port *port = p < u->read_count ? &u->reads[p] : &u->writes[p - u->read_count];
+        port->layouts = COL_NEW_ARRAY(m->arena, int32_t, e.list.len);
+        for (int k = 0; k < u->count; k++) port->layouts[k] = e.list.data[k].layouts[p];
+    }
+    for (int k = 0; k < u->count; k++) {
+        u->strategies[k] = e.list.data[k].strategy;
+        u->cost[k] = e.list.data[k].cost;
+    }
+}
+
+static bool needs_no_instruction(const col_unit *unit)
+{
+    const col_node *node = unit->nodes[0];
+    if (unit->node_count > 1 || col_op_info_of(node->op)->op_class != COL_CLASS_VIEW) return false;
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        if (!col_value_is_virtual(&node->results[i])) return false;
+    }
+    return true;
+}
+
+void shard_strategies(shard_model *m)
+{
+    m->by_unit = COL_NEW_ARRAY(m->arena, shard_unit, m->units->count);
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        shard_unit *u = &m->by_unit[i];
+        u->unit = &m->units->units[i];
+        u->phase = u->unit->nodes[u->unit->node_count - 1]->phase;
+        u->is_assign = u->unit->nodes[0]->op == COL_OP_ASSIGN;
+        u->is_free = needs_no_instruction(u->unit);
+        u->factors = col_factors_of((const col_node *const *)u->unit->nodes, u->unit->node_count, m->arena);
+    }
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        find_ports(m, &m->by_unit[i]);
+        if (!m->by_unit[i].is_assign) enumerate_unit(m, &m->by_unit[i]);
+    }
+}
