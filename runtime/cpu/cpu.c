@@ -134,12 +134,8 @@ static col_status prepare_all(col_device *device)
 static col_status cpu_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
 {
     col_device *device = calloc(1, sizeof *device);
-<<<<<<< HEAD
-    if (!device) COL_PANIC("out of memory");
-    COL_ASSERT(options->comm || !plan->n_mesh);
-=======
     if (!device) col_out_of_memory(0);
->>>>>>> main
+    COL_ASSERT(options->comm || !plan->n_mesh);
     device->plan = plan;
     device->options = *options;
     device->memory = col_arena_create();
