@@ -21,6 +21,7 @@ col_graph *col_graph_clone(const col_graph *graph, col_arena *arena)
         made->frozen = var->frozen;
         made->layout = var->layout;
         made->whole = var->whole;
+        made->stored = var->stored;
         made->value->id = var->value->id;
         values[var->value->id] = made->value;
     }

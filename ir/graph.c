@@ -20,6 +20,7 @@ col_var *col_graph_add_var(col_graph *graph, col_var_kind kind, const char *name
                      .name = col_arena_strdup(graph->arena, name),
                      .type = type,
                      .whole = type.shape,
+                     .stored = type.shape,
                      .init = init,
                      .loc = loc,
                      .index = (uint32_t)graph->vars.len};

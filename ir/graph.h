@@ -74,9 +74,11 @@ struct col_var {
     col_type type;     /* what one rank holds */
     col_layout layout; /* how that lies in `whole`, over the graph's mesh */
     col_shape whole;   /* of all ranks together; type.shape when the graph is not partitioned */
-    col_init init;     /* of parameters and states */
-    bool frozen;       /* a parameter that is not trained */
-    col_value *value;  /* at the start of the step */
+    col_shape stored; /* of the same elements in files and to users: `whole`, but where a pass cut a dimension
+                         in two */
+    col_init init;    /* of parameters and states */
+    bool frozen;      /* a parameter that is not trained */
+    col_value *value; /* at the start of the step */
     col_loc loc;
     uint32_t index; /* among the graph's variables */
 };

@@ -1,7 +1,6 @@
 #include "ir/work.h"
 
 #include "ir/einsum.h"
-#include "ir/group.h"
 
 static double einsum_flops(const col_node *node)
 {
@@ -40,7 +39,7 @@ double col_node_flops(const col_node *node)
     switch (col_op_info_of(node->op)->op_class) {
     case COL_CLASS_ELEMENTWISE:
     case COL_CLASS_SOURCE:
-        return (double)col_shape_numel(node->results[0].type.shape) * col_op_cost(node->op);
+        return (double)col_shape_numel(node->results[0].type.shape) * col_op_info_of(node->op)->cost;
     case COL_CLASS_REDUCTION: return (double)col_shape_numel(col_node_operand(node, 0)->type.shape);
     default: break;
     }

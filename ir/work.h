@@ -4,7 +4,7 @@
 
 #include "ir/graph.h"
 
-/* Of the whole node. Elementwise ops count by col_op_cost (ir/group.h), moves and views as nothing. */
+/* Of the whole node. Elementwise ops count by their cost in ir/ops.def, moves and views as nothing. */
 double col_node_flops(const col_node *node);
 
 #endif

@@ -80,7 +80,9 @@ static col_value *scalar_input(state *s, const char *name, col_dtype dtype)
 static col_var *parameter_state(state *s, const trained *p, const char *what)
 {
     const char *name = col_arena_printf(s->graph->arena, "%s.%s", p->var->name, what);
-    return add_var(s, COL_VAR_STATE, name, COL_F32, p->var->type.shape);
+    col_var *var = add_var(s, COL_VAR_STATE, name, COL_F32, p->var->type.shape);
+    if (var) var->stored = p->var->stored;
+    return var;
 }
 
 /* Takes the "grad.<parameter>" outputs out of the graph. */

@@ -55,6 +55,9 @@ COL_MUST_USE col_status col_passes_run(col_graph *graph, const col_pass *const *
 COL_MUST_USE col_status col_pass_inference(col_graph *graph, const col_pass_options *options);
 /* Keeps keys and values of earlier positions in states, for generation. */
 COL_MUST_USE col_status col_pass_kv_cache(col_graph *graph, const col_pass_options *options);
+/* Gives a dimension that is split into parts later on a dimension for the parts, so that a mesh can split it.
+ */
+COL_MUST_USE col_status col_pass_unmerge(col_graph *graph, const col_pass_options *options);
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);

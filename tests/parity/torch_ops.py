@@ -54,7 +54,7 @@ def case(op, function, types, attrs={}, form="wave", limit=1, plain=0, used=1):
     text = " ".join(f"{dtype}[{', '.join(map(str, shape))}]" for dtype, shape in types)
     listed = ", ".join(attr(k, v) for k, v in attrs.items())
     attributes = f".attrs = {{{listed}}}, .attr_count = {len(attrs)}, " if attrs else ""
-    print(f'    {{.s = {{.op = COL_OP_{op}, .types = "{text}", {attributes}.plain_operands = {plain}, .plain_results = {~used & 7}}},')
+    print(f'    {{.s = {{.op = COL_OP_{op}, .types = "{text}", {attributes}.plain_operands = {plain}, .plain_results = {~used & 31}}},')
     print(f"     .form = COL_FORM_{form.upper()}, .limit = {limit}, .count = {len(expected)},")
     print(f"     .expected = (const double[]){{{numbers(expected)}}}}},")
 
@@ -73,6 +73,34 @@ def layer_norm(x, weight, bias):
 def cross_entropy(x, labels, **options):
     loss = F.cross_entropy(x.reshape(-1, x.shape[-1]), labels.reshape(-1), **options)
     return loss, torch.logsumexp(x, -1)
+
+
+def batch_norm(x, weight, bias, mean, variance):
+    return F.batch_norm(x, mean.detach().clone(), variance.detach().clone(), weight, bias, training=True, eps=1e-3)
+
+
+def windows():
+    """Convolutions, poolings and batch normalisation."""
+    x, xl = ("f64", [2, 4, 5, 6]), ("f64", [2, 3, 7])
+    case("CONV", lambda v, w: F.conv1d(v, w), [xl, ("f64", [4, 3, 3])])
+    case("CONV", lambda v, w: F.conv2d(v, w, stride=2, padding=1), [x, ("f64", [3, 4, 3, 3])],
+         {"STRIDES": [2], "LOW": [1], "HIGH": [1]})
+    case("CONV", lambda v, w: F.conv2d(F.pad(v, (0, 2, 1, 0)), w, stride=(1, 2), dilation=(2, 1), groups=2),
+         [x, ("f64", [6, 2, 2, 3])],
+         {"STRIDES": [1, 2], "LOW": [1, 0], "HIGH": [0, 2], "DILATIONS": [2, 1], "GROUPS": 2})
+    case("CONV", lambda v, w: F.conv3d(v, w, padding=1), [("f64", [1, 2, 2, 3, 2]), ("f64", [2, 2, 2, 1, 3])],
+         {"LOW": [1], "HIGH": [1]})
+    for form in ["wave", "coarse"]:
+        case("MAX_POOL", lambda v: F.max_pool2d(v, 3, 2, 1), [x],
+             {"KERNEL": [3], "STRIDES": [2], "LOW": [1], "HIGH": [1]}, form=form)
+        case("MAX_POOL", lambda v: F.max_pool2d(v, (2, 3), 1, dilation=(1, 2)), [x],
+             {"KERNEL": [2, 3], "STRIDES": [1], "DILATIONS": [1, 2]}, form=form)
+    case("MAX_POOL", lambda v: F.max_pool1d(v, 2, 2), [xl], {"KERNEL": [2], "STRIDES": [2]}, form="coarse")
+    for included in [0, 1]:
+        case("AVG_POOL", lambda v: F.avg_pool2d(v, (2, 3), (2, 1), (1, 0), count_include_pad=bool(included)), [x],
+             {"KERNEL": [2, 3], "STRIDES": [2, 1], "LOW": [1, 0], "HIGH": [1, 0], "COUNT_INCLUDE_PAD": included})
+    for shape in [[3, 2, 2, 3], [5, 2]]:
+        case("BATCH_NORM", batch_norm, [("f64", shape)] + [("f64", [2])] * 4, {"EPS": 1e-3}, plain=24)
 
 
 def cases():
@@ -102,6 +130,7 @@ def cases():
     case("SOFTMAX", lambda v: v.softmax(1), [("f64", [2, 3, 4])], {"AXIS": 1})
     case("LOG_SOFTMAX", lambda v: v.log_softmax(-1), [("f64", [2, 3, 4])], {"AXIS": -1})
     case("LAYER_NORM", layer_norm, [("f64", [3, 5]), ("f64", [5]), ("f64", [5])], used=7)
+    windows()
     case("EMBEDDING", lambda t, i: F.embedding(i, t), [("f64", [4, 3]), ("i32", [2, 5])], limit=4)
     case("EINSUM", lambda a, b: torch.einsum("abk,kc->cab", a, b), [("f64", [2, 3, 4]), ("f64", [4, 2])],
          {"EQUATION": "abk,kc->cab"})

@@ -7,7 +7,7 @@
 typedef struct sample {
     col_op op;
     const char *types; /* of the operands: "f32[2, 3] i32[2]" */
-    col_attr attrs[4];
+    col_attr attrs[6];
     uint32_t attr_count;
     uint32_t plain_operands; /* bit set: floating point, but without a gradient */
     uint32_t plain_results;  /* bit set: no gradient flows through this result */
