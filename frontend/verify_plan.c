@@ -270,10 +270,9 @@ col_status col_verify_plan(const char *plan_path, const col_compile_options *com
     col_compile_graph graphs[COL_COMPILE_PROGRAMS];
     size_t count = 0;
     checker c = {.options = options, .arena = col_arena_create()};
-    col_device_options device = {0};
     col_status status = col_compile_graphs(compile, c.arena, graphs, &count);
     if (!status) status = check_cost(compile, options, graphs, count);
-    if (!status) status = col_session_open(plan_path, NULL, &device, &c.session);
+    if (!status) status = col_session_open(plan_path, &(col_session_options){0}, &c.session);
     if (!status) c.plan = col_session_plan(c.session);
     for (size_t i = 0; !status && i < count; i++) status = check_program(&c, &graphs[i]);
     *out_failures = c.failures;

@@ -2,6 +2,14 @@
 
 #include <string.h>
 
+/* Of every command that runs a plan: what session.c reads. */
+#define SESSION_OPTIONS                                                                                      \
+    {"threads", "N", "CPU threads, shared by the ranks (as many as the process may use)", false},            \
+        {"ranks", "N", "ranks that the plan must be for (as many as it is for)", false},                     \
+    {                                                                                                        \
+        "timeout", "SECONDS", "how long a rank may wait for another (300)", false                            \
+    }
+
 static const col_option train_options[] = {
     {"data", "FILE", "text, JSON lines or .bin tokens, in this order; or `synthetic`", true},
     {"tokenizer", "bytes|PATH", "tokenizer.json, or a folder with one or with vocab.json and merges.txt",
@@ -23,7 +31,7 @@ static const col_option train_options[] = {
     {"log-dir", "DIR", "folder of metrics.jsonl and TensorBoard events", false},
     {"trace", "FILE", "Chrome trace: every step, every instruction of the first five", false},
     {"peak-flops", "X", "floating-point operations per second of the machine, for the MFU", false},
-    {"threads", "N", "CPU threads (as many as the process may use)", false},
+    SESSION_OPTIONS,
     {"quiet", NULL, "print errors and notices only", false},
 };
 
@@ -48,7 +56,7 @@ static const col_option generate_options[] = {
      false},
     {"no-echo", NULL, "print what is made only, without the prompt", false},
     {"stats", NULL, "tokens per second and use of the memory's bandwidth, on standard error", false},
-    {"threads", "N", "CPU threads (as many as the process may use)", false},
+    SESSION_OPTIONS,
 };
 
 static const char generate_notes[] =
@@ -64,7 +72,7 @@ static const col_option run_options[] = {
     {"seed", "N", "of the initial values of parameters without --weights (0)", false},
     {"input", "NAME=FILE.npy", "the value of an input", true},
     {"output", "DIR", "writes NAME.npy for every output; else only shapes are printed", false},
-    {"threads", "N", "CPU threads (as many as the process may use)", false},
+    SESSION_OPTIONS,
 };
 
 static const col_command_spec specs[] = {

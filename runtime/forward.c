@@ -48,7 +48,7 @@ static col_status read_arguments(forward *f, const col_options *options)
 
 static bool is_input(const col_plan_variable *v)
 {
-    return v->kind == COL__PLAN__VARIABLE_KIND__INPUT;
+    return v->kind == COL__PLAN__VARIABLE_KIND__INPUT && strcmp(v->name, COL_PLAN_COORDINATE);
 }
 
 /* Names that are given but no input, and inputs that are not given, in one error. */
@@ -179,13 +179,14 @@ static col_status write_outputs(forward *f, const col_options *options)
 
 static col_status open_and_run(forward *f, const char *plan_path, const col_options *options)
 {
-    int64_t seed = 0, threads = 0;
+    int64_t seed = 0;
+    col_session_options session;
     const char *folder = col_options_get(options, "output"), *weights = col_options_get(options, "weights");
     COL_TRY(col_options_int(options, "seed", 0, INT64_MAX, &seed));
-    COL_TRY(col_options_int(options, "threads", 1, 4096, &threads));
+    COL_TRY(col_session_options_read(options, &session));
     COL_TRY(read_arguments(f, options));
     if (folder) COL_TRY(col_make_folder(folder));
-    COL_TRY(col_session_open(plan_path, NULL, &(col_device_options){.threads = (int)threads}, &f->session));
+    COL_TRY(col_session_open(plan_path, &session, &f->session));
     f->plan = col_session_plan(f->session);
     if (strcmp(f->plan->use, "forward") || !col_plan_find_program(f->plan, "forward")) {
         return col_error_make(COL_BAD_INPUT,

@@ -24,7 +24,7 @@
 typedef struct settings {
     const char *weights, *tokenizer;
     int64_t max_tokens;
-    int threads;
+    col_session_options session;
     bool echo, stats;
     col_sample_options sample;
 } settings;
@@ -48,7 +48,7 @@ typedef struct generator {
 
 static col_status read_settings(const col_options *o, settings *s)
 {
-    int64_t seed = 0, threads = 0;
+    int64_t seed = 0;
     bool chosen =
         col_options_has(o, "temperature") || col_options_has(o, "top-k") || col_options_has(o, "top-p");
     *s = (settings){.max_tokens = 64};
@@ -58,9 +58,8 @@ static col_status read_settings(const col_options *o, settings *s)
     COL_TRY(col_options_int(o, "top-k", 0, INT32_MAX, &s->sample.top_k));
     COL_TRY(col_options_double(o, "top-p", 0, 1, &s->sample.top_p));
     COL_TRY(col_options_int(o, "seed", 0, INT64_MAX, &seed));
-    COL_TRY(col_options_int(o, "threads", 1, 4096, &threads));
+    COL_TRY(col_session_options_read(o, &s->session));
     s->sample.seed = (uint64_t)seed;
-    s->threads = (int)threads;
     s->weights = col_options_get(o, "weights");
     s->tokenizer = col_options_get(o, "tokenizer");
     s->echo = !col_options_has(o, "no-echo");
@@ -262,8 +261,7 @@ static void print_stats(generator *g)
 static col_status open_and_generate(generator *g, const char *plan_path, const col_options *options)
 {
     COL_TRY(read_settings(options, &g->settings));
-    COL_TRY(col_session_open(plan_path, NULL, &(col_device_options){.threads = g->settings.threads},
-                             &g->session));
+    COL_TRY(col_session_open(plan_path, &g->settings.session, &g->session));
     g->plan = col_session_plan(g->session);
     COL_TRY(col_error_annotate(check_plan(g), "'%s'", plan_path));
     COL_TRY(open_text(g, options));

@@ -5,11 +5,14 @@
 
 #include "ir/base/arena.h"
 #include "ir/plan/plan.h"
+#include "runtime/comm.h"
 
 typedef struct col_device col_device;
 
 typedef struct col_device_options {
-    int threads; /* CPU threads; 0: as many as the process may use */
+    int threads;    /* CPU threads of all devices of this host; 0: as many as the process may use */
+    int sharing;    /* devices that share them, and the host's memory; 0: this one alone */
+    col_comm *comm; /* this rank's, the caller's; NULL for a plan without a mesh */
     /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL.
      * A device that overlaps instructions runs them one at a time then. */
     void (*observe)(void *context, const col_plan_instruction *instruction, double begin, double end);
@@ -25,8 +28,9 @@ typedef struct col_device_type {
      * outlives the device. Fails with COL_DEVICE before anything is half-made. */
     col_status (*open)(const col_plan *plan, const col_device_options *options, col_device **out_device);
     void (*close)(col_device *device);
-    /* Runs a program to its end. With `out_bad` it looks at what every instruction writes and stops after the
-     * first that wrote a NaN or an infinity; `*out_bad` is that instruction's index, or -1. */
+    /* Runs a program to its end. With `out_bad` it looks at what every instruction writes; `*out_bad` is the
+     * index of the first that wrote a NaN or an infinity, or -1. The program still runs to its end: other
+     * ranks count on this one. Fails with what a collective fails with. */
     col_status (*run)(col_device *device, const col_plan_program *program, int64_t *out_bad);
     /* Copies between host memory and the arena; the range lies in the arena. */
     col_status (*write)(col_device *device, uint64_t offset, const void *data, uint64_t bytes);

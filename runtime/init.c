@@ -44,39 +44,36 @@ static void random_chunk(const col_plan_variable *v, int64_t seed, uint32_t salt
     }
 }
 
-static col_status fill_with(const col_device_type *type, col_device *device, const col_plan_variable *v,
-                            const void *pattern, void *chunk)
+static col_status fill_with(col_ranks *ranks, const col_plan_variable *v, const void *pattern, void *chunk)
 {
     uint64_t element = col_plan_dtype_size(v->dtype), bytes = col_plan_variable_bytes(v);
     for (uint64_t at = 0; at < COL_MIN(bytes, CHUNK * element); at += element) {
         memcpy((unsigned char *)chunk + at, pattern, element);
     }
     for (uint64_t at = 0; at < bytes; at += CHUNK * element) {
-        COL_TRY(type->write(device, v->offset + at, chunk, COL_MIN(bytes - at, CHUNK * element)));
+        COL_TRY(col_ranks_write(ranks, v, at, chunk, COL_MIN(bytes - at, CHUNK * element)));
     }
     return NULL;
 }
 
-static col_status fill_constant(const col_device_type *type, col_device *device, const col_plan_variable *v,
-                                double value, void *chunk)
+static col_status fill_constant(col_ranks *ranks, const col_plan_variable *v, double value, void *chunk)
 {
     float f32 = (float)value;
     int32_t i32 = (int32_t)value;
     int64_t i64 = (int64_t)value;
     switch (v->dtype) {
-    case COL__PLAN__DTYPE__F32: return fill_with(type, device, v, &f32, chunk);
-    case COL__PLAN__DTYPE__F64: return fill_with(type, device, v, &value, chunk);
-    case COL__PLAN__DTYPE__I32: return fill_with(type, device, v, &i32, chunk);
-    case COL__PLAN__DTYPE__I64: return fill_with(type, device, v, &i64, chunk);
+    case COL__PLAN__DTYPE__F32: return fill_with(ranks, v, &f32, chunk);
+    case COL__PLAN__DTYPE__F64: return fill_with(ranks, v, &value, chunk);
+    case COL__PLAN__DTYPE__I32: return fill_with(ranks, v, &i32, chunk);
+    case COL__PLAN__DTYPE__I64: return fill_with(ranks, v, &i64, chunk);
     default:
-        if (value == 0) return fill_with(type, device, v, &i64, chunk);
+        if (value == 0) return fill_with(ranks, v, &i64, chunk);
         return col_error_make(COL_BAD_INPUT, "'%s': only zeros can start a variable of type %s", v->name,
                               col_plan_dtype_name(v->dtype));
     }
 }
 
-static col_status fill_random(const col_device_type *type, col_device *device, const col_plan_variable *v,
-                              int64_t seed, float *chunk)
+static col_status fill_random(col_ranks *ranks, const col_plan_variable *v, int64_t seed, float *chunk)
 {
     if (v->dtype != COL__PLAN__DTYPE__F32) {
         return col_error_make(COL_BAD_INPUT, "'%s': random starts are for f32, not %s", v->name,
@@ -87,24 +84,23 @@ static col_status fill_random(const col_device_type *type, col_device *device, c
     for (int64_t at = 0; at < numel; at += CHUNK) {
         int64_t count = COL_MIN(numel - at, (int64_t)CHUNK);
         random_chunk(v, seed, salt, at, count, chunk);
-        COL_TRY(type->write(device, v->offset + (uint64_t)at * sizeof(float), chunk,
-                            (uint64_t)count * sizeof(float)));
+        COL_TRY(
+            col_ranks_write(ranks, v, (uint64_t)at * sizeof(float), chunk, (uint64_t)count * sizeof(float)));
     }
     return NULL;
 }
 
-col_status col_initialize(const col_device_type *type, col_device *device, const col_plan_variable *v,
-                          int64_t seed)
+col_status col_initialize(col_ranks *ranks, const col_plan_variable *v, int64_t seed)
 {
     void *chunk = malloc(CHUNK * sizeof(double));
     if (!chunk) col_out_of_memory(0);
     col_status status;
     if (v->init == COL__PLAN__INIT_KIND__ZEROS)
-        status = fill_constant(type, device, v, 0, chunk);
+        status = fill_constant(ranks, v, 0, chunk);
     else if (v->init == COL__PLAN__INIT_KIND__CONSTANT)
-        status = fill_constant(type, device, v, v->init_a, chunk);
+        status = fill_constant(ranks, v, v->init_a, chunk);
     else
-        status = fill_random(type, device, v, seed, chunk);
+        status = fill_random(ranks, v, seed, chunk);
     free(chunk);
     return status;
 }

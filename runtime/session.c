@@ -5,40 +5,71 @@
 
 #include "ir/plan/plan_io.h"
 #include "runtime/init.h"
+#include "runtime/ranks.h"
+
+enum { TIMEOUT = 300, MOST_THREADS = 4096 };
 
 struct col_session {
     col_plan *plan;
-    const col_device_type *type;
-    col_device *device;
+    col_ranks *ranks;
 };
+
+col_status col_session_options_read(const col_options *options, col_session_options *out)
+{
+    int64_t threads = 0;
+    *out = (col_session_options){.timeout = TIMEOUT};
+    COL_TRY(col_options_int(options, "threads", 1, MOST_THREADS, &threads));
+    COL_TRY(col_options_int(options, "ranks", 1, COL_PLAN_MOST_RANKS, &out->ranks));
+    COL_TRY(col_options_double(options, "timeout", 1e-3, 1e9, &out->timeout));
+    out->device.threads = (int)threads;
+    return NULL;
+}
 
 void col_session_close(col_session *session)
 {
     if (!session) return;
-    if (session->device) session->type->close(session->device);
+    col_ranks_close(session->ranks);
     col_plan_free(session->plan);
     free(session);
 }
 
-static col_status open_device(col_session *session, const char *device_name,
-                              const col_device_options *options)
+static col_status check_ranks(const col_plan *plan, int64_t asked)
 {
-    const char *name = device_name ? device_name : session->plan->target;
-    session->type = col_device_type_find(name);
-    if (!session->type) {
+    col_mesh mesh = col_plan_mesh(plan);
+    int64_t size = col_mesh_size(&mesh);
+    if (!asked || asked == size) return NULL;
+    col_str text = {0};
+    col_mesh_print(&mesh, &text);
+    col_status status = col_error_make(
+        COL_BAD_INPUT,
+        "--ranks %lld, but the plan is for %lld rank%s (mesh %s): compile it with "
+        "--mesh %lld, or leave --ranks out",
+        (long long)asked, (long long)size, size > 1 ? "s" : "", col_str_text(&text), (long long)asked);
+    col_str_fini(&text);
+    return status;
+}
+
+static col_status open_ranks(col_session *session, const col_session_options *options)
+{
+    const char *name = options->target ? options->target : session->plan->target;
+    const col_device_type *type = col_device_type_find(name);
+    if (!type) {
         return col_error_make(COL_DEVICE, "the plan is for the target '%s', which this build cannot run",
                               name);
     }
-    return session->type->open(session->plan, options, &session->device);
+    COL_TRY(check_ranks(session->plan, options->ranks));
+    col_ranks_options ranks = {.device = options->device,
+                               .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};
+    return col_ranks_open(session->plan, type, &ranks, &session->ranks);
 }
 
-col_status col_session_open(const char *plan_path, const char *device_name, const col_device_options *options,
+col_status col_session_open(const char *plan_path, const col_session_options *options,
                             col_session **out_session)
 {
     col_session *session = calloc(1, sizeof *session);
     if (!session) col_out_of_memory(0);
     col_status status = col_plan_read(plan_path, &session->plan);
-    if (!status) status = col_error_annotate(open_device(session, device_name, options), "'%s'", plan_path);
+    if (!status) status = col_error_annotate(open_ranks(session, options), "'%s'", plan_path);
     if (status)
         col_session_close(session);
     else
@@ -56,7 +87,7 @@ col_status col_session_initialize(col_session *session, int64_t seed)
     for (size_t i = 0; i < session->plan->n_variables; i++) {
         const col_plan_variable *v = session->plan->variables[i];
         if (v->kind == COL__PLAN__VARIABLE_KIND__INPUT) continue;
-        COL_TRY(col_initialize(session->type, session->device, v, seed));
+        COL_TRY(col_initialize(session->ranks, v, seed));
     }
     return NULL;
 }
@@ -104,14 +135,14 @@ col_status col_session_write(col_session *session, const char *name, const void 
     const col_plan_variable *v;
     COL_TRY(find(session, name, bytes, &v));
     COL_TRY(check_indices(v, data));
-    return session->type->write(session->device, v->offset, data, bytes);
+    return col_ranks_write(session->ranks, v, 0, data, bytes);
 }
 
 col_status col_session_read(col_session *session, const char *name, void *data, uint64_t bytes)
 {
     const col_plan_variable *v;
     COL_TRY(find(session, name, bytes, &v));
-    return session->type->read(session->device, v->offset, data, bytes);
+    return col_ranks_read(session->ranks, v, 0, data, bytes);
 }
 
 col_status col_session_read_part(col_session *session, const col_plan_variable *variable, uint64_t offset,
@@ -119,13 +150,12 @@ col_status col_session_read_part(col_session *session, const col_plan_variable *
 {
     uint64_t size = col_plan_variable_bytes(variable);
     COL_ASSERT(offset <= size && bytes <= size - offset);
-    return session->type->read(session->device, variable->offset + offset, data, bytes);
+    return col_ranks_read(session->ranks, variable, offset, data, bytes);
 }
 
 const void *col_session_host(const col_session *session, const col_plan_variable *variable)
 {
-    const unsigned char *arena = session->type->host_arena(session->device);
-    return arena ? arena + variable->offset : NULL;
+    return col_ranks_host(session->ranks, variable);
 }
 
 static col_status set_scalar(col_session *session, const char *name, Col__Plan__Dtype dtype,
@@ -137,7 +167,7 @@ static col_status set_scalar(col_session *session, const char *name, Col__Plan__
         return col_error_make(COL_BAD_INPUT, "'%s' is not a scalar of type %s", name,
                               col_plan_dtype_name(dtype));
     }
-    return session->type->write(session->device, v->offset, value, bytes);
+    return col_ranks_write(session->ranks, v, 0, value, bytes);
 }
 
 col_status col_session_set_f32(col_session *session, const char *name, float value)
@@ -162,7 +192,7 @@ col_status col_session_run(col_session *session, const char *name)
 {
     const col_plan_program *program;
     COL_TRY(find_program(session, name, &program));
-    return session->type->run(session->device, program, NULL);
+    return col_ranks_run(session->ranks, program, NULL);
 }
 
 col_status col_session_find_non_finite(col_session *session, const char *name, const char **out_name)
@@ -170,7 +200,7 @@ col_status col_session_find_non_finite(col_session *session, const char *name, c
     const col_plan_program *program;
     int64_t bad = -1;
     COL_TRY(find_program(session, name, &program));
-    COL_TRY(session->type->run(session->device, program, &bad));
+    COL_TRY(col_ranks_run(session->ranks, program, &bad));
     *out_name = bad < 0 ? NULL : program->instructions[bad]->name;
     return NULL;
 }
@@ -189,11 +219,22 @@ col_status col_session_output(col_session *session, const char *program_name, co
         return col_error_make(COL_BAD_INPUT, "output '%s' has %llu bytes; %llu were asked for", name,
                               (unsigned long long)size, (unsigned long long)bytes);
     }
-    return session->type->read(session->device, output->view->offset, data, bytes);
+    return col_ranks_read_arena(session->ranks, output->view->offset, data, bytes);
 }
 
 col_status col_session_output_f32(col_session *session, const char *program, const char *name,
                                   float *out_value)
 {
     return col_session_output(session, program, name, out_value, sizeof *out_value);
+}
+
+col_status col_session_sent(col_session *session, double *out_bytes)
+{
+    uint64_t kinds[COL_COMM_KINDS];
+    col_mesh mesh = col_plan_mesh(session->plan);
+    *out_bytes = 0;
+    col_ranks_sent(session->ranks, kinds);
+    for (int k = 0; k < COL_COMM_KINDS; k++) *out_bytes += (double)kinds[k];
+    *out_bytes /= (double)col_mesh_size(&mesh);
+    return NULL;
 }

@@ -1,16 +1,26 @@
-/* A plan opened on a device: variables by name, programs by name. What trainer, generator and `colrun run`
- * share. */
+/* A plan opened on its ranks: variables by name, programs by name. What trainer, generator and `colrun run`
+ * share. They see no mesh: variables go in and come out whole, outputs are those of rank 0. */
 #ifndef COL_RUNTIME_SESSION_H
 #define COL_RUNTIME_SESSION_H
 
+#include "ir/base/options.h"
 #include "runtime/hal.h"
 
 typedef struct col_session col_session;
 
-/* Reads and verifies the plan, opens its device (`device_name` NULL: the plan's target) and sets every
- * variable to zero. */
-COL_MUST_USE col_status col_session_open(const char *plan_path, const char *device_name,
-                                         const col_device_options *options, col_session **out_session);
+typedef struct col_session_options {
+    const char *target;        /* the device's name; NULL: the plan's */
+    int64_t ranks;             /* that the plan must be for; 0: any number */
+    double timeout;            /* seconds that a collective may wait for a rank; 0: 300 */
+    col_device_options device; /* threads and observer */
+} col_session_options;
+
+/* From --threads, --ranks and --timeout; the rest is zero. */
+COL_MUST_USE col_status col_session_options_read(const col_options *options, col_session_options *out);
+
+/* Reads and verifies the plan, opens a device for every rank of its mesh and sets every variable to zero. */
+COL_MUST_USE col_status col_session_open(const char *plan_path, const col_session_options *options,
+                                         col_session **out_session);
 void col_session_close(col_session *session); /* NULL is fine */
 const col_plan *col_session_plan(const col_session *session);
 
@@ -26,7 +36,8 @@ COL_MUST_USE col_status col_session_read(col_session *session, const char *name,
 /* A part of a variable of the plan, `bytes` from `offset` on. */
 COL_MUST_USE col_status col_session_read_part(col_session *session, const col_plan_variable *variable,
                                               uint64_t offset, void *data, uint64_t bytes);
-/* Where the variable lies, if the host can read the device's memory; NULL otherwise. */
+/* Where the variable lies, if the host can read the device's memory and it is in one piece; NULL otherwise.
+ */
 const void *col_session_host(const col_session *session, const col_plan_variable *variable);
 /* Scalar inputs; a plan without the variable ignores them, since not every program uses every hyperparameter.
  */
@@ -44,5 +55,8 @@ COL_MUST_USE col_status col_session_output(col_session *session, const char *pro
                                            void *data, uint64_t bytes);
 COL_MUST_USE col_status col_session_output_f32(col_session *session, const char *program, const char *name,
                                                float *out_value);
+
+/* Bytes that a rank has sent so far, on average. */
+COL_MUST_USE col_status col_session_sent(col_session *session, double *out_bytes);
 
 #endif

@@ -64,7 +64,6 @@ size_t col_train_settings_save(const col_train_settings *settings, const char *t
 
 static col_status read_numbers(const col_options *o, bool resumed, col_train_settings *s)
 {
-    int64_t threads = 0;
     COL_TRY(col_options_int(o, "steps", 1, MOST_STEPS, &s->steps));
     if (!resumed) s->warmup = s->steps / 20;
     COL_TRY(col_options_int(o, "warmup", 0, MOST_STEPS, &s->warmup));
@@ -78,9 +77,7 @@ static col_status read_numbers(const col_options *o, bool resumed, col_train_set
     COL_TRY(col_options_int(o, "save-every", 0, MOST_STEPS, &s->save_every));
     COL_TRY(col_options_int(o, "keep", 0, INT32_MAX, &s->keep));
     COL_TRY(col_options_double(o, "peak-flops", 0, DBL_MAX, &s->peak_flops));
-    COL_TRY(col_options_int(o, "threads", 1, 4096, &threads));
-    s->threads = (int)threads;
-    return NULL;
+    return col_session_options_read(o, &s->session);
 }
 
 static col_status check(const col_train_settings *s, const col_checkpoint *checkpoint)

@@ -3,6 +3,7 @@
 #define COL_RUNTIME_TRAIN_SETTINGS_H
 
 #include "ir/base/options.h"
+#include "runtime/session.h"
 #include "runtime/store/checkpoint.h"
 
 typedef struct col_train_settings {
@@ -17,7 +18,7 @@ typedef struct col_train_settings {
     bool val_fraction_given;
     int64_t save_every, keep;
     double peak_flops; /* 0: unknown */
-    int threads;
+    col_session_options session;
     const char *weights, *save_dir, *log_dir, *trace; /* NULL: none */
     bool resume, quiet;
 } col_train_settings;

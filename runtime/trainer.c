@@ -15,8 +15,8 @@ int64_t col_trainer_step_tokens(const col_trainer *t)
 /* Inputs that the trainer feeds. */
 static bool is_fed(const char *name)
 {
-    static const char *const fed[] = {"input_ids", "labels",       "rng",        "lr",
-                                      "min_lr",    "warmup_steps", "total_steps"};
+    static const char *const fed[] = {"input_ids", "labels",       "rng",         "lr",
+                                      "min_lr",    "warmup_steps", "total_steps", COL_PLAN_COORDINATE};
     for (size_t i = 0; i < COL_COUNT(fed); i++) {
         if (!strcmp(fed[i], name)) return true;
     }
@@ -89,12 +89,12 @@ static void trace_instruction(void *context, const col_plan_instruction *in, dou
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 {
     COL_TRY(col_plan_hash(plan_path, &t->plan_hash));
-    col_device_options options = {.threads = t->settings->threads};
+    col_session_options options = t->settings->session;
     if (t->settings->trace) {
-        options.observe = trace_instruction;
-        options.context = t;
+        options.device.observe = trace_instruction;
+        options.device.context = t;
     }
-    COL_TRY(col_session_open(plan_path, NULL, &options, &t->session));
+    COL_TRY(col_session_open(plan_path, &options, &t->session));
     t->plan = col_session_plan(t->session);
     return col_error_annotate(check_plan(t), "'%s'", plan_path);
 }

@@ -34,6 +34,46 @@ uint64_t col_plan_variable_bytes(const col_plan_variable *variable)
     return (uint64_t)col_plan_numel(variable->n_dims, variable->dims) * col_plan_dtype_size(variable->dtype);
 }
 
+col_mesh col_plan_mesh(const col_plan *plan)
+{
+    col_mesh mesh = {.rank = (int)plan->n_mesh};
+    COL_ASSERT(plan->n_mesh <= COL_MESH_RANK);
+    for (int i = 0; i < mesh.rank; i++) mesh.dims[i] = plan->mesh[i];
+    return mesh;
+}
+
+col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable)
+{
+    col_layout layout = col_layout_whole();
+    if (*variable->layout)
+        COL_ASSERT(col_layout_parse(variable->layout, (int)variable->n_dims, (int)plan->n_mesh, &layout));
+    return layout;
+}
+
+uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *variable)
+{
+    col_mesh mesh = col_plan_mesh(plan);
+    col_layout layout = col_plan_layout(plan, variable);
+    uint64_t bytes = col_plan_variable_bytes(variable);
+    for (size_t d = 0; d < variable->n_dims; d++) bytes /= (uint64_t)col_layout_parts(&layout, &mesh, (int)d);
+    return bytes;
+}
+
+const char *col_plan_collective_name(Col__Plan__CollectiveKind kind)
+{
+    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all",
+                                        "broadcast"};
+    return (size_t)kind < COL_COUNT(names) ? names[kind] : "?";
+}
+
+bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes, uint64_t *out_bytes)
+{
+    uint64_t times = (uint64_t)n - 1;
+    if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) times *= 2;
+    if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) times *= (uint64_t)n;
+    return !__builtin_mul_overflow(times, bytes, out_bytes);
+}
+
 const col_plan_program *col_plan_find_program(const col_plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->n_programs; i++) {

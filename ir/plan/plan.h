@@ -2,6 +2,7 @@
 #ifndef COL_PLAN_PLAN_H
 #define COL_PLAN_PLAN_H
 
+#include "ir/base/layout.h"
 #include "ir/plan/plan.pb-c.h"
 
 typedef Col__Plan__Plan col_plan;
@@ -11,7 +12,10 @@ typedef Col__Plan__View col_plan_view;
 typedef Col__Plan__Variable col_plan_variable;
 typedef Col__Plan__Output col_plan_output;
 
-enum { COL_PLAN_VERSION = 1, COL_PLAN_MAX_RANK = 8 };
+enum { COL_PLAN_VERSION = 1, COL_PLAN_MAX_RANK = COL_MAX_RANK, COL_PLAN_MOST_RANKS = 1 << 20 };
+
+/* The input that holds a rank's coordinates in the mesh, where a plan has it. */
+#define COL_PLAN_COORDINATE "mesh.coordinate"
 
 /* NULL when the plan has no such thing. */
 const col_plan_program *col_plan_find_program(const col_plan *plan, const char *name);
@@ -21,7 +25,21 @@ const col_plan_output *col_plan_find_output(const col_plan_program *program, con
 size_t col_plan_dtype_size(Col__Plan__Dtype dtype); /* bytes; 0 for a number that is no dtype */
 const char *col_plan_dtype_name(Col__Plan__Dtype dtype);
 int64_t col_plan_numel(size_t rank, const int64_t *dims);
-/* Bytes of a row-major tensor. */
+/* Bytes of the whole tensor, row-major. */
 uint64_t col_plan_variable_bytes(const col_plan_variable *variable);
+
+/* Of a plan that the verifier has passed. A plan for one device has the mesh of rank 0. */
+col_mesh col_plan_mesh(const col_plan *plan);
+col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable);
+/* Bytes of the block of a variable that one rank holds. */
+uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *variable);
+
+/* "all-reduce" */
+const char *col_plan_collective_name(Col__Plan__CollectiveKind kind);
+/* Bytes that a group of n sends, all together, for `bytes` on each rank before the collective: all-reduce
+ * 2 (n-1) B, all-gather n (n-1) B, reduce-scatter, all-to-all and broadcast (n-1) B. False when that is no
+ * uint64. */
+bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
+                               uint64_t *out_bytes);
 
 #endif

@@ -131,6 +131,105 @@ static bool update_slice_is_sound(const col_plan_instruction *in)
            same_dims(update, base, (size_t)axis + 1, base->n_dims);
 }
 
+/* Meshes. */
+
+static col_status check_mesh(const col_plan *plan)
+{
+    int64_t size = 1;
+    bool sound = plan->n_mesh <= COL_MESH_RANK;
+    for (size_t i = 0; sound && i < plan->n_mesh; i++) {
+        sound = plan->mesh[i] >= 1 && !__builtin_mul_overflow(size, plan->mesh[i], &size) &&
+                size <= COL_PLAN_MOST_RANKS;
+    }
+    return sound ? NULL : col_error_make(COL_BAD_INPUT, "its mesh is malformed");
+}
+
+/* The ranks of a group; 0 when an axis is not of the mesh or stands twice. */
+static int64_t group_size(const col_plan *plan, size_t count, const uint32_t *axes)
+{
+    int64_t size = count ? 1 : 0;
+    uint32_t seen = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (axes[i] >= plan->n_mesh || seen >> axes[i] & 1) return 0;
+        seen |= UINT32_C(1) << axes[i];
+        size *= plan->mesh[axes[i]];
+    }
+    return size;
+}
+
+/* Dimension `dim` of `a` is n times that of `b`. */
+static bool is_times(const col_plan_view *a, const col_plan_view *b, int32_t dim, int64_t n)
+{
+    int64_t product;
+    if (dim < 0 || (size_t)dim >= a->n_dims || a->n_dims != b->n_dims) return false;
+    return !__builtin_mul_overflow(b->dims[dim], n, &product) && product == a->dims[dim];
+}
+
+/* All dimensions but two are equal. */
+static bool same_but(const col_plan_view *a, const col_plan_view *b, int32_t dim, int32_t other)
+{
+    if (a->dtype != b->dtype || a->n_dims != b->n_dims) return false;
+    for (size_t i = 0; i < a->n_dims; i++) {
+        if ((int64_t)i != dim && (int64_t)i != other && a->dims[i] != b->dims[i]) return false;
+    }
+    return true;
+}
+
+static bool is_row_major(const col_plan_view *view)
+{
+    int64_t stride = 1;
+    for (size_t i = view->n_dims; i-- > 0;) {
+        if (view->dims[i] > 1 && view->strides[i] != stride) return false;
+        if (__builtin_mul_overflow(stride, view->dims[i], &stride)) return false;
+    }
+    return true;
+}
+
+static bool is_apart(const col_plan_view *a, const col_plan_view *b)
+{
+    uint64_t a_end, b_end;
+    return view_end(a, &a_end) && view_end(b, &b_end) && (a_end <= b->offset || b_end <= a->offset);
+}
+
+static bool collective_is_sound(const col_plan *plan, const col_plan_instruction *in)
+{
+    const Col__Plan__Collective *how = in->collective;
+    int64_t n = group_size(plan, how->n_axes, how->axes);
+    if (!n || in->n_reads != 1 || in->n_writes != 1) return false;
+    const col_plan_view *from = in->reads[0], *to = in->writes[0];
+    bool in_place = how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE && from->offset == to->offset;
+    if (!is_row_major(from) || !is_row_major(to) || !(in_place || is_apart(from, to))) return false;
+    bool reduces = how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE ||
+                   how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER;
+    if (reduces && (from->dtype == COL__PLAN__DTYPE__BOOL || from->dtype == COL__PLAN__DTYPE__U8 ||
+                    (unsigned)how->reduce > COL__PLAN__REDUCE_KIND__MIN)) {
+        return false;
+    }
+    uint64_t bytes = (uint64_t)col_plan_numel(from->n_dims, from->dims) * col_plan_dtype_size(from->dtype);
+    if (!col_plan_collective_bytes(how->kind, n, bytes, &bytes) || bytes != how->bytes) return false;
+    switch (how->kind) {
+    case COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE: return same_but(from, to, -1, -1);
+    case COL__PLAN__COLLECTIVE_KIND__ALL_GATHER:
+        return is_times(to, from, how->dim, n) && same_but(from, to, how->dim, -1);
+    case COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER:
+        return is_times(from, to, how->dim, n) && same_but(from, to, how->dim, -1);
+    case COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL:
+        return how->dim != how->from_dim && is_times(from, to, how->dim, n) &&
+               is_times(to, from, how->from_dim, n) && same_but(from, to, how->dim, how->from_dim);
+    case COL__PLAN__COLLECTIVE_KIND__BROADCAST: return how->root < n && same_but(from, to, -1, -1);
+    default: return false;
+    }
+}
+
+static bool shard_is_sound(const col_plan *plan, const col_plan_instruction *in)
+{
+    const Col__Plan__Shard *how = in->shard;
+    int64_t n = group_size(plan, how->n_axes, how->axes);
+    if (!n || in->n_reads != 1 || in->n_writes != 1) return false;
+    const col_plan_view *from = in->reads[0], *to = in->writes[0];
+    return is_times(from, to, how->dim, n) && same_but(from, to, how->dim, -1) && is_apart(from, to);
+}
+
 static col_status check_kernel(const col_plan *plan, const col_plan_instruction *in)
 {
     if (in->kernel->object >= plan->n_objects)
@@ -156,6 +255,8 @@ static col_status check_instruction(const col_plan *plan, const col_plan_instruc
         sound = in->n_reads == 1 && in->n_writes == 1 && same_shape(in->reads[0], in->writes[0]);
         break;
     case COL__PLAN__INSTRUCTION__KIND_FILL: sound = in->n_reads == 0 && in->n_writes == 1; break;
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: sound = collective_is_sound(plan, in); break;
+    case COL__PLAN__INSTRUCTION__KIND_SHARD: sound = shard_is_sound(plan, in); break;
     case COL__PLAN__INSTRUCTION__KIND__NOT_SET:
     default: return bad("instruction", in->name, "of a kind that this version does not know");
     }
@@ -189,21 +290,41 @@ static col_status check_unique(const char *what, const char **names, size_t coun
     return NULL;
 }
 
+/* `out_dims`: the shape of the block that a rank holds. */
+static col_status check_layout(const col_plan *plan, const col_plan_variable *v, int64_t *out_dims)
+{
+    col_layout layout = col_layout_whole();
+    col_mesh mesh = col_plan_mesh(plan);
+    int rank = (int)v->n_dims;
+    if (*v->layout && !col_layout_parse(v->layout, rank, mesh.rank, &layout))
+        return bad("variable", v->name, "has a malformed layout");
+    if (layout.partial || !col_layout_fits(&layout, &mesh, rank, v->dims))
+        return bad("variable", v->name, "has a layout that does not fit its shape");
+    col_layout_local(&layout, &mesh, rank, v->dims, out_dims);
+    if (strcmp(v->name, COL_PLAN_COORDINATE)) return NULL;
+    bool fits = v->kind == COL__PLAN__VARIABLE_KIND__INPUT && v->dtype == COL__PLAN__DTYPE__I32 &&
+                v->n_dims == 1 && v->dims[0] == COL_MAX(mesh.rank, 1) && !col_layout_axes(&layout);
+    return fits ? NULL : bad("variable", v->name, "is not an i32 for each axis of the mesh");
+}
+
 static col_status check_variable(const col_plan *plan, const col_plan_variable *v, extent *out_extent)
 {
-    int64_t strides[COL_PLAN_MAX_RANK] = {0}, stride = 1;
+    int64_t strides[COL_PLAN_MAX_RANK] = {0}, dims[COL_PLAN_MAX_RANK], stride = 1;
     if (v->n_dims > COL_PLAN_MAX_RANK) return bad("variable", v->name, "has too many dimensions");
     for (size_t i = v->n_dims; i-- > 0;) {
-        strides[i] = stride;
         if (v->dims[i] < 1 || __builtin_mul_overflow(stride, v->dims[i], &stride)) {
             return bad("variable", v->name, "has a malformed shape");
         }
     }
+    if (stride > INT64_MAX / (int64_t)sizeof(double)) return bad("variable", v->name, "is too large");
+    COL_TRY(check_layout(plan, v, dims));
+    stride = 1;
+    for (size_t i = v->n_dims; i-- > 0; stride *= dims[i]) strides[i] = stride;
     col_plan_view view = COL__PLAN__VIEW__INIT;
     view.offset = v->offset;
     view.dtype = v->dtype;
     view.n_dims = view.n_strides = v->n_dims;
-    view.dims = v->dims;
+    view.dims = dims;
     view.strides = strides;
     uint64_t end;
     if (!view_end(&view, &end)) return bad("variable", v->name, "is malformed");
@@ -257,6 +378,7 @@ col_status col_plan_verify(const col_plan *plan)
         return col_error_make(COL_BAD_INPUT, "the state part exceeds the arena");
     if (plan->accumulate < 0 || plan->accumulate > INT32_MAX)
         return col_error_make(COL_BAD_INPUT, "a step has %lld micro-batches", (long long)plan->accumulate);
+    COL_TRY(check_mesh(plan));
     if (!plan->source) return col_error_make(COL_BAD_INPUT, "it has no source");
     if (!plan->n_programs) return col_error_make(COL_BAD_INPUT, "it has no program");
     extent *extents = calloc(plan->n_variables + 1, sizeof *extents);

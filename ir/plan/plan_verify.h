@@ -1,7 +1,10 @@
 /* What the executor may rely on. After col_plan_verify:
  *   - every view lies inside the arena, has rank <= 8, positive dims, non-negative strides and a known dtype,
- * and its offset is a multiple of its element size; variables lie inside the state part and do not overlap;
- * those with an index_bound are of an integer type;
+ * and its offset is a multiple of its element size; a rank's blocks of the variables lie inside the state
+ * part and do not overlap; variables with an index_bound are of an integer type;
+ *   - the mesh has at most COL_PLAN_MOST_RANKS ranks; layouts fit it and the shapes of their variables, and
+ * are not partial; collectives name different axes of it, their views are row-major, and what is read and
+ * what is written does not overlap, but for an all-reduce in place;
  *   - every instruction has the number, rank, dims and dtypes of views that its kind wants;
  *   - names of variables, programs and outputs are unique and non-empty; code objects exist where kernels
  * name them. It does not promise that kernels stay inside their views (they are native code: run plans that

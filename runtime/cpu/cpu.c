@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ir/base/str.h"
+#include "runtime/pieces.h"
 
 typedef struct prepared {
     const col_plan_instruction *instruction;
@@ -96,11 +97,12 @@ static col_status allocate_arena(col_device *device)
     if (!bytes) return NULL;
     char human[COL_HUMAN_SIZE];
     char available[COL_HUMAN_SIZE];
-    if (bytes > memory_limit()) {
+    double all = (double)bytes * COL_MAX(device->options.sharing, 1);
+    if (all > (double)memory_limit()) {
         return col_error_make(COL_BAD_INPUT,
                               "the plan needs %s for tensors, and this machine has %s: use a smaller model, "
                               "batch or sequence, or a machine with more memory",
-                              col_format_bytes(human, (double)bytes),
+                              col_format_bytes(human, all),
                               col_format_bytes(available, (double)memory_limit()));
     }
     void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -133,10 +135,12 @@ static col_status cpu_open(const col_plan *plan, const col_device_options *optio
 {
     col_device *device = calloc(1, sizeof *device);
     if (!device) col_out_of_memory(0);
+    COL_ASSERT(options->comm || !plan->n_mesh);
     device->plan = plan;
     device->options = *options;
     device->memory = col_arena_create();
     device->threads = options->threads ? options->threads : available_threads();
+    device->threads = COL_MAX(device->threads / COL_MAX(options->sharing, 1), 1);
     omp_set_num_threads(device->threads);
     col_status status = prepare_all(device);
     if (status)
@@ -165,28 +169,40 @@ static void run_kernel(void *context, int64_t begin, int64_t end)
     job->kernel(job->args, begin, end);
 }
 
-static void execute(const col_device *device, const prepared *p)
+static void take_block(const col_device *device, const prepared *p)
+{
+    const Col__Plan__Shard *how = p->instruction->shard;
+    const col_comm *comm = device->options.comm;
+    col_group group = col_group_of(&comm->mesh, comm->rank, how->n_axes, how->axes);
+    col_piece piece = col_piece_of(p->instruction, group.size);
+    int64_t start = group.self * piece.from_step * (int64_t)piece.element;
+    col_piece_copy(&piece, (const char *)p->args[0] + start, p->args[1]);
+}
+
+static col_status execute(const col_device *device, const prepared *p)
 {
     const col_plan_instruction *in = p->instruction;
+    int threads = device->threads;
+    col_comm *comm = device->options.comm;
     switch (in->kind_case) {
     case COL__PLAN__INSTRUCTION__KIND_KERNEL:
-        cpu_parallel_for(device->threads, in->kernel->range, grain_of(in), run_kernel,
+        cpu_parallel_for(threads, in->kernel->range, grain_of(in), run_kernel,
                          &(kernel_job){p->kernel, p->args});
-        return;
-    case COL__PLAN__INSTRUCTION__KIND_MATMUL: cpu_matmul_run(p->matmul, p->args); return;
+        break;
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL: cpu_matmul_run(p->matmul, p->args); break;
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
-        (in->attention->backward ? cpu_attention_backward : cpu_attention_forward)(device->threads, in,
-                                                                                   p->args);
-        return;
-    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED:
-        cpu_attention_cached(device->threads, in, p->args);
-        return;
-    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(device->threads, in, p->args); return;
-    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); return;
-    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(device->threads, in, p->args); return;
-    case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(device->threads, in, p->args); return;
+        (in->attention->backward ? cpu_attention_backward : cpu_attention_forward)(threads, in, p->args);
+        break;
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: cpu_attention_cached(threads, in, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: cpu_scatter_add(threads, in, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(threads, in, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(threads, in, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return comm->type->run(comm, in, p->args[0], p->args[1]);
+    case COL__PLAN__INSTRUCTION__KIND_SHARD: take_block(device, p); break;
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
     }
+    return NULL;
 }
 
 static bool wrote_non_finite(const prepared *p)
@@ -207,17 +223,16 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
     COL_ASSERT(list || !program->n_instructions);
     if (out_bad) *out_bad = -1;
     omp_set_num_threads(1); /* oneDNN's, where it is called; parallel loops here say their own */
-    for (size_t i = 0; i < program->n_instructions; i++) {
+    col_status status = NULL;
+    for (size_t i = 0; i < program->n_instructions && !status; i++) {
         double begin = device->options.observe ? col_seconds() : 0;
-        execute(device, &list[i]);
+        status = execute(device, &list[i]);
         if (device->options.observe)
             device->options.observe(device->options.context, program->instructions[i], begin, col_seconds());
-        if (!out_bad || !wrote_non_finite(&list[i])) continue;
-        *out_bad = (int64_t)i;
-        break;
+        if (out_bad && *out_bad < 0 && wrote_non_finite(&list[i])) *out_bad = (int64_t)i;
     }
     omp_set_num_threads(device->threads);
-    return NULL;
+    return status;
 }
 
 static col_status cpu_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)

@@ -1,22 +1,24 @@
-/* The null device: holds the arena's state part so that variables can be written and read, and runs nothing.
- * For tests of everything around a device, and as the skeleton of a new back end. */
+/* The null device: holds the arena so that variables can be written and read, and runs nothing but what moves
+ * data between ranks. For tests of everything around a device, and as the skeleton of a new back end. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/hal.h"
+#include "runtime/pieces.h"
 
 struct col_device {
     const col_plan *plan;
+    col_comm *comm;
     unsigned char *arena;
-    uint64_t instructions_run;
 };
 
 static col_status null_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
 {
-    (void)options;
     col_device *device = calloc(1, sizeof *device);
     if (!device) col_out_of_memory(0);
+    COL_ASSERT(options->comm || !plan->n_mesh);
     device->plan = plan;
+    device->comm = options->comm;
     device->arena = calloc(1, plan->arena_bytes ? plan->arena_bytes : 1);
     if (!device->arena) {
         free(device);
@@ -34,10 +36,28 @@ static void null_close(col_device *device)
     free(device);
 }
 
+static void take_block(const col_comm *comm, const col_plan_instruction *in, const unsigned char *from,
+                       void *to)
+{
+    col_group group = col_group_of(&comm->mesh, comm->rank, in->shard->n_axes, in->shard->axes);
+    col_piece piece = col_piece_of(in, group.size);
+    col_piece_copy(&piece, from + group.self * piece.from_step * (int64_t)piece.element, to);
+}
+
 static col_status null_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
 {
-    device->instructions_run += program->n_instructions;
     if (out_bad) *out_bad = -1;
+    for (size_t i = 0; i < program->n_instructions; i++) {
+        const col_plan_instruction *in = program->instructions[i];
+        bool collective = in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
+        if (!collective && in->kind_case != COL__PLAN__INSTRUCTION__KIND_SHARD) continue;
+        unsigned char *from = device->arena + in->reads[0]->offset,
+                      *to = device->arena + in->writes[0]->offset;
+        if (collective)
+            COL_TRY(device->comm->type->run(device->comm, in, from, to));
+        else
+            take_block(device->comm, in, from, to);
+    }
     return NULL;
 }
 

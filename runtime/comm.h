@@ -1,0 +1,37 @@
+/* What a transport between ranks implements: runtime/local for ranks that are threads of one process,
+ * runtime/mpi for processes. A communicator is one rank's end of it.
+ *
+ * All ranks run the same instructions in the same order, so a collective needs no name: the k-th of one rank
+ * meets the k-th of the others. Reductions are in the order of the group's members, so that every rank gets
+ * the same bits, in every run. A rank that fails says so with `fail`; the others' collectives then fail too,
+ * with COL_DEVICE, as does one that waits for longer than the timeout. After that the communicator is of no
+ * more use. */
+#ifndef COL_RUNTIME_COMM_H
+#define COL_RUNTIME_COMM_H
+
+#include "ir/plan/plan.h"
+
+enum { COL_COMM_KINDS = COL__PLAN__COLLECTIVE_KIND__BROADCAST + 1 };
+
+typedef struct col_comm col_comm;
+
+typedef struct col_comm_type {
+    const char *name;
+    /* The collective of an instruction, with its read and write at these addresses. */
+    col_status (*run)(col_comm *comm, const col_plan_instruction *instruction, const void *from, void *to);
+    /* `root`'s bytes to all ranks of the mesh; not counted. NULL where ranks share their memory. */
+    col_status (*broadcast)(col_comm *comm, int64_t root, void *data, uint64_t bytes);
+    /* This rank has failed; `status` stays the caller's. */
+    void (*fail)(col_comm *comm, col_status status);
+    void (*close)(col_comm *comm);
+} col_comm_type;
+
+struct col_comm {
+    const col_comm_type *type;
+    col_mesh mesh;
+    int64_t rank;
+    double timeout;                /* seconds */
+    uint64_t sent[COL_COMM_KINDS]; /* bytes that this rank has sent, by kind */
+};
+
+#endif
