@@ -55,7 +55,21 @@ static bool is_used(const col_graph *graph, const col_var *var)
     return col_value_is_output(graph, var->value);
 }
 
-static Col__Plan__Variable *make_variable(col_arena *arena, const col_var *var)
+/* How the ranks hold it. */
+static void describe_layout(col_arena *arena, const col_graph *graph, const col_var *var,
+                            Col__Plan__Variable *v)
+{
+    col_str text = {0};
+    if (!graph->mesh.rank) return;
+    col_layout_print(&var->layout, var->whole.rank, &text);
+    v->layout = col_arena_strdup(arena, col_str_text(&text));
+    col_str_fini(&text);
+    if (col_shape_equal(var->whole, var->stored)) return;
+    v->n_cut_dims = (size_t)var->whole.rank;
+    v->cut_dims = col_arena_copy(arena, var->whole.dims, sizeof *v->dims * v->n_cut_dims);
+}
+
+static Col__Plan__Variable *make_variable(col_arena *arena, const col_graph *graph, const col_var *var)
 {
     static const Col__Plan__VariableKind kinds[] = {
         COL__PLAN__VARIABLE_KIND__INPUT, COL__PLAN__VARIABLE_KIND__PARAM, COL__PLAN__VARIABLE_KIND__STATE};
@@ -66,8 +80,9 @@ static Col__Plan__Variable *make_variable(col_arena *arena, const col_var *var)
     v->name = (char *)(uintptr_t)var->name;
     v->kind = kinds[var->kind];
     v->dtype = col_emit_dtype(var->type.dtype);
-    v->n_dims = (size_t)var->type.shape.rank;
-    v->dims = col_arena_copy(arena, var->type.shape.dims, sizeof *v->dims * v->n_dims);
+    v->n_dims = (size_t)var->stored.rank;
+    v->dims = col_arena_copy(arena, var->stored.dims, sizeof *v->dims * v->n_dims);
+    describe_layout(arena, graph, var, v);
     v->init = inits[var->init.kind];
     v->init_a = var->init.a;
     v->init_b = var->init.b;
@@ -97,9 +112,10 @@ col_status col_variables_add(col_variables *v, const col_graph *graph)
         if (!is_used(graph, var)) continue;
         Col__Plan__Variable *made = col_map_get(v->by_name, var->name);
         if (!made) {
-            made = make_variable(v->arena, var);
+            made = make_variable(v->arena, graph, var);
             made->offset = v->bytes;
-            if (__builtin_add_overflow(v->bytes, col_plan_variable_bytes(made) + ALIGNMENT - 1, &v->bytes) ||
+            if (__builtin_add_overflow(v->bytes, (uint64_t)col_type_bytes(var->type) + ALIGNMENT - 1,
+                                       &v->bytes) ||
                 v->bytes > INT64_MAX) {
                 return col_error_make(COL_BAD_INPUT, "the model's variables do not fit 63-bit addresses");
             }

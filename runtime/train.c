@@ -84,8 +84,9 @@ static void say_summary(run *r, const char *plan_path)
     for (size_t i = 0; i < plan->n_programs; i++)
         col_str_printf(&programs, "%s%s (%zu instructions)", i ? ", " : "", plan->programs[i]->name,
                        plan->programs[i]->n_instructions);
-    col_progress_say(&r->progress, "plan %s: arena %s, of it state %s; programs %s", plan_path,
-                     col_format_bytes(arena, (double)plan->arena_bytes),
+    col_mesh mesh = col_plan_mesh(plan);
+    col_progress_say(&r->progress, "plan %s: arena %s%s, of it state %s; programs %s", plan_path,
+                     col_format_bytes(arena, (double)plan->arena_bytes), mesh.rank ? " on each rank" : "",
                      col_format_bytes(state, (double)plan->state_bytes), col_str_text(&programs));
     col_str_fini(&programs);
     col_progress_say(&r->progress, "data: %llu tokens, %llu to train on, %llu for validation; tokenizer %s",
@@ -151,6 +152,7 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            .tokens_per_second = tokens,
                            .mfu = peak > 0 && flops > 0 ? flops / seconds / peak : -1,
                            .peak_bytes = t->plan->arena_bytes,
+                           .communication_bytes = result->sent,
                            .has_val_loss = validated,
                            .val_loss = val_loss};
     col_tag_value tags[] = {{"train/loss", result->loss},

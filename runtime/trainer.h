@@ -44,6 +44,7 @@ int64_t col_trainer_step_tokens(const col_trainer *trainer);
 typedef struct col_step_result {
     double loss; /* mean over micro-batches */
     double grad_norm, lr;
+    double sent; /* bytes, by each rank on average */
 } col_step_result;
 
 /* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and
