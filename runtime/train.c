@@ -45,6 +45,7 @@ typedef struct run {
 
 static col_status open_logs(run *r)
 {
+    if (!col_session_leads(r->trainer.session)) return NULL;
     const char *dir = r->settings.log_dir;
     int64_t resume = r->settings.resume ? r->trainer.step : -1;
     if (dir) {
@@ -204,11 +205,17 @@ static col_status walk(run *r)
         col_progress_say(&r->progress, "nothing to do: %lld of %lld steps are done; --steps sets how many",
                          (long long)t->step, (long long)r->settings.steps);
     }
-    while (t->step < r->settings.steps && !stop_signal) COL_TRY(walk_step(r));
-    if (stop_signal) {
+    int64_t stop = 0;
+    for (;;) {
+        if (!stop) stop = stop_signal;
+        COL_TRY(col_session_agree(t->session, &stop));
+        if (stop || t->step >= r->settings.steps) break;
+        COL_TRY(walk_step(r));
+    }
+    if (stop) {
         COL_TRY(save(r));
         col_progress_say(&r->progress, "stopped by %s after step %lld%s%s",
-                         stop_signal == SIGINT ? "SIGINT" : "SIGTERM", (long long)t->step,
+                         stop == SIGINT ? "SIGINT" : "SIGTERM", (long long)t->step,
                          r->settings.save_dir ? ", saved in " : "; nothing is saved (no --save)",
                          r->settings.save_dir ? r->settings.save_dir : "");
     }
@@ -236,7 +243,7 @@ col_status col_command_train(const char *plan_path, const col_options *options)
     col_status status = train(&r, plan_path, options);
     col_tensorboard_close(r.board);
     col_metrics_close(r.metrics);
-    col_trainer_close(&r.trainer);
+    status = col_trainer_end(&r.trainer, status);
     col_checkpoint_close(r.checkpoint);
     col_arena_destroy(r.arena);
     return status;

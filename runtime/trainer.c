@@ -145,7 +145,7 @@ col_status col_trainer_open_data(col_trainer *t)
     return open_samplers(t);
 }
 
-void col_trainer_close(col_trainer *t)
+col_status col_trainer_end(col_trainer *t, col_status status)
 {
     col_trace_discard(t->trace);
     free(t->tokenizer_path);
@@ -153,5 +153,5 @@ void col_trainer_close(col_trainer *t)
     free(t->labels);
     col_corpus_close(t->corpus);
     col_tokenizer_destroy(t->tokenizer);
-    col_session_close(t->session);
+    return col_session_end(t->session, status);
 }

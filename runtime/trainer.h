@@ -37,7 +37,8 @@ typedef struct col_trainer {
 COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);
 /* Opens tokenizer and corpus, makes the samplers. */
 COL_MUST_USE col_status col_trainer_open_data(col_trainer *trainer);
-void col_trainer_close(col_trainer *trainer);
+/* Closes everything and returns `status`, of the run. */
+COL_MUST_USE col_status col_trainer_end(col_trainer *trainer, col_status status);
 int64_t col_trainer_step_tokens(const col_trainer *trainer);
 
 /* train_step.c */
