@@ -19,7 +19,7 @@ static const char good[] = "name: box\nabout: made up\nunit: device\ndefault: 3\
                            "all-to-all: 10, source: x}\n"
                            "host: {bytes: 1kB, bandwidth: 11, source: x}\n";
 
-static const char *write(folder *f, const char *text)
+static const char *write_file(folder *f, const char *text)
 {
     const char *path = folder_file(f, "box.yaml");
     assert_ok(col_file_write(path, text, strlen(text)));
@@ -30,7 +30,7 @@ static void figures_are_read(void **state)
 {
     folder *f = *state;
     col_machine m;
-    const char *path = write(f, good);
+    const char *path = write_file(f, good);
     assert_ok(col_machine_read(path, &m));
     assert_string_equal(m.name, "box:3");
     assert_int_equal(col_machine_devices(&m), 3);
@@ -68,7 +68,7 @@ static void nothing_may_be_missing(void **state)
         const char *after = strchr(line, '\n') + 1;
         char *text = col_arena_printf(f->arena, "%.*s%s", (int)(line - good), good, after);
         col_machine m;
-        col_status status = col_machine_read(write(f, text), &m);
+        col_status status = col_machine_read(write_file(f, text), &m);
         bool optional = !strncmp(line, "about", 5) || !strncmp(line, "host", 4);
         if (optional)
             assert_ok(status);
@@ -76,7 +76,7 @@ static void nothing_may_be_missing(void **state)
             assert_fails(status, COL_BAD_INPUT, "missing");
         faults += !optional;
         text = col_arena_printf(f->arena, "%.*sx%s", (int)(line - good), good, line);
-        assert_fails(col_machine_read(write(f, text), &m), COL_BAD_INPUT, "unknown key 'x");
+        assert_fails(col_machine_read(write_file(f, text), &m), COL_BAD_INPUT, "unknown key 'x");
     }
     assert_int_equal(faults, 13);
 }
