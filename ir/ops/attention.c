@@ -17,6 +17,7 @@
  *   dq = scale * sum_j ds k,  dk = scale * sum_i ds q
  *
  * There is no gradient with respect to the mask and through lse. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
@@ -133,6 +134,55 @@ void col_grad_attention(col_builder *b, col_node *node, col_value *const *dy, co
     for (uint32_t i = 0; i < 3; i++) {
         if (wanted[i]) dx[i] = &gradient->results[i];
     }
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* Batch and heads are independent. Time and width stay whole, as what is not mentioned does in operands. */
+static void relate_heads(col_factors *f, col_slot x, int batch, int head)
+{
+    col_slot q = col_operand_slot(x.node, 0);
+    int rank =
+        x.is_result ? x.node->results[x.index].type.shape.rank : operand_type(x.node, x.index).shape.rank;
+    bool drops = x.node->op != COL_OP_ATTENTION_CACHED && col_node_float(x.node, COL_ATTR_RATE) > 0;
+    if (drops) batch = head = -1;
+    if (!drops) col_factors_same(f, q, 0, x, batch);
+    if (!drops) col_factors_same(f, q, 2, x, head);
+    for (int d = 0; x.is_result && d < rank; d++) {
+        if (d != batch && d != head) col_factors_whole(f, x, d);
+    }
+}
+
+/* A mask broadcasts to [b, h, t, s]. */
+static void relate_mask(col_factors *f, const col_node *node, uint32_t options)
+{
+    if (col_node_float(node, COL_ATTR_RATE) > 0 || node->operand_count == options) return;
+    int rank = operand_type(node, options).shape.rank;
+    col_slot q = col_operand_slot(node, 0), mask = col_operand_slot(node, options);
+    if (rank == 4) col_factors_same(f, q, 0, mask, 0);
+    if (rank >= 3) col_factors_same(f, q, 2, mask, rank - 3);
+}
+
+void col_relate_attention(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_operand_slot(node, i), 0, 2);
+    relate_heads(f, col_result_slot(node, 0), 0, 2);
+    relate_heads(f, col_result_slot(node, 1), 0, 1);
+    relate_mask(f, node, 3);
+}
+
+void col_relate_attention_grad(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 6; i++) relate_heads(f, col_operand_slot(node, i), 0, i == 4 ? 1 : 2);
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_result_slot(node, i), 0, 2);
+    relate_mask(f, node, 6);
+}
+
+void col_relate_attention_cached(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_operand_slot(node, i), 0, 2);
+    relate_heads(f, col_result_slot(node, 0), 0, 2);
 }
 
 /* --- reference evaluation --------------------------------------------------------------------------------

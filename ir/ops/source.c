@@ -1,4 +1,5 @@
 /* Sources: constants (one value repeated), index ramps, uniform random numbers. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include "ir/base/philox.h"
@@ -103,4 +104,35 @@ void col_eval_random_uniform(const col_node *node, const col_tensor *operands, c
 {
     int64_t count = col_shape_numel(results[0].type.shape);
     for (int64_t i = 0; i < count; i++) results[0].data[i] = col_eval_uniform(node, operands[0], i);
+}
+
+/* Nothing relates: results are made from their indices, variables from what they are given. */
+void col_relate_free(col_factors *f, const col_node *node)
+{
+    (void)f;
+    (void)node;
+}
+
+void col_relate_random_uniform(col_factors *f, const col_node *node)
+{
+    for (int d = 0; d < node->results[0].type.shape.rank; d++)
+        col_factors_whole(f, col_result_slot(node, 0), d);
+}
+
+/* Counting begins where the rank's block does. */
+void col_local_iota(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    col_type type = node->results[0].type;
+    int axis = col_node_axis(node, type.shape);
+    col_layout layout = col_factors_result_layout(l->f, l->strategy, &node->results[0]);
+    col_value *start = col_local_start(l, &layout, type.shape.dims[axis], axis);
+    if (!start) {
+        col_local_plain(l, node, operands, out);
+        return;
+    }
+    /* In integers: halves of a ramp would round before they are added. */
+    col_type counted = {col_dtype_is_integer(type.dtype) ? type.dtype : COL_I32,
+                        col_local_shape(l, &layout, type.shape)};
+    col_value *ramp = col_build_iota(l->b, counted, axis);
+    out[0] = col_build_cast(l->b, op_add(l->b, ramp, col_build_cast(l->b, start, counted.dtype)), type.dtype);
 }
