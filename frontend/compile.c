@@ -484,7 +484,7 @@ static void emit_programs(compiler *c)
     c->plan->memory = reports.data;
 }
 
-/* Products and attention of one micro-batch, forward and backward. */
+/* Products, convolutions and attention of one micro-batch, forward and backward. */
 static double model_flops(const compiler *c)
 {
     double flops = 0;
@@ -492,6 +492,7 @@ static double model_flops(const compiler *c)
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];
         bool counted = in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL ||
+                       in->kind_case == COL__PLAN__INSTRUCTION__KIND_CONVOLUTION ||
                        in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION ||
                        in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED;
         if (counted) flops += in->flops;
