@@ -39,7 +39,8 @@ typedef struct compiler {
     const col_source *source;
     /* The plan's variables: those of all programs, by name. */
     col_map *variables;
-    col_map *labels; /* label_range of the inputs that are labels, by name; from before lowering */
+    col_map *buffers; /* states that the model itself declares, by name */
+    col_map *labels;  /* label_range of the inputs that are labels, by name; from before lowering */
     COL_VEC(Col__Plan__PassTime *) times;
     const char *program_name; /* of the passes that are running */
 } compiler;
@@ -211,6 +212,15 @@ static void note_labels(compiler *c, const col_graph *graph)
     }
 }
 
+/* Notes the states that are the model's own while those of passes are not yet there. */
+static void note_buffers(compiler *c, const col_graph *graph)
+{
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const col_var *var = graph->vars.data[i];
+        if (var->kind == COL_VAR_STATE) col_map_set(c->buffers, var->name, c);
+    }
+}
+
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
 static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
@@ -226,6 +236,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     record_time(c, "parse", now() - start);
     note_labels(c, p->graph);
+    note_buffers(c, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
@@ -332,6 +343,7 @@ static Col__Plan__Variable *make_variable(compiler *c, const col_var *var)
     v->init_a = var->init.a;
     v->init_b = var->init.b;
     v->frozen = var->frozen;
+    v->buffer = col_map_get(c->buffers, var->name) != NULL;
     return v;
 }
 
@@ -578,6 +590,7 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
     c.labels = col_map_create(arena);
+    c.buffers = col_map_create(arena);
     COL_TRY(read_source(options, arena, &c.source));
     COL_TRY(make[options->use](&c, &stopped));
     for (size_t i = 0; i < c.program_count; i++) {
@@ -593,6 +606,7 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
     c.labels = col_map_create(arena);
+    c.buffers = col_map_create(arena);
     *out_plan = NULL;
     c.plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c.plan);
