@@ -191,7 +191,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     record_time(c, "parse", now() - start);
-    col_variables_note_labels(&c->variables, p->graph);
+    col_variables_note(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);

@@ -7,6 +7,19 @@
 
 enum { NAME_WIDTH = 38, NOTATION_WIDTH = 52 };
 
+static const char *convolution_kind(const Col__Plan__Convolution *how)
+{
+    static const char *const names[] = {"conv", "conv_grad_input", "conv_grad_weight"};
+    return (size_t)how->kind < COL_COUNT(names) ? names[how->kind] : "unknown";
+}
+
+static const char *pool_kind(const Col__Plan__Pool *how)
+{
+    bool is_max = how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
+    if (how->backward) return is_max ? "max_pool_grad" : "avg_pool_grad";
+    return is_max ? "max_pool" : "avg_pool";
+}
+
 const char *col_explain_kind(const col_plan_instruction *in)
 {
     switch (in->kind_case) {
@@ -17,6 +30,8 @@ const char *col_explain_kind(const col_plan_instruction *in)
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return "attention_cached";
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return "scatter_add";
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: return "update_slice";
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: return convolution_kind(in->convolution);
+    case COL__PLAN__INSTRUCTION__KIND_POOL: return pool_kind(in->pool);
     case COL__PLAN__INSTRUCTION__KIND_COPY: return "copy";
     case COL__PLAN__INSTRUCTION__KIND_FILL: return "fill";
     default: return "unknown";

@@ -11,7 +11,8 @@
     }
 
 static const col_option train_options[] = {
-    {"data", "FILE", "text, JSON lines or .bin tokens, in this order; or `synthetic`", true},
+    {"data", "FILE",
+     "text, JSON lines or .bin tokens, in this order; CIFAR-10's folder or files; or `synthetic`", true},
     {"tokenizer", "bytes|PATH", "tokenizer.json, or a folder with one or with vocab.json and merges.txt",
      false},
     {"steps", "N", "optimizer steps in all (1000)", false},
@@ -21,7 +22,8 @@ static const col_option train_options[] = {
     {"warmup", "N", "steps of linear warm-up (a twentieth of --steps)", false},
     {"val-every", "N", "steps between validations, also after the last step; 0: none (100)", false},
     {"val-batches", "N", "batches of a validation; 0: all there are (20)", false},
-    {"val-fraction", "X", "part of the tokens, at the end, kept for validation (0.1)", false},
+    {"val-fraction", "X",
+     "part of the data, at the end, kept for validation (0.1; CIFAR-10's folder has its own)", false},
     {"weights", "DIR", "start from these weights", false},
     {"save", "DIR", "folder of checkpoints; one is saved after the last step and on SIGINT or SIGTERM",
      false},

@@ -230,6 +230,73 @@ static bool shard_is_sound(const col_plan *plan, const col_plan_instruction *in)
     return is_times(from, to, how->dim, n) && same_but(from, to, how->dim, -1) && is_apart(from, to);
 }
 
+static bool in_range(size_t count, const int64_t *list, int64_t least)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] < least || list[i] > INT32_MAX) return false;
+    }
+    return true;
+}
+
+/* A window with a number for each of `rank` axes takes `size` to `out` with that kernel. Numbers of 31 bits
+ * keep the sums below 2^63. */
+static bool window_fits(const Col__Plan__Window *w, size_t rank, const int64_t *size, const int64_t *kernel,
+                        const int64_t *out, bool in_padding)
+{
+    if (!w || w->n_strides != rank || w->n_low != rank || w->n_high != rank || w->n_dilations != rank)
+        return false;
+    if (!in_range(rank, w->strides, 1) || !in_range(rank, w->low, 0) || !in_range(rank, w->high, 0) ||
+        !in_range(rank, w->dilations, 1) || !in_range(rank, size, 1) || !in_range(rank, kernel, 1)) {
+        return false;
+    }
+    for (size_t i = 0; i < rank; i++) {
+        int64_t reach = (kernel[i] - 1) * w->dilations[i], padded = size[i] + w->low[i] + w->high[i];
+        if (reach + 1 > padded || (padded - reach - 1) / w->strides[i] + 1 != out[i]) return false;
+        if (!in_padding && (w->low[i] > reach || w->high[i] > reach || w->dilations[i] > size[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool convolution_is_sound(const col_plan_instruction *in)
+{
+    const Col__Plan__Convolution *how = in->convolution;
+    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    const col_plan_view *a = in->reads[0], *b = in->reads[1], *c = in->writes[0], *x, *w, *y;
+    switch (how->kind) {
+    case COL__PLAN__CONVOLUTION_KIND__CONV_FORWARD: x = a, w = b, y = c; break;
+    case COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT: y = a, w = b, x = c; break;
+    case COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT: x = a, y = b, w = c; break;
+    default: return false;
+    }
+    size_t rank = x->n_dims;
+    if (rank < 3 || w->n_dims != rank || y->n_dims != rank || x->dtype != w->dtype || x->dtype != y->dtype)
+        return false;
+    if (!is_row_major(x) || !is_row_major(w) || !is_row_major(y)) return false;
+    int64_t groups = how->groups;
+    if (groups < 1 || x->dims[1] % groups || x->dims[1] / groups != w->dims[1] || w->dims[0] % groups)
+        return false;
+    return x->dims[0] == y->dims[0] && w->dims[0] == y->dims[1] &&
+           window_fits(how->window, rank - 2, x->dims + 2, w->dims + 2, y->dims + 2, true);
+}
+
+static bool pool_is_sound(const col_plan_instruction *in)
+{
+    const Col__Plan__Pool *how = in->pool;
+    bool reads_x = !how->backward || how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
+    if (how->kind != COL__PLAN__POOL_KIND__POOL_MAX && how->kind != COL__PLAN__POOL_KIND__POOL_AVERAGE)
+        return false;
+    if (in->n_reads != (reads_x && how->backward ? 2u : 1u) || in->n_writes != 1) return false;
+    const col_plan_view *x = how->backward ? in->writes[0] : in->reads[0];
+    const col_plan_view *y = how->backward ? in->reads[in->n_reads - 1] : in->writes[0];
+    if (x->n_dims < 3 || y->n_dims != x->n_dims || x->dtype != y->dtype || !same_dims(x, y, 0, 2))
+        return false;
+    if (!is_row_major(x) || !is_row_major(y)) return false;
+    if (in->n_reads == 2 && (!same_shape(in->reads[0], x) || !is_row_major(in->reads[0]))) return false;
+    return how->n_kernel == x->n_dims - 2 &&
+           window_fits(how->window, how->n_kernel, x->dims + 2, how->kernel, y->dims + 2, false);
+}
+
 static col_status check_kernel(const col_plan *plan, const col_plan_instruction *in)
 {
     if (in->kernel->object >= plan->n_objects)
@@ -251,6 +318,8 @@ static col_status check_instruction(const col_plan *plan, const col_plan_instruc
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: sound = attention_cached_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: sound = scatter_add_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: sound = update_slice_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: sound = convolution_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_POOL: sound = pool_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_COPY:
         sound = in->n_reads == 1 && in->n_writes == 1 && same_shape(in->reads[0], in->writes[0]);
         break;
