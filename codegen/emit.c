@@ -231,8 +231,10 @@ static void emit_attention(program *p, const col_node *node)
     how->scale = col_node_float(node, COL_ATTR_SCALE);
     how->rate = col_node_float(node, COL_ATTR_RATE);
     how->salt = col_node_int(node, COL_ATTR_SALT);
-    uint32_t optional = node->operand_count - (backward ? 6 : 3) - (how->rate > 0 ? 1 : 0);
-    how->masked = optional == 1;
+    const col_attr *whole = col_node_attr(node, COL_ATTR_WHOLE);
+    if (whole) how->heads = whole->ints[1];
+    uint32_t drops = whole ? 2 : how->rate > 0 ? 1 : 0;
+    how->masked = node->operand_count - (backward ? 6 : 3) - drops == 1;
     if (how->masked) { /* broadcast to [b, h, t, s] by strides */
         size_t at = backward ? 6 : 3;
         const col_value *mask = col_node_operand(node, (uint32_t)at);

@@ -110,5 +110,9 @@ col_value *col_local_is_first(col_local *l, uint32_t axes);
 /* The node as it is, on the local operands, attributes `shape` and `stops` cut to the local size of the
  * result. What `plain` in the column stands for. Sets `out_results`. */
 void col_local_plain(col_local *l, const col_node *node, col_value *const *operands, col_value **out_results);
+/* The same for a node that draws random numbers for the elements of that shape, of which the rank has the
+ * block that the layout says: with the attribute `whole` and the number of the block's first element. */
+void col_local_block(col_local *l, const col_node *node, col_value *const *operands, const col_layout *layout,
+                     col_shape shape, col_value **out_results);
 
 #endif

@@ -1,8 +1,9 @@
 /* What functions of the column `local` build with (ir/factors.h). */
 #include "ir/builder.h"
 #include "ir/factors.h"
+#include "ir/view.h"
 
-#include <string.h>
+enum { MOST_OPERANDS = 16 /* of an op that draws random numbers */ };
 
 static col_value *coordinate_along(col_local *l, int axis)
 {
@@ -45,22 +46,71 @@ col_value *col_local_is_first(col_local *l, uint32_t axes)
     return first;
 }
 
-void col_local_plain(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+/* The node's attributes as the rank has them. `out_attrs` has room for COL_ATTR_COUNT, `cut` for the list
+ * that changes. */
+static void cut_attrs(const col_local *l, const col_node *node, col_attr *out_attrs,
+                      int64_t cut[COL_MAX_RANK])
 {
-    col_attr *attrs = COL_NEW_ARRAY(l->b->graph->arena, col_attr, node->attr_count);
-    int64_t cut[COL_MAX_RANK];
     for (uint32_t i = 0; i < node->attr_count; i++) {
-        attrs[i] = node->attrs[i];
-        if (attrs[i].key != COL_ATTR_SHAPE && attrs[i].key != COL_ATTR_STOPS) continue;
+        col_attr *attr = &out_attrs[i];
+        *attr = node->attrs[i];
+        if (attr->key != COL_ATTR_SHAPE && attr->key != COL_ATTR_STOPS) continue;
         col_layout layout = col_factors_result_layout(l->f, l->strategy, &node->results[0]);
         col_shape shape = col_local_shape(l, &layout, node->results[0].type.shape);
         for (int d = 0; d < shape.rank; d++) {
             /* A slice starts at 0 where its result is split. */
-            bool kept = attrs[i].key == COL_ATTR_STOPS && !layout.split[d].count;
-            cut[d] = kept ? attrs[i].ints[d] : shape.dims[d];
+            bool kept = attr->key == COL_ATTR_STOPS && !layout.split[d].count;
+            cut[d] = kept ? attr->ints[d] : shape.dims[d];
         }
-        attrs[i].ints = cut;
+        attr->ints = cut;
     }
-    col_node *made = col_build(l->b, node->op, node->operand_count, operands, node->attr_count, attrs);
+}
+
+static void build(col_local *l, const col_node *node, uint32_t operand_count, col_value *const *operands,
+                  uint32_t attr_count, const col_attr *attrs, col_value **out)
+{
+    col_node *made = col_build(l->b, node->op, operand_count, operands, attr_count, attrs);
     for (uint32_t i = 0; i < made->result_count; i++) out[i] = &made->results[i];
+}
+
+void col_local_plain(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    col_attr attrs[COL_ATTR_COUNT];
+    int64_t cut[COL_MAX_RANK];
+    cut_attrs(l, node, attrs, cut);
+    build(l, node, node->operand_count, operands, node->attr_count, attrs, out);
+}
+
+/* Adds up the row-major numbers, i64, at which the rank's block begins along each dimension, to `sum`; NULL
+ * is 0. */
+static col_value *add_starts(col_local *l, const col_layout *layout, col_shape shape, const int64_t *strides,
+                             col_value *sum)
+{
+    for (int d = 0; d < shape.rank; d++) {
+        col_value *start = col_local_start(l, layout, shape.dims[d], d);
+        if (!start) continue;
+        start = col_build_cast(l->b, start, COL_I64);
+        start =
+            col_build_binary(l->b, COL_OP_MUL, start, col_build_scalar(l->b, (double)strides[d], COL_I64));
+        sum = sum ? col_build_binary(l->b, COL_OP_ADD, sum, start) : start;
+    }
+    return sum;
+}
+
+/* A node that already makes a block makes a smaller one of the same whole. */
+void col_local_block(col_local *l, const col_node *node, col_value *const *operands, const col_layout *layout,
+                     col_shape shape, col_value **out)
+{
+    bool is_block = col_node_attr(node, COL_ATTR_WHOLE) != NULL;
+    uint32_t own = node->operand_count - is_block, attr_count = node->attr_count;
+    col_value *all[MOST_OPERANDS];
+    col_attr attrs[COL_ATTR_COUNT];
+    int64_t cut[COL_MAX_RANK], strides[COL_MAX_RANK];
+    COL_ASSERT(own < COL_COUNT(all));
+    col_whole_strides(node, shape, strides);
+    for (uint32_t i = 0; i < own; i++) all[i] = operands[i];
+    all[own] = add_starts(l, layout, shape, strides, is_block ? operands[own] : NULL);
+    cut_attrs(l, node, attrs, cut);
+    if (all[own] && !is_block) attrs[attr_count++] = col_attr_ints(COL_ATTR_WHOLE, shape.rank, shape.dims);
+    build(l, node, own + (all[own] != NULL), all, attr_count, attrs, out);
 }

@@ -14,10 +14,13 @@ static void drop_attention_rate(col_builder *b, col_node *node)
 {
     col_value *operands[8];
     col_attr attrs[COL_ATTR_COUNT];
-    uint32_t attr_count = 0, operand_count = node->operand_count - 1; /* the generator's state is the last */
+    bool is_block = col_node_attr(node, COL_ATTR_WHOLE) != NULL;
+    uint32_t attr_count = 0,
+             operand_count = node->operand_count - (is_block ? 2 : 1); /* what drops is last */
     for (uint32_t i = 0; i < operand_count; i++) operands[i] = col_node_operand(node, i);
     for (uint32_t i = 0; i < node->attr_count; i++) {
-        if (node->attrs[i].key != COL_ATTR_RATE && node->attrs[i].key != COL_ATTR_SALT)
+        col_attr_key key = node->attrs[i].key;
+        if (key != COL_ATTR_RATE && key != COL_ATTR_SALT && key != COL_ATTR_WHOLE)
             attrs[attr_count++] = node->attrs[i];
     }
     col_node *made = col_build(b, node->op, operand_count, operands, attr_count, attrs);

@@ -67,6 +67,11 @@ static bool is_rng(const col_plan_view *view)
            view->strides[0] == 1;
 }
 
+static bool is_i64_scalar(const col_plan_view *view)
+{
+    return view->n_dims == 0 && view->dtype == COL__PLAN__DTYPE__I64;
+}
+
 static bool same_shape(const col_plan_view *a, const col_plan_view *b)
 {
     return a->n_dims == b->n_dims && a->dtype == b->dtype && same_dims(a, b, 0, a->n_dims);
@@ -77,7 +82,8 @@ static bool attention_is_sound(const col_plan_instruction *in)
     const Col__Plan__Attention *how = in->attention;
     size_t fixed = how->backward ? 6 : 3;
     if (!(how->rate >= 0 && how->rate < 1)) return false;
-    if (in->n_reads != fixed + (how->masked ? 1 : 0) + (how->rate > 0 ? 1 : 0)) return false;
+    size_t first = fixed + (how->masked ? 1 : 0) + (how->rate > 0 ? 1 : 0); /* where `first` stands */
+    if (in->n_reads != first + (how->heads > 0 ? 1 : 0)) return false;
     if (in->n_writes != (how->backward ? 3u : 2u)) return false;
     const col_plan_view *q = in->reads[0], *k = in->reads[1], *v = in->reads[2];
     if (!heads_agree(q, k, v)) return false;
@@ -96,7 +102,9 @@ static bool attention_is_sound(const col_plan_instruction *in)
             return false;
         }
     }
-    return how->rate == 0 || is_rng(in->reads[in->n_reads - 1]);
+    if (how->heads && (how->rate == 0 || how->heads < q->dims[2] || !is_i64_scalar(in->reads[first])))
+        return false;
+    return how->rate == 0 || is_rng(in->reads[first - 1]);
 }
 
 static bool is_i32_scalar(const col_plan_view *view)
