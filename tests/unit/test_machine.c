@@ -78,7 +78,7 @@ static void nothing_may_be_missing(void **state)
         text = col_arena_printf(f->arena, "%.*sx%s", (int)(line - good), good, line);
         assert_fails(col_machine_read(write_file(f, text), &m), COL_BAD_INPUT, "unknown key 'x");
     }
-    assert_int_equal(faults, 13);
+    assert_int_equal(faults, 14);
 }
 
 static void shipped_machines_are_right(void **state)
