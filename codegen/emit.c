@@ -5,6 +5,7 @@
 #include "ir/einsum.h"
 #include "ir/work.h"
 #include "ir/view.h"
+#include "ir/window.h"
 
 typedef struct program {
     col_emitter *emitter;
@@ -230,8 +231,10 @@ static void emit_attention(program *p, const col_node *node)
     how->scale = col_node_float(node, COL_ATTR_SCALE);
     how->rate = col_node_float(node, COL_ATTR_RATE);
     how->salt = col_node_int(node, COL_ATTR_SALT);
-    uint32_t optional = node->operand_count - (backward ? 6 : 3) - (how->rate > 0 ? 1 : 0);
-    how->masked = optional == 1;
+    const col_attr *whole = col_node_attr(node, COL_ATTR_WHOLE);
+    if (whole) how->heads = whole->ints[1];
+    uint32_t drops = whole ? 2 : how->rate > 0 ? 1 : 0;
+    how->masked = node->operand_count - (backward ? 6 : 3) - drops == 1;
     if (how->masked) { /* broadcast to [b, h, t, s] by strides */
         size_t at = backward ? 6 : 3;
         const col_value *mask = col_node_operand(node, (uint32_t)at);
@@ -340,6 +343,60 @@ static void emit_shard(program *p, const col_node *node)
     in->bytes = 2 * view_bytes(in->writes[0]);
 }
 
+static int64_t *copy_list(program *p, const int64_t *list, int count)
+{
+    return col_arena_copy(p->arena, list, sizeof *list * (size_t)count);
+}
+
+static Col__Plan__Window *make_window(program *p, const col_window *w)
+{
+    Col__Plan__Window *out = COL_NEW(p->arena, Col__Plan__Window);
+    col__plan__window__init(out);
+    out->n_strides = out->n_low = out->n_high = out->n_dilations = (size_t)w->rank;
+    out->strides = copy_list(p, w->stride, w->rank);
+    out->low = copy_list(p, w->low, w->rank);
+    out->high = copy_list(p, w->high, w->rank);
+    out->dilations = copy_list(p, w->dilation, w->rank);
+    return out;
+}
+
+static void emit_convolution(program *p, const col_node *node)
+{
+    static const Col__Plan__ConvolutionKind kinds[] = {
+        [COL_OP_CONV] = COL__PLAN__CONVOLUTION_KIND__CONV_FORWARD,
+        [COL_OP_CONV_GRAD_INPUT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT,
+        [COL_OP_CONV_GRAD_WEIGHT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT,
+    };
+    col_window w = col_window_of(node);
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_CONVOLUTION;
+    in->convolution = COL_NEW(p->arena, Col__Plan__Convolution);
+    col__plan__convolution__init(in->convolution);
+    in->convolution->kind = kinds[node->op];
+    in->convolution->window = make_window(p, &w);
+    in->convolution->groups = w.groups;
+    in->flops = col_window_flops(node);
+}
+
+static void emit_pool(program *p, const col_node *node)
+{
+    col_window w = col_window_of(node);
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_POOL;
+    Col__Plan__Pool *how = in->pool = COL_NEW(p->arena, Col__Plan__Pool);
+    col__plan__pool__init(how);
+    bool is_max = node->op == COL_OP_MAX_POOL || node->op == COL_OP_MAX_POOL_GRAD;
+    how->kind = is_max ? COL__PLAN__POOL_KIND__POOL_MAX : COL__PLAN__POOL_KIND__POOL_AVERAGE;
+    how->backward = node->op == COL_OP_MAX_POOL_GRAD || node->op == COL_OP_AVG_POOL_GRAD;
+    how->window = make_window(p, &w);
+    how->n_kernel = (size_t)w.rank;
+    how->kernel = copy_list(p, w.kernel, w.rank);
+    how->count_include_pad = w.count_includes_pad;
+    const col_shape *shape = &col_node_operand(node, 0)->type.shape;
+    in->flops = (double)(shape->dims[0] * shape->dims[1]) * (double)col_window_outputs(&w) *
+                (double)col_window_taps(&w);
+}
+
 static void emit_assign(program *p, const col_node *node)
 {
     const col_var *var = col_graph_find_var(p->graph, col_node_text(node, COL_ATTR_VARIABLE));
@@ -372,6 +429,13 @@ static const struct {
     {COL_OP_ALL_TO_ALL, emit_collective},
     {COL_OP_BROADCAST_FROM, emit_collective},
     {COL_OP_SHARD, emit_shard},
+    {COL_OP_CONV, emit_convolution},
+    {COL_OP_CONV_GRAD_INPUT, emit_convolution},
+    {COL_OP_CONV_GRAD_WEIGHT, emit_convolution},
+    {COL_OP_MAX_POOL, emit_pool},
+    {COL_OP_MAX_POOL_GRAD, emit_pool},
+    {COL_OP_AVG_POOL, emit_pool},
+    {COL_OP_AVG_POOL_GRAD, emit_pool},
     {COL_OP_ASSIGN, emit_assign},
 };
 

@@ -193,13 +193,17 @@ static int add_linear(build *b, const col_item *item)
     col_instr instr = make(COL_INSTR_INDEX, item->dtype == COL_I32 ? COL_I32 : COL_I64, -1, -1, -1);
     col_shape shape = item->value->type.shape;
     int64_t strides[COL_MAX_RANK] = {0};
-    if (item->axis < 0)
-        col_shape_strides(shape, strides);
-    else
+    if (item->axis >= 0)
         strides[item->axis] = 1;
+    else if (item->node)
+        col_whole_strides(item->node, shape, strides);
+    else
+        col_shape_strides(shape, strides);
     instr.access.offset =
         domain_strides(&b->group.domain, &item->index, shape.rank, strides, instr.access.strides);
-    return add_cast(b, add(b, instr), item->dtype);
+    int number = add_cast(b, add(b, instr), item->dtype);
+    if (item->operands[0] < 0) return number;
+    return add_compute(b, COL_OP_ADD, item->dtype, number, b->instr_of[item->operands[0]], -1);
 }
 
 static int add_node(build *b, const col_item *item)

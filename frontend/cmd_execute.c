@@ -1,4 +1,5 @@
-/* colc train, generate, run: compile if given a model, then become colrun on the plan.
+/* colc train, generate, run: compile if given a model, then become colrun on the plan. colc probe: become
+ * colrun.
  *
  * Plans compiled here are kept in a cache, so that a second run starts at once:
  * $XDG_CACHE_HOME/colc/HASH.plan (default ~/.cache/colc), where HASH is of the model's text, of every option
@@ -194,19 +195,18 @@ static col_status find_plan(const executed *what, const col_options *options, co
     return status;
 }
 
-/* Hands over to colrun, with the options that are its own. */
-static col_status become_colrun(const executed *what, const col_options *options, const char *folder,
+/* Hands over to colrun, with the options that are its own; `plan` is NULL for a command without one. */
+static col_status become_colrun(const col_command_spec *spec, const col_options *options, const char *folder,
                                 const char *plan, col_arena *arena)
 {
     char **argv = COL_NEW_ARRAY(arena, char *, 2 * options->values.len + 4);
     size_t n = 0;
     argv[n++] = col_arena_printf(arena, "%s/colrun", folder);
-    argv[n++] = col_arena_strdup(arena, what->name);
-    argv[n++] = col_arena_strdup(arena, plan);
+    argv[n++] = col_arena_strdup(arena, spec->name);
+    if (plan) argv[n++] = col_arena_strdup(arena, plan);
     for (size_t i = 0; i < options->values.len; i++) {
         const col_option_value *v = &options->values.data[i];
-        if (v->option < what->spec->options || v->option >= what->spec->options + what->spec->option_count)
-            continue;
+        if (v->option < spec->options || v->option >= spec->options + spec->option_count) continue;
         argv[n++] = v->option->argument ? col_arena_printf(arena, "--%s=%s", v->option->name, v->value)
                                         : col_arena_printf(arena, "--%s", v->option->name);
     }
@@ -224,7 +224,7 @@ static col_status execute(const col_command *command, const executed *what, col_
     COL_TRY(col_command_argument(command, options, &model));
     COL_TRY(col_program_place(arena, &folder, &program));
     COL_TRY(find_plan(what, options, model, program, arena, &plan));
-    return plan ? become_colrun(what, options, folder, plan, arena) : NULL;
+    return plan ? become_colrun(what->spec, options, folder, plan, arena) : NULL;
 }
 
 col_status col_command_execute(const col_command *command, int argc, char **argv)
@@ -240,6 +240,35 @@ col_status col_command_execute(const col_command *command, int argc, char **argv
         if (what.spec->notes) printf("\n%s", what.spec->notes);
     } else if (!status) {
         status = execute(command, &what, &options, arena);
+    }
+    col_arena_destroy(arena);
+    return status;
+}
+
+static col_status probe(const col_command *command, const col_command_spec *spec, const col_options *options,
+                        col_arena *arena)
+{
+    const char *folder;
+    if (options->positionals.len)
+        return col_error_make(COL_BAD_INPUT, "'%s' has no place here; usage: colc probe %s",
+                              options->positionals.data[0], command->usage);
+    COL_TRY(col_program_place(arena, &folder, NULL));
+    return become_colrun(spec, options, folder, NULL, arena);
+}
+
+col_status col_command_probe(const col_command *command, int argc, char **argv)
+{
+    const col_command_spec *spec = col_command_spec_find("probe");
+    COL_ASSERT(spec);
+    col_arena *arena = col_arena_create();
+    col_options options;
+    col_status status =
+        col_options_parse(&spec->options, &spec->option_count, 1, argc, argv, arena, &options);
+    if (!status && options.help) {
+        col_command_help(command, &spec->options, &spec->option_count, 1);
+        printf("\n%s", spec->notes);
+    } else if (!status) {
+        status = probe(command, spec, &options, arena);
     }
     col_arena_destroy(arena);
     return status;

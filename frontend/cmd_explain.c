@@ -4,6 +4,8 @@
 
 #include "frontend/commands.h"
 #include "frontend/explain.h"
+#include "frontend/machine.h"
+#include "frontend/predict.h"
 #include "frontend/report.h"
 #include "ir/base/file.h"
 #include "ir/plan/plan_io.h"
@@ -12,6 +14,7 @@ static const col_option own_options[] = {
     {"format", "NAME", "text (default) or json", false},
     {"output", "FILE", "write to this file (-o; default: standard output)", false},
     {"program", "NAME", "only this program", false},
+    {"machine", "NAME|FILE", "predict times for this machine instead of the plan's", false},
     {"variables", NULL, "also every parameter, state and input with its place", false},
 };
 
@@ -44,6 +47,35 @@ static col_status print(const col_plan *plan, const col_explain_options *how, in
     return status;
 }
 
+/* The machine as the user named it when the plan was compiled, which may be a file; else by the name that it
+ * has. */
+static const char *machine_name(const col_plan *plan)
+{
+    for (size_t i = 0; plan->source && i < plan->source->n_options; i++) {
+        if (!strcmp(plan->source->options[i]->name, "machine")) return plan->source->options[i]->value;
+    }
+    return plan->machine;
+}
+
+/* Explains the plan for its own machine, if that is still known, or for another one. */
+static col_status explain_for(const char *machine_option, col_plan *plan, col_explain_options *how,
+                              int format, const char *path)
+{
+    col_machine machine;
+    char *own_name = plan->machine;
+    if (machine_option) {
+        COL_TRY(col_machine_read(machine_option, &machine));
+        col_predict(&machine, plan);
+        plan->machine = machine.name;
+        how->machine = &machine;
+    } else if (!col_error_ignore(col_machine_read(machine_name(plan), &machine))) {
+        how->machine = &machine;
+    }
+    col_status status = print(plan, how, format, path);
+    plan->machine = own_name;
+    return status;
+}
+
 static col_status explain(col_options *options, const col_command *command, col_arena *arena)
 {
     (void)arena;
@@ -54,9 +86,13 @@ static col_status explain(col_options *options, const col_command *command, col_
     COL_TRY(col_command_argument(command, options, &path));
     COL_TRY(col_options_choice(options, "format", formats, COL_COUNT(formats), &format));
     COL_TRY(col_plan_read(path, &plan));
-    col_explain_options how = {col_options_get(options, "program"), col_options_has(options, "variables")};
+    col_explain_options how = {.program = col_options_get(options, "program"),
+                               .variables = col_options_has(options, "variables")};
     col_status status = check_program(plan, how.program);
-    if (!status) status = print(plan, &how, format, col_options_get(options, "output"));
+    if (!status) {
+        status = explain_for(col_options_get(options, "machine"), plan, &how, format,
+                             col_options_get(options, "output"));
+    }
     col_plan_free(plan);
     return status;
 }

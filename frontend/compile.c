@@ -8,10 +8,13 @@
 #include "frontend/describe.h"
 #include "frontend/variables.h"
 #include "ir/base/file.h"
+#include "passes/shard.h"
 
 enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
+    SOLVER_SECONDS = 60, /* of the sharding solver for one program */
 };
+static const double SOLVER_GAP = 0.01; /* at which it may stop */
 
 /* One program on its way. */
 typedef struct program {
@@ -20,6 +23,7 @@ typedef struct program {
     col_units *units;
     const col_kernel **kernels;
     col_memory memory;
+    col_shard_report shard; /* of a program that was split */
 } program;
 
 typedef struct compiler {
@@ -32,6 +36,7 @@ typedef struct compiler {
     size_t program_count;
     const col_source *source;
     col_variables variables;
+    col_map *settled; /* layouts of variables that an earlier program chose, by name */
     COL_VEC(Col__Plan__PassTime *) times;
     const char *program_name; /* of the passes that are running */
 } compiler;
@@ -123,6 +128,37 @@ static col_status run_passes(compiler *c, col_graph *graph, const char *const *n
     return col_passes_run(graph, passes, n, options, &hooks);
 }
 
+/* Splits the program over the mesh. What it chooses for variables holds for the programs after it. */
+static col_status split_program(compiler *c, program *p, const col_pass_options *options, bool *out_stopped)
+{
+    static const char *const names[] = {"lower", "fold", "cse", "dce", "fuse", "schedule"};
+    COL_TRY(run_passes(c, p->graph, names, COL_COUNT(names), options, out_stopped));
+    if (*out_stopped) return NULL;
+    double start = now();
+    const col_compile_options *o = c->options;
+    col_shard_options shard = {.mesh = o->mesh,
+                               .machine = &o->machine,
+                               .memory = (int64_t)o->memory_bytes,
+                               .accumulate = options->accumulate,
+                               .gap = SOLVER_GAP,
+                               .seconds = SOLVER_SECONDS,
+                               .settled = c->settled};
+    COL_ASSERT(col_plan_kind_parse(o->plan_name, &shard.plan));
+    if (c->program_count > 1) shard.plan = COL_PLAN_AUTO;
+    col_sharding sharding = {0};
+    COL_TRY(col_shard(p->graph, &shard, c->arena, &sharding, &p->shard));
+    record_time(c, "shard", now() - start);
+    start = now();
+    p->graph = col_partition(p->graph, &sharding, c->arena);
+    record_time(c, "partition", now() - start);
+    for (size_t i = 0; i < p->graph->vars.len; i++) {
+        const col_var *var = p->graph->vars.data[i];
+        col_map_set(c->settled, var->name, col_arena_copy(c->arena, &var->layout, sizeof var->layout));
+    }
+    *out_stopped = o->stop_after && !strcmp(o->stop_after, "partition");
+    return dump_graph(c, "partition", p->graph);
+}
+
 /* From primitives to scheduled kernels: the same for every program. */
 static const char *const backend_passes[] = {"lower", "fold", "cse",  "dce",     "legalize",
                                              "cse",   "dce",  "fuse", "schedule"};
@@ -191,7 +227,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     record_time(c, "parse", now() - start);
-    col_variables_note_labels(&c->variables, p->graph);
+    col_variables_note(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
     if (keep) keep_outputs(p->graph, keep);
@@ -201,7 +237,11 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
         if (!strcmp(p->graph->settings.data[i].name, "context"))
             options.cache_length = p->graph->settings.data[i].int_value;
     }
+    static const char *const unmerge[] = {"unmerge"};
+    bool splits = col_mesh_size(&c->options->mesh) > 1 && !c->graphs_only;
+    if (splits && !*out_stopped) COL_TRY(run_passes(c, p->graph, unmerge, 1, &options, out_stopped));
     if (!*out_stopped) COL_TRY(run_passes(c, p->graph, own_passes, own_count, &options, out_stopped));
+    if (splits && !*out_stopped) COL_TRY(split_program(c, p, &options, out_stopped));
     if (!*out_stopped && !c->graphs_only)
         COL_TRY(run_passes(c, p->graph, backend_passes, COL_COUNT(backend_passes), &options, out_stopped));
     return NULL;
@@ -234,7 +274,9 @@ static void name_inputs(program *p, col_arena *arena)
 {
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         col_var *var = p->graph->vars.data[i];
-        if (var->kind != COL_VAR_INPUT || !strcmp(var->name, "position")) continue;
+        if (var->kind != COL_VAR_INPUT || !strcmp(var->name, "position") ||
+            !strcmp(var->name, COL_MESH_COORDINATE))
+            continue;
         var->name = col_arena_printf(arena, "%s.%s", p->name, var->name);
     }
 }
@@ -383,6 +425,7 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
     col_variables_init(&c.variables, arena);
+    c.settled = col_map_create(arena);
     COL_TRY(read_source(options, arena, &c.source));
     COL_TRY(make[options->use](&c, &stopped));
     for (size_t i = 0; i < c.program_count; i++) {
@@ -398,6 +441,7 @@ col_status col_compile(const col_compile_options *options, col_arena *arena, col
     bool stopped = false;
     compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
     col_variables_init(&c.variables, arena);
+    c.settled = col_map_create(arena);
     *out_plan = NULL;
     c.plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c.plan);

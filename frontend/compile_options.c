@@ -134,12 +134,7 @@ static col_status read_machine(const col_options *options, col_compile_options *
     COL_TRY(read_memory(options, out));
     COL_TRY(col_options_choice(options, "plan", plans, COL_COUNT(plans), &plan));
     out->plan_name = plans[plan];
-    if (ranks > 1)
-        return col_error_make(
-            COL_BAD_INPUT,
-            "--mesh: %s has %lld devices, but this colc compiles for one only; leave --mesh out", mesh,
-            (long long)ranks);
-    if (plan > 1)
+    if (plan > 1 && ranks == 1)
         return col_error_make(COL_BAD_INPUT, "--plan: %s splits over several devices; give their --mesh too",
                               plans[plan]);
     return NULL;

@@ -2,6 +2,7 @@
 #include "frontend/elaborate.h"
 
 #include <math.h>
+#include <string.h>
 
 /* No machine addresses more: a variable over this is a slip, whatever the mesh. */
 static const int64_t variable_limit = INT64_C(1) << 47;
@@ -59,6 +60,13 @@ static bool is_taken(col_elab *e, col_loc loc, const char *name)
     return true;
 }
 
+static bool is_coordinate(const col_graph *graph, col_var_kind kind, col_type type)
+{
+    int64_t rank = graph->mesh.rank;
+    return rank && kind == COL_VAR_INPUT &&
+           col_type_equal(type, (col_type){COL_I32, col_shape_make(1, &rank)});
+}
+
 col_value *col_elab_declare(col_elab *e, col_loc loc, col_var_kind kind, const char *name, col_type type,
                             col_init init, bool frozen)
 {
@@ -73,6 +81,13 @@ col_value *col_elab_declare(col_elab *e, col_loc loc, col_var_kind kind, const c
     if (!may_begin_as(type.dtype, init)) {
         col_elab_fault(e, loc, "'%s' is %s: it can begin as zeros or a constant that is one of its numbers",
                        name, col_dtype_name(type.dtype));
+        return NULL;
+    }
+    if (!strcmp(name, COL_MESH_COORDINATE) && !is_coordinate(e->graph, kind, type)) {
+        col_elab_fault(e, loc,
+                       "'%s' is the rank's place on the mesh: an input i32[axes of the mesh] of a graph that "
+                       "has one; choose another name",
+                       name);
         return NULL;
     }
     col_var *var = col_graph_add_var(e->graph, kind, name, type, init, loc);
@@ -113,11 +128,55 @@ static bool elab_init(col_elab *e, const col_stmt *s, col_init *out)
     return true;
 }
 
+/* "part S0R of f32[64, 64]": the layout and the whole shape of a variable of this type. */
+static bool elab_part(col_elab *e, const col_stmt *s, const col_type *type, col_layout *out_layout,
+                      col_shape *out_whole)
+{
+    col_type whole, local;
+    if (!col_elab_type(e, &s->types[1], true, &whole)) return false;
+    const col_mesh *mesh = &e->graph->mesh;
+    col_loc loc = s->layout->loc;
+    int rank = whole.shape.rank;
+    if (!mesh->rank) {
+        col_elab_fault(e, loc,
+                       "a part needs a mesh; begin the text after its first line with, say, 'mesh 2x2'");
+        return false;
+    }
+    if (!col_layout_parse(s->layout->symbol->name, rank, mesh->rank, out_layout)) {
+        col_elab_fault(
+            e, loc,
+            "'%s' is not a layout: for each dimension R, or S and axes of the mesh, each axis once, "
+            "as in S0R",
+            s->layout->symbol->name);
+        return false;
+    }
+    if (!col_layout_fits(out_layout, mesh, rank, whole.shape.dims)) {
+        col_elab_fault(e, loc, "by this layout the mesh does not cut the whole into equal blocks");
+        return false;
+    }
+    local = whole;
+    col_layout_local(out_layout, mesh, rank, whole.shape.dims, local.shape.dims);
+    if (!col_type_equal(local, *type)) {
+        col_str text = {0};
+        col_type_print(local, &text);
+        col_elab_fault(e, loc,
+                       "by this layout a rank's block of the whole is %s; give the variable this type",
+                       col_str_text(&text));
+        col_str_fini(&text);
+        return false;
+    }
+    *out_whole = whole.shape;
+    return true;
+}
+
 void col_elab_var(col_elab *e, const col_stmt *s)
 {
     col_type type;
     col_init init;
+    col_layout layout = col_layout_whole();
     bool fine = col_elab_type(e, &s->types[0], true, &type);
+    col_shape whole = type.shape;
+    fine = (!s->layout || (fine && elab_part(e, s, &type, &layout, &whole))) && fine;
     fine = elab_init(e, s, &init) && fine;
     if (e->frame && s->var_kind == COL_VAR_INPUT) {
         col_elab_fault(e, s->loc, "inputs are declared at the top level; give them to the block");
@@ -130,6 +189,8 @@ void col_elab_var(col_elab *e, const col_stmt *s)
         if (!col_elab_may_bind(e, symbol, s->names[i].loc, true)) continue;
         const char *name = fine ? col_elab_join(e, s->names[i].loc, symbol->name) : NULL;
         if (name) value = col_elab_declare(e, s->names[i].loc, s->var_kind, name, type, init, s->frozen);
+        if (value) value->var->layout = layout;
+        if (value) value->var->whole = whole;
         col_elab_bind(e, symbol, value ? col_datum_of_tensor(e, value) : (col_datum){.kind = COL_DATUM_BAD});
     }
 }

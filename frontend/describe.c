@@ -83,13 +83,13 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
     plan->producer = "colc " COL_VERSION;
     plan->target = "cpu";
     plan->precision = "fp32";
+    plan->n_mesh = (size_t)options->mesh.rank;
+    plan->mesh = col_arena_copy(arena, options->mesh.dims, sizeof *plan->mesh * plan->n_mesh);
     plan->optimizer = (char *)(uintptr_t)(options->use == COL_USE_TRAIN ? options->optimizer_name : "");
     plan->accumulate = options->use == COL_USE_TRAIN ? options->passes.accumulate : 1;
     plan->model_flops = model_flops(plan);
     plan->source = describe_source(options->model_path, source, graph, arena);
     col_compile_options_record(options, arena, plan);
-    plan->n_mesh = (size_t)graph->mesh.rank;
-    plan->mesh = col_arena_copy(arena, graph->mesh.dims, sizeof *plan->mesh * plan->n_mesh);
     plan->machine = col_arena_strdup(arena, options->machine.name);
     col_predict(&options->machine, plan);
 }

@@ -6,10 +6,13 @@
 
 #include "ir/base/str.h"
 #include "ir/plan/plan.h"
+#include "passes/cost.h"
 
 typedef struct col_explain_options {
     const char *program; /* only this one; NULL: all */
     bool variables;      /* also the table of parameters and states */
+    const col_machine
+        *machine; /* that the plan's times are predicted for; NULL: not known, no floors are given */
 } col_explain_options;
 
 /* The log for people, appended to `out`. */

@@ -2,11 +2,23 @@
 
 #include <string.h>
 
-#include "frontend/machine.h"
 #include "frontend/predict.h"
 #include "frontend/report.h"
 
 enum { NAME_WIDTH = 38, NOTATION_WIDTH = 52 };
+
+static const char *convolution_kind(const Col__Plan__Convolution *how)
+{
+    static const char *const names[] = {"conv", "conv_grad_input", "conv_grad_weight"};
+    return (size_t)how->kind < COL_COUNT(names) ? names[how->kind] : "unknown";
+}
+
+static const char *pool_kind(const Col__Plan__Pool *how)
+{
+    bool is_max = how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
+    if (how->backward) return is_max ? "max_pool_grad" : "avg_pool_grad";
+    return is_max ? "max_pool" : "avg_pool";
+}
 
 const char *col_explain_kind(const col_plan_instruction *in)
 {
@@ -18,6 +30,8 @@ const char *col_explain_kind(const col_plan_instruction *in)
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return "attention_cached";
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return "scatter_add";
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: return "update_slice";
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: return convolution_kind(in->convolution);
+    case COL__PLAN__INSTRUCTION__KIND_POOL: return pool_kind(in->pool);
     case COL__PLAN__INSTRUCTION__KIND_COPY: return "copy";
     case COL__PLAN__INSTRUCTION__KIND_FILL: return "fill";
     case COL__PLAN__INSTRUCTION__KIND_SHARD: return "shard";
@@ -112,28 +126,17 @@ static void print_totals(const char *name, const totals *t, double all, bool flo
                    col_format_count(f, t->flops), fa, col_format_bytes(b, t->bytes), fm);
 }
 
-/* The machine as the user named it, which may be a file; else by the name that it has. */
-static const char *machine_name(const col_plan *plan)
-{
-    for (size_t i = 0; plan->source && i < plan->source->n_options; i++) {
-        if (!strcmp(plan->source->options[i]->name, "machine")) return plan->source->options[i]->value;
-    }
-    return plan->machine;
-}
-
 /* Time by class, against the machine's floors: what the arithmetic alone and the traffic alone would take. */
-static void print_classes(const col_plan *plan, const col_plan_program *program, col_str *out)
+static void print_classes(const col_machine *machine, const col_plan_program *program, col_str *out)
 {
-    col_machine machine;
-    bool known = !col_error_ignore(col_machine_read(machine_name(plan), &machine));
     totals classes[COL_COST_COUNT] = {0}, all = {0};
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];
         col_cost_class class = col_predict_class(in);
         totals t = {1, in->seconds, in->flops, in->bytes, 0, 0};
-        if (known) {
-            t.arithmetic = col_cost_arithmetic(&machine, class, in->flops);
-            t.traffic = col_cost_traffic(&machine, in->bytes);
+        if (machine) {
+            t.arithmetic = col_cost_arithmetic(machine, class, in->flops);
+            t.traffic = col_cost_traffic(machine, in->bytes);
         }
         add_totals(&classes[class], &t);
         add_totals(&all, &t);
@@ -142,12 +145,12 @@ static void print_classes(const col_plan *plan, const col_plan_program *program,
                    "flops", "floor", "traffic", "floor");
     for (int c = 0; c < COL_COST_COUNT; c++) {
         if (classes[c].count)
-            print_totals(col_cost_class_name((col_cost_class)c), &classes[c], all.seconds, known, out);
+            print_totals(col_cost_class_name((col_cost_class)c), &classes[c], all.seconds, machine, out);
     }
-    print_totals("all", &all, all.seconds, known, out);
+    print_totals("all", &all, all.seconds, machine, out);
 }
 
-static void print_program(const col_plan *plan, const col_plan_program *program, col_str *out)
+static void print_program(const col_machine *machine, const col_plan_program *program, col_str *out)
 {
     static const char *const phases[] = {"forward", "backward", "update"};
     char seconds[COL_HUMAN_SIZE];
@@ -163,7 +166,7 @@ static void print_program(const col_plan *plan, const col_plan_program *program,
         print_instruction(in, &scratch, out);
     }
     col_str_fini(&scratch);
-    print_classes(plan, program, out);
+    print_classes(machine, program, out);
 }
 
 /* Variables. */
@@ -202,7 +205,8 @@ void col_explain_text(const col_plan *plan, const col_explain_options *options, 
 {
     col_report_summary(plan, out);
     for (size_t i = 0; i < plan->n_programs; i++) {
-        if (is_shown(options, plan->programs[i]->name)) print_program(plan, plan->programs[i], out);
+        if (is_shown(options, plan->programs[i]->name))
+            print_program(options->machine, plan->programs[i], out);
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
         if (is_shown(options, plan->memory[i]->program)) col_explain_memory(plan, plan->memory[i], out);

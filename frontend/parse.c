@@ -32,6 +32,7 @@ static col_graph *build_graph(const col_source *source, const col_parse_options 
                   .salts = col_map_create(scratch),
                   .assigned = col_map_create(scratch),
                   .outputs = col_map_create(scratch)};
+    e.graph->mesh = syntax->mesh;
     e.setting_read = COL_NEW_ARRAY(scratch, bool, syntax->setting_count);
     e.b = (col_builder){.graph = e.graph, .scope = "", .diags = diags};
     col_elab_run(&e);

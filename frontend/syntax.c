@@ -82,16 +82,34 @@ static bool parse_annotation(col_parser *p, col_stmt *s)
     return true;
 }
 
+/* Optional "part S0R of f32[64, 64]". */
+static bool parse_part(col_parser *p, col_stmt *s, col_type_syntax *whole)
+{
+    if (!at_word(p, "part")) return true;
+    col_parser_advance(p);
+    col_name layout = {.loc = p->token.loc};
+    layout.symbol = col_parse_plain_name(p, "a layout, as S0R");
+    if (!layout.symbol) return false;
+    s->layout = col_arena_copy(p->arena, &layout, sizeof layout);
+    if (!at_word(p, "of")) {
+        col_parser_fault(p, "'of' and the type of the whole");
+        return false;
+    }
+    col_parser_advance(p);
+    s->type_count++;
+    return col_parse_type(p, whole);
+}
+
 static bool parse_var(col_parser *p, col_stmt *s)
 {
     s->kind = COL_STMT_VAR;
     if (!parse_names(p, s, col_parse_given_name) ||
         !col_parser_expect(p, COL_TOKEN_COLON, "',' or ':' and the type"))
         return false;
-    col_type_syntax type;
-    if (!col_parse_type(p, &type)) return false;
-    s->types = col_arena_copy(p->arena, &type, sizeof type);
+    col_type_syntax types[2];
     s->type_count = 1;
+    if (!col_parse_type(p, &types[0]) || !parse_part(p, s, &types[1])) return false;
+    s->types = col_arena_copy(p->arena, types, s->type_count * sizeof *types);
     if (col_parser_accept(p, COL_TOKEN_TILDE) && !add_expr(p, s, col_parse_expr(p))) return false;
     if (at_word(p, "frozen")) {
         s->frozen = true;
@@ -351,6 +369,33 @@ static bool parse_header(col_parser *p, col_syntax *syntax)
     return false;
 }
 
+/* "mesh 2x4": no number and no name begins so, thus it is read from the text. */
+static void parse_mesh(col_parser *p, col_syntax *syntax)
+{
+    const char *at = p->lexer.at;
+    while (at < p->lexer.end && (*at == ' ' || *at == '\t')) at++;
+    size_t size = 0;
+    while (at + size < p->lexer.end && strchr("0123456789x", at[size]) && at[size]) size++;
+    if (!at_word(p, "mesh") || !size || *at == 'x') return;
+    char text[64];
+    int64_t ranks = 1;
+    bool fine = size < sizeof text;
+    memcpy(text, at, COL_MIN(size, sizeof text - 1));
+    text[COL_MIN(size, sizeof text - 1)] = '\0';
+    fine = fine && col_mesh_parse(text, &syntax->mesh);
+    for (int i = 0; i < syntax->mesh.rank && fine; i++)
+        fine = (ranks *= syntax->mesh.dims[i]) <= COL_MESH_RANKS;
+    if (!fine) {
+        col_diag_add(p->diags, p->token.loc, "a mesh is 1 to %d sizes such as 2x4, %d ranks in all at most",
+                     COL_MESH_RANK, COL_MESH_RANKS);
+    }
+    p->lexer.at = at + size;
+    col_parser_advance(p);
+    if (fine && p->token.kind != COL_TOKEN_NEWLINE && p->token.kind != COL_TOKEN_END)
+        col_parser_fault(p, "the end of the line");
+    if (p->token.kind != COL_TOKEN_NEWLINE) skip_statement(p);
+}
+
 const col_syntax *col_syntax_parse(const col_source *source, col_symbols *symbols, col_arena *arena,
                                    col_diags *diags)
 {
@@ -360,6 +405,8 @@ const col_syntax *col_syntax_parse(const col_source *source, col_symbols *symbol
     col_syntax *syntax = COL_NEW(arena, col_syntax);
     if (!parse_header(&p, syntax)) return syntax; /* not a model at all: one error is enough */
     stmt_list stmts = {0};
+    skip_newlines(&p);
+    parse_mesh(&p, syntax);
     for (skip_newlines(&p); p.token.kind != COL_TOKEN_END; skip_newlines(&p)) {
         if (diags->total >= COL_DIAG_LIMIT) break;
         if (p.token.kind == COL_TOKEN_CLOSE_BODY) {

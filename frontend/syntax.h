@@ -3,9 +3,10 @@
  *
  * Grammar (docs/ir.md has it with examples; NL is a line break, which brackets and infix operators swallow):
  *
- *   file       = header { statement NL }
+ *   file       = header [ mesh NL ] { statement NL }
  *   header     = "model" name [ "(" name "=" expr { "," name "=" expr } ")" ] NL
- *   statement  = ("input" | "param" | "state") name { "," name } ":" type [ "~" expr ] [ "frozen" ]
+ *   mesh       = "mesh" digits { "x" digits }
+ *   statement  = ("input" | "param" | "state") name { "," name } ":" type [ part ] [ "~" expr ] [ "frozen" ]
  *              | "output" name "=" expr [ ":" type ]
  *              | "let" name "=" expr
  *              | "block" name "(" [ parameter { "," parameter } ] ")" body
@@ -17,6 +18,7 @@
  *              | call
  *   parameter  = name [ "=" expr ]
  *   body       = "{" NL { statement NL } "}"
+ *   part       = "part" layout "of" type
  *   type       = dtype "[" [ expr { "," expr } ] "]"
  *   expr       = sum [ ("==" | "!=" | "<" | "<=" | ">" | ">=") sum ]
  *   sum        = product { ("+" | "-") product }
@@ -135,7 +137,8 @@ struct col_stmt {
     col_phase phase;       /* PHASE */
     uint32_t name_count;   /* VAR, OUTPUT, LET, ASSIGN, FOR */
     const col_name *names;
-    uint32_t type_count; /* VAR, OUTPUT, ASSIGN */
+    const col_name *layout; /* VAR: of a part; NULL: none. Then the second type is that of the whole. */
+    uint32_t type_count;    /* VAR, OUTPUT, ASSIGN */
     const col_type_syntax *types;
     uint32_t expr_count; /* RETURN: all; FOR: low, high; IF: condition; VAR: initialiser, if any; else one */
     const col_expr *const *exprs;
@@ -161,14 +164,16 @@ typedef struct col_syntax {
     col_loc loc; /* of the name */
     uint32_t setting_count;
     const col_parameter *settings; /* all with a fallback */
+    col_mesh mesh;                 /* rank 0: none */
     COL_VEC(const col_block *) blocks;
     col_body body;
 } col_syntax;
 
 enum {
-    COL_EXPR_HEIGHT = 256, /* operators and brackets inside one another */
-    COL_BODY_DEPTH = 64,   /* bodies inside one another */
-    COL_LIST_LENGTH = 4096 /* items of a list, names or arguments of a statement */
+    COL_EXPR_HEIGHT = 256,   /* operators and brackets inside one another */
+    COL_BODY_DEPTH = 64,     /* bodies inside one another */
+    COL_LIST_LENGTH = 4096,  /* items of a list, names or arguments of a statement */
+    COL_MESH_RANKS = 1 << 20 /* of a mesh */
 };
 
 /* Parses the source. Faults go to `diags`, and reading goes on at the next statement; the tree is of use only

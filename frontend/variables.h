@@ -11,14 +11,17 @@ typedef struct col_variables {
     col_arena *arena;
     col_map *by_name; /* Col__Plan__Variable */
     col_map *labels;  /* of the inputs that are labels: what their losses take */
+    col_map *bounds;  /* of the inputs that index tables: int64_t, rows of the smallest */
+    col_map *buffers; /* states that the model itself declares */
     COL_VEC(Col__Plan__Variable *) list;
     uint64_t bytes; /* from the start of the arena to the end of the last one */
 } col_variables;
 
 void col_variables_init(col_variables *v, col_arena *arena);
 
-/* Notes which inputs are labels; of a graph whose losses are still whole. */
-void col_variables_note_labels(col_variables *v, const col_graph *graph);
+/* Notes what only the model as it was parsed shows: which inputs are labels or index tables, and which states
+ * are the model's own. */
+void col_variables_note(col_variables *v, const col_graph *graph);
 
 /* Adds the variables of a program that uses them: a new name gets the next place. COL_BAD_INPUT when they do
  * not fit 63-bit addresses. */

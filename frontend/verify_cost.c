@@ -1,9 +1,11 @@
 #include "frontend/verify.h"
 
 #include "ir/einsum.h"
+#include "ir/window.h"
 
 /* Of the reference evaluator on one core: multiply-adds of its matrix product, elements of anything else. */
 static const double product_rate = 2.5e9, element_seconds = 6e-9;
+static const double conv_cost = 3; /* of a multiply-add of a convolution, which looks its place up */
 
 static double numel(const col_value *value)
 {
@@ -24,6 +26,9 @@ static double node_seconds(const col_node *node)
         double pairs =
             numel(col_node_operand(node, 0)) * (double)col_node_operand(node, 1)->type.shape.dims[1];
         products = pairs * (node->op == COL_OP_ATTENTION_GRAD ? 5 : 2);
+    } else if (node->op == COL_OP_CONV || node->op == COL_OP_CONV_GRAD_INPUT ||
+               node->op == COL_OP_CONV_GRAD_WEIGHT) {
+        products = conv_cost * col_window_flops(node) / 2;
     }
     return products / product_rate + elements * element_seconds;
 }

@@ -291,7 +291,14 @@ static int evaluate_source(analysis *a, const col_node *node, const col_index *i
         item.operands[i] = evaluate(a, col_node_operand(node, 0), &at);
         if (item.operands[i] < 0) return -1;
     }
-    item.operands[2] = evaluate_linear(a, result, index, -1, COL_I64);
+    col_item element = make_item(COL_ITEM_LINEAR, result, index);
+    element.node = node;
+    element.dtype = COL_I64;
+    if (node->operand_count > 1) {
+        element.operands[0] = evaluate(a, col_node_operand(node, 1), &(col_index){0});
+        if (element.operands[0] < 0) return -1;
+    }
+    item.operands[2] = add_item(a, element);
     return item.operands[2] < 0 ? -1 : add_item(a, item);
 }
 

@@ -36,7 +36,8 @@ typedef enum col_item_kind {
     COL_ITEM_LOAD,   /* a value from outside, read where the guards hold; otherwise operands[0] */
     COL_ITEM_GATHER, /* row operands[0] of a table from outside; the index gives the column alone */
     COL_ITEM_PICK,   /* the element of row-major number operands[0] of a value from outside */
-    COL_ITEM_LINEAR, /* the row-major number of the element, or its position along `axis` */
+    COL_ITEM_LINEAR, /* the row-major number of the element (in the whole of which the random node makes a
+                        block, from operands[0] on), or its position along `axis` */
     COL_ITEM_FILL,   /* the constant `fill` */
     COL_ITEM_NODE,   /* the node's op applied to the operands, elementwise (random: seed, step, element) */
     COL_ITEM_REDUCE, /* the node's op over all reduced dims of operands[0] */
@@ -51,7 +52,7 @@ typedef struct col_item_guard {
 /* One evaluation of a value (or of part of a concat or pad) at an index. */
 typedef struct col_item {
     col_item_kind kind;
-    const col_node *node;   /* NODE, REDUCE */
+    const col_node *node;   /* NODE, REDUCE, LINEAR of random numbers */
     const col_value *value; /* what is evaluated; of LOAD and GATHER: what is read, possibly virtual */
     col_index index;
     int operands[3]; /* earlier items; -1: none */

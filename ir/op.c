@@ -7,9 +7,12 @@
 #define col_lower_none    NULL
 #define col_eval_none     NULL
 #define col_view_map_none NULL
+#define col_relate_none   NULL
+#define col_local_none    NULL
 
 static const col_op_info ops[COL_OP_COUNT] = {
-#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view)  \
+#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view,  \
+           factors, local)                                                                                   \
     [COL_OP_##KIND] = {#name,                                                                                \
                        COL_CLASS_##cls,                                                                      \
                        cost,                                                                                 \
@@ -22,7 +25,9 @@ static const col_op_info ops[COL_OP_COUNT] = {
                        col_grad_##gradient,                                                                  \
                        col_lower_##lower,                                                                    \
                        col_eval_##eval,                                                                      \
-                       col_view_map_##view},
+                       col_view_map_##view,                                                                  \
+                       col_relate_##factors,                                                                 \
+                       col_local_##local},
 #include "ir/ops.def"
 #undef OP
 };

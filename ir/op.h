@@ -48,6 +48,8 @@ typedef struct col_node col_node;
 typedef struct col_value col_value;
 typedef struct col_graph col_graph;
 typedef struct col_builder col_builder;
+typedef struct col_factors col_factors; /* ir/factors.h */
+typedef struct col_local col_local;
 
 /* A tensor of the reference evaluator: row-major, every dtype held as double (integers up to 2^53 exactly;
  * f32 and narrower results are NOT rounded: this is the fp64 oracle). */
@@ -81,6 +83,14 @@ typedef struct col_view_map {
  * order (reshape). */
 typedef bool (*col_view_map_fn)(const col_node *node, uint32_t result, col_view_map *out);
 
+/* States how the dimensions of the node's operands and results relate, with the functions of ir/factors.h. An
+ * operand's dimension that it does not mention is never split; a result's may be. */
+typedef void (*col_relate_fn)(col_factors *f, const col_node *node);
+/* Builds what one rank runs in the node's stead. `operands[i]` are the rank's blocks, laid out as
+ * col_factors_operand_layout says; sets `out_results[i]` to values as col_factors_result_layout says. */
+typedef void (*col_local_fn)(col_local *l, const col_node *node, col_value *const *operands,
+                             col_value **out_results);
+
 typedef struct col_op_info {
     const char *name;
     col_op_class op_class;
@@ -93,6 +103,8 @@ typedef struct col_op_info {
     col_lower_fn lower;   /* NULL: a primitive */
     col_eval_fn eval;
     col_view_map_fn view_map; /* of the view class; NULL: another class */
+    col_relate_fn factors;    /* NULL, as `local`: a composite or a collective */
+    col_local_fn local;
 } col_op_info;
 
 /* The row of the op. */
@@ -107,13 +119,17 @@ col_attr_kind col_attr_kind_of(col_attr_key key);
 col_attr_key col_attr_find(const char *name);
 
 /* The functions that rows name. */
-#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view)  \
+#define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view,  \
+           factors, local)                                                                                   \
     bool col_infer_##infer(col_node *node, col_diags *diags);                                                \
     void col_grad_##gradient(col_builder *b, col_node *node, col_value *const *result_grads,                 \
                              const bool *wanted, col_value **operand_grads);                                 \
     void col_lower_##lower(col_builder *b, col_node *node, col_value **out_results);                         \
     void col_eval_##eval(const col_node *node, const col_tensor *operands, col_tensor *results);             \
-    bool col_view_map_##view(const col_node *node, uint32_t result, col_view_map *out);
+    bool col_view_map_##view(const col_node *node, uint32_t result, col_view_map *out);                      \
+    void col_relate_##factors(col_factors *f, const col_node *node);                                         \
+    void col_local_##local(col_local *l, const col_node *node, col_value *const *operands,                   \
+                           col_value **out_results);
 #include "ir/ops.def"
 #undef OP
 

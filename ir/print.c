@@ -86,6 +86,20 @@ static void print_settings(const col_graph *graph, col_str *out)
         }
     }
     col_str_append(out, graph->settings.len ? ")\n" : "\n");
+    if (!graph->mesh.rank) return;
+    col_str_append(out, "mesh ");
+    col_mesh_print(&graph->mesh, out);
+    col_str_append(out, "\n");
+}
+
+/* Nothing for a variable that every rank has whole. */
+static void print_part(const col_var *var, col_str *out)
+{
+    if (!col_layout_axes(&var->layout)) return;
+    col_str_append(out, " part ");
+    col_layout_print(&var->layout, var->whole.rank, out);
+    col_str_append(out, " of ");
+    col_type_print(col_type_make(var->type.dtype, var->whole), out);
 }
 
 static void print_var(const col_var *var, col_str *out)
@@ -95,6 +109,7 @@ static void print_var(const col_var *var, col_str *out)
     print_name(var->name, out);
     col_str_append(out, " : ");
     col_type_print(var->type, out);
+    print_part(var, out);
     if (var->kind != COL_VAR_INPUT) {
         static const char *const inits[] = {"zeros", "constant", "normal", "uniform"};
         col_str_printf(out, " ~ %s", inits[var->init.kind]);

@@ -52,6 +52,20 @@ static void check_assign(checker *c, const col_node *node, col_map *written)
     }
 }
 
+/* A variable is one rank's block of the whole. */
+static void check_var(checker *c, const col_var *var)
+{
+    const col_mesh *mesh = &c->graph->mesh;
+    col_shape local = var->whole;
+    bool fits = !(col_layout_axes(&var->layout) >> mesh->rank) && !var->layout.partial &&
+                col_layout_fits(&var->layout, mesh, local.rank, local.dims);
+    if (fits) col_layout_local(&var->layout, mesh, local.rank, local.dims, local.dims);
+    if (!fits || !col_shape_equal(local, var->type.shape)) {
+        col_diag_add(&c->diags, var->loc, "variable '%s' is not a block of its whole shape by its layout",
+                     var->name);
+    }
+}
+
 static void check_node(checker *c, const col_node *node, col_arena *scratch)
 {
     const col_op_info *info = col_op_info_of(node->op);
@@ -93,7 +107,10 @@ col_status col_graph_verify(const col_graph *graph)
     col_arena *scratch = col_arena_create();
     checker c = {.graph = graph, .diags = {.arena = scratch}};
     c.defined = COL_NEW_ARRAY(scratch, uint8_t, graph->next_value_id);
-    for (size_t i = 0; i < graph->vars.len; i++) c.defined[graph->vars.data[i]->value->id] = 1;
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        c.defined[graph->vars.data[i]->value->id] = 1;
+        check_var(&c, graph->vars.data[i]);
+    }
     col_map *written = col_map_create(scratch);
     size_t count = 0;
     COL_FOR_EACH_NODE (node, graph) {

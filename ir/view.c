@@ -91,3 +91,9 @@ bool col_value_is_virtual(const col_value *value)
     const col_node *node = value->producer;
     return node && col_op_info_of(node->op)->op_class == COL_CLASS_VIEW && col_view_of(value).base != value;
 }
+
+void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[COL_MAX_RANK])
+{
+    const col_attr *whole = col_node_attr(node, COL_ATTR_WHOLE);
+    col_shape_strides(whole ? col_shape_make(whole->count, whole->ints) : shape, strides);
+}

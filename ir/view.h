@@ -26,6 +26,9 @@ col_view col_view_over(const col_value *value, col_strides_fn strides, void *con
  * strides cannot express it. */
 bool col_strides_reshape(col_shape from, const int64_t *strides, col_shape to, int64_t *out_strides);
 
+/* Row-major strides of the shape of which the node makes a block (attribute `whole`), or else of `shape`. */
+void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[COL_MAX_RANK]);
+
 /* Merges dimensions [from, to) of shape/strides into one stride: false when no single stride walks them in
  * row-major order (size-1 dimensions merge with anything). An empty or all-1 range has stride 0 and size 1.
  */

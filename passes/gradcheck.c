@@ -202,7 +202,8 @@ bool col_gradcheck_demand(const col_node *node, const bool *active, bool *wanted
         used[i] = false;
         if (!active[result->id]) continue;
         used[i] = col_value_is_output(node->graph, result);
-        COL_FOR_EACH_USE (use, result) used[i] |= use->user->phase == COL_PHASE_FORWARD;
+        COL_FOR_EACH_USE (use, result)
+            used[i] |= use->user->phase == COL_PHASE_FORWARD && use->user->op != COL_OP_ASSIGN;
         any_used |= used[i];
     }
     return any_wanted && any_used;

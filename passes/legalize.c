@@ -4,6 +4,7 @@
  * provides  - einsum: every letter of an operand stands in the other operand or the result; the result's
  * letters are batch, rows, columns; rows, columns and inner letters of each operand merge into one stride,
  * one of an operand's two being 1
+ *           - convolutions and poolings: operands are dense and row-major
  *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice: the base is theirs
  * to overwrite
  *           - collectives: the operand is dense
@@ -203,6 +204,18 @@ static void legalize_attention(col_builder *b, col_node *node)
     }
 }
 
+static bool is_attention(col_op op)
+{
+    return op == COL_OP_ATTENTION || op == COL_OP_ATTENTION_GRAD || op == COL_OP_ATTENTION_CACHED;
+}
+
+static void legalize_dense(col_builder *b, col_node *node)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        if (!is_dense(col_node_operand(node, i))) copy_operand(b, node, i);
+    }
+}
+
 /* The base becomes the result in place: it must be a temporary that nothing else uses, or the variable that
  * the result is assigned to. */
 static bool owns_base(const col_node *node)
@@ -253,8 +266,10 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
             legalize_in_place(&b, node);
         else if (col_node_is_collective(node))
             legalize_collective(&b, node);
-        else if (info->op_class == COL_CLASS_OPAQUE)
+        else if (is_attention(node->op))
             legalize_attention(&b, node);
+        else if (info->op_class == COL_CLASS_OPAQUE)
+            legalize_dense(&b, node);
         else if (node->op == COL_OP_ASSIGN && needs_bytes(col_node_operand(node, 0)))
             copy_operand(&b, node, 0);
     }

@@ -3,7 +3,7 @@
 #include "passes/pass.h"
 
 static const col_pass table[] = {
-    {"inference", "turn off dropout", col_pass_inference},
+    {"inference", "turn off dropout and batch statistics", col_pass_inference},
     {"kv_cache", "keep keys and values of earlier positions, for generation", col_pass_kv_cache},
     {"unmerge", "give parts that are split off a dimension of their own", col_pass_unmerge},
     {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},

@@ -369,6 +369,7 @@ static void take_answer(const builder *b, const int32_t *choice, col_sharding *o
     const col_layout *layouts = m->layouts.list.data;
     out->mesh = m->options->mesh;
     out->machine = m->options->machine;
+    out->machine = m->options->machine;
     out->units = m->units;
     out->factors = COL_NEW_ARRAY(m->arena, col_factors *, m->units->count + 1);
     out->strategies = COL_NEW_ARRAY(m->arena, col_strategy, m->units->count + 1);

@@ -13,10 +13,8 @@ static const struct {
     const char *name;
     col_command run;
 } commands[] = {
-    {"train", col_command_train},
-    {"generate", col_command_generate},
-    {"run", col_command_run},
-    {"info", col_command_info},
+    {"train", col_command_train}, {"generate", col_command_generate}, {"run", col_command_run},
+    {"info", col_command_info},   {"probe", col_command_probe},
 };
 
 static void print_overview(FILE *out)
@@ -60,6 +58,11 @@ static col_status run_command(int argc, char **argv, col_arena *arena)
         fputs(col_str_text(&text), stdout);
         col_str_fini(&text);
         return NULL;
+    }
+    if (spec->without_plan) {
+        if (!options.positionals.len) return command(NULL, &options);
+        return col_error_make(COL_BAD_INPUT, "'%s' has no place here: usage: colrun %s %s",
+                              options.positionals.data[0], spec->name, spec->usage);
     }
     if (options.positionals.len == 1) return command(options.positionals.data[0], &options);
     return col_error_make(COL_BAD_INPUT, "%s plan is given: usage: colrun %s %s",

@@ -1,5 +1,5 @@
-/* The commands of `colrun`. Each takes the plan's path and the parsed options of its table
- * (command_options.h), does all of its work and returns the error to report. */
+/* The commands of `colrun`. Each takes the plan's path (NULL where it takes none) and the parsed options of
+ * its table (command_options.h), does all of its work and returns the error to report. */
 #ifndef COL_RUNTIME_COMMAND_H
 #define COL_RUNTIME_COMMAND_H
 
@@ -11,5 +11,6 @@ COL_MUST_USE col_status col_command_train(const char *plan_path, const col_optio
 COL_MUST_USE col_status col_command_generate(const char *plan_path, const col_options *options);
 COL_MUST_USE col_status col_command_run(const char *plan_path, const col_options *options);
 COL_MUST_USE col_status col_command_info(const char *plan_path, const col_options *options);
+COL_MUST_USE col_status col_command_probe(const char *plan_path, const col_options *options);
 
 #endif

@@ -12,7 +12,8 @@
 /* clang-format on */
 
 static const col_option train_options[] = {
-    {"data", "FILE", "text, JSON lines or .bin tokens, in this order; or `synthetic`", true},
+    {"data", "FILE",
+     "text, JSON lines or .bin tokens, in this order; CIFAR-10's folder or files; or `synthetic`", true},
     {"tokenizer", "bytes|PATH", "tokenizer.json, or a folder with one or with vocab.json and merges.txt",
      false},
     {"steps", "N", "optimizer steps in all (1000)", false},
@@ -22,7 +23,8 @@ static const col_option train_options[] = {
     {"warmup", "N", "steps of linear warm-up (a twentieth of --steps)", false},
     {"val-every", "N", "steps between validations, also after the last step; 0: none (100)", false},
     {"val-batches", "N", "batches of a validation; 0: all there are (20)", false},
-    {"val-fraction", "X", "part of the tokens, at the end, kept for validation (0.1)", false},
+    {"val-fraction", "X",
+     "part of the data, at the end, kept for validation (0.1; CIFAR-10's folder has its own)", false},
     {"weights", "DIR", "start from these weights", false},
     {"save", "DIR", "folder of checkpoints; one is saved after the last step and on SIGINT or SIGTERM",
      false},
@@ -76,14 +78,27 @@ static const col_option run_options[] = {
     SESSION_OPTIONS,
 };
 
+static const col_option probe_options[] = {
+    {"output", "MACHINE.yaml", "the machine's file (-o)", false},
+    {"target", "NAME", "cpu", false},
+    {"threads", "N", "cores to measure with (as many as the process may use)", false},
+};
+
+static const char probe_notes[] =
+    "Takes some ten seconds; anything else that runs meanwhile makes the machine look slower. `colc compile "
+    "--machine\n"
+    "MACHINE.yaml` then plans for it; docs/machines.md describes the file.\n";
+
 static const col_command_spec specs[] = {
     {"train", "PLAN --data FILE...|synthetic [options]", "train the model of a training plan", train_options,
-     COL_COUNT(train_options), train_notes},
+     COL_COUNT(train_options), train_notes, false},
     {"generate", "PLAN --weights DIR --prompt TEXT [options]", "continue a text", generate_options,
-     COL_COUNT(generate_options), generate_notes},
+     COL_COUNT(generate_options), generate_notes, false},
     {"run", "PLAN [--weights DIR] [--input NAME=FILE.npy]... [--output DIR]", "forward pass on given inputs",
-     run_options, COL_COUNT(run_options), NULL},
-    {"info", "PLAN", "say what a plan holds", NULL, 0, NULL},
+     run_options, COL_COUNT(run_options), NULL, false},
+    {"info", "PLAN", "say what a plan holds", NULL, 0, NULL, false},
+    {"probe", "-o MACHINE.yaml [--target cpu]", "measure this machine", probe_options,
+     COL_COUNT(probe_options), probe_notes, true},
 };
 
 const col_command_spec *col_command_specs(size_t *out_count)

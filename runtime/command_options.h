@@ -12,6 +12,7 @@ typedef struct col_command_spec {
     const col_option *options;
     size_t option_count;
     const char *notes; /* paragraphs after the options, or NULL */
+    bool without_plan; /* takes no argument but its options */
 } col_command_spec;
 
 const col_command_spec *col_command_specs(size_t *out_count);

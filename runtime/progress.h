@@ -13,7 +13,9 @@ typedef struct col_progress {
 
 typedef struct col_progress_step {
     int64_t step;
-    double loss, grad_norm, lr, tokens_per_second, seconds;
+    double loss, grad_norm, lr;
+    const char *unit; /* "tokens" */
+    double units_per_second, seconds;
     bool has_val_loss;
     double val_loss;
 } col_progress_step;

@@ -53,8 +53,10 @@ static const char *shape_text(col_arena *arena, const char *dtype, size_t rank, 
 
 static bool fits(const col_plan_variable *v, const col_stored_tensor *t)
 {
-    if (t->dtype != col_tensors_dtype(v->dtype) || t->rank != v->n_dims) return false;
-    return v->n_dims == 0 || !memcmp(t->shape, v->dims, v->n_dims * sizeof *v->dims);
+    size_t rank;
+    const int64_t *dims = col_plan_stored_dims(v, &rank);
+    if (t->dtype != col_tensors_dtype(v->dtype) || t->rank != rank) return false;
+    return rank == 0 || !memcmp(t->shape, dims, rank * sizeof *dims);
 }
 
 static const col_stored_tensor *match_variable(matcher *m, const col_plan_variable *v)
@@ -62,8 +64,9 @@ static const col_stored_tensor *match_variable(matcher *m, const col_plan_variab
     static const char *const prefixes[] = {"transformer."};
     const col_stored_tensor *t = col_safetensors_find_prefixed(
         m->set, v->name, prefixes, m->match == COL_TENSORS_FOREIGN ? COL_COUNT(prefixes) : 0);
-    const char *wanted =
-        shape_text(m->arena, col_store_dtype_name(col_tensors_dtype(v->dtype)), v->n_dims, v->dims);
+    size_t rank;
+    const int64_t *dims = col_plan_stored_dims(v, &rank);
+    const char *wanted = shape_text(m->arena, col_store_dtype_name(col_tensors_dtype(v->dtype)), rank, dims);
     if (!t) {
         add_fault(&m->missing, col_arena_printf(m->arena, "'%s' %s", v->name, wanted));
         return NULL;
@@ -84,11 +87,13 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* Whether the tensor is no weight of its own: the masks that Hugging Face's GPT-2 keeps beside its weights,
- * or a head that repeats the embeddings that it is tied to. */
+ * the counts of PyTorch's batch norms, or a head that repeats the embeddings that it is tied to. */
 static bool is_buffer(const matcher *m, const col_stored_tensor *t)
 {
     if (m->match == COL_TENSORS_OURS) return false;
-    if (ends_with(t->name, ".attn.bias") || ends_with(t->name, ".attn.masked_bias")) return true;
+    if (ends_with(t->name, ".num_batches_tracked") || ends_with(t->name, ".attn.bias") ||
+        ends_with(t->name, ".attn.masked_bias"))
+        return true;
     if (!ends_with(t->name, "lm_head.weight")) return false;
     for (size_t i = 0; i < m->used->len; i++) {
         const col_stored_tensor *other = m->used->entries[i].value;
@@ -135,12 +140,19 @@ static col_status faults_status(matcher *m, const char *path)
     return status;
 }
 
-static col_status load(matcher *m, col_session *session, Col__Plan__VariableKind kind, const char *path)
+static bool belongs(const col_plan_variable *v, col_tensors_part part)
+{
+    bool state = v->kind == COL__PLAN__VARIABLE_KIND__STATE;
+    if (part == COL_TENSORS_STATES) return state && !v->buffer;
+    return v->kind == COL__PLAN__VARIABLE_KIND__PARAM || (state && v->buffer);
+}
+
+static col_status load(matcher *m, col_session *session, col_tensors_part part, const char *path)
 {
     const col_plan *plan = col_session_plan(session);
     const col_stored_tensor **sources = COL_NEW_ARRAY(m->arena, const col_stored_tensor *, plan->n_variables);
     for (size_t i = 0; i < plan->n_variables; i++) {
-        if (plan->variables[i]->kind == kind) sources[i] = match_variable(m, plan->variables[i]);
+        if (belongs(plan->variables[i], part)) sources[i] = match_variable(m, plan->variables[i]);
     }
     find_extra(m);
     COL_TRY(faults_status(m, path));
@@ -153,12 +165,12 @@ static col_status load(matcher *m, col_session *session, Col__Plan__VariableKind
     return NULL;
 }
 
-col_status col_tensors_load(col_session *session, Col__Plan__VariableKind kind, const col_safetensors *set,
+col_status col_tensors_load(col_session *session, col_tensors_part part, const col_safetensors *set,
                             col_tensors_match match, const char *path)
 {
     col_arena *arena = col_arena_create();
     matcher m = {.arena = arena, .set = set, .match = match, .used = col_map_create(arena)};
-    col_status status = load(&m, session, kind, path);
+    col_status status = load(&m, session, part, path);
     col_arena_destroy(arena);
     return status;
 }
@@ -171,7 +183,7 @@ col_status col_tensors_load_weights(col_session *session, const char *path)
     col_status status = col_weights_open(arena, path, &set, &notice);
     if (!status) {
         if (notice) fprintf(stderr, "notice: %s\n", notice);
-        status = col_tensors_load(session, COL__PLAN__VARIABLE_KIND__PARAM, set, COL_TENSORS_FOREIGN, path);
+        status = col_tensors_load(session, COL_TENSORS_WEIGHTS, set, COL_TENSORS_FOREIGN, path);
         col_safetensors_close(set);
     }
     col_arena_destroy(arena);
@@ -195,8 +207,8 @@ static col_status fetch(void *user, uint64_t offset, size_t size, const void **o
     return col_session_read_part(f->session, f->variable, offset, f->block, size);
 }
 
-const col_tensor_source *col_tensors_sources(col_session *session, Col__Plan__VariableKind kind,
-                                             col_arena *arena, size_t *out_count)
+const col_tensor_source *col_tensors_sources(col_session *session, col_tensors_part part, col_arena *arena,
+                                             size_t *out_count)
 {
     const col_plan *plan = col_session_plan(session);
     col_tensor_source *sources = COL_NEW_ARRAY(arena, col_tensor_source, plan->n_variables);
@@ -204,12 +216,14 @@ const col_tensor_source *col_tensors_sources(col_session *session, Col__Plan__Va
     size_t count = 0;
     for (size_t i = 0; i < plan->n_variables; i++) {
         const col_plan_variable *v = plan->variables[i];
-        if (v->kind != kind) continue;
+        if (!belongs(v, part)) continue;
         col_tensor_source *s = &sources[count++];
+        size_t rank;
+        const int64_t *dims = col_plan_stored_dims(v, &rank);
         *s = (col_tensor_source){.name = v->name,
                                  .dtype = col_tensors_dtype(v->dtype),
-                                 .rank = (uint32_t)v->n_dims,
-                                 .shape = v->dims,
+                                 .rank = (uint32_t)rank,
+                                 .shape = dims,
                                  .data = col_session_host(session, v)};
         if (s->data) continue;
         if (!block) block = col_arena_alloc(arena, FETCH_BYTES);

@@ -76,11 +76,10 @@ static void say_summary(run *r, const char *plan_path)
     const col_trainer *t = &r->trainer;
     const col_plan *plan = t->plan;
     char parameters[COL_HUMAN_SIZE], arena[COL_HUMAN_SIZE], state[COL_HUMAN_SIZE];
-    col_progress_say(&r->progress,
-                     "model %s: %s parameters, %s, %s; %lld micro-batch%s of %lld x %lld tokens a step",
+    col_progress_say(&r->progress, "model %s: %s parameters, %s, %s; %lld micro-batch%s of %s a step",
                      plan->source->name, col_format_count(parameters, (double)parameters_of(plan)),
                      plan->precision, plan->optimizer, (long long)t->accumulate,
-                     t->accumulate > 1 ? "es" : "", (long long)t->batch, (long long)t->seq);
+                     t->accumulate > 1 ? "es" : "", t->feed->shape);
     col_str programs = {0};
     for (size_t i = 0; i < plan->n_programs; i++)
         col_str_printf(&programs, "%s%s (%zu instructions)", i ? ", " : "", plan->programs[i]->name,
@@ -90,11 +89,7 @@ static void say_summary(run *r, const char *plan_path)
                      col_format_bytes(arena, (double)plan->arena_bytes), mesh.rank ? " on each rank" : "",
                      col_format_bytes(state, (double)plan->state_bytes), col_str_text(&programs));
     col_str_fini(&programs);
-    col_progress_say(&r->progress, "data: %llu tokens, %llu to train on, %llu for validation; tokenizer %s",
-                     (unsigned long long)col_corpus_tokens(t->corpus),
-                     (unsigned long long)t->training.range.count,
-                     (unsigned long long)(t->validates ? t->validation.range.count : 0),
-                     t->tokenizer ? t->tokenizer_name : "none");
+    col_progress_say(&r->progress, "data: %s", t->feed->summary);
     if (r->settings.resume)
         col_progress_say(&r->progress, "resumed after step %lld from %s", (long long)t->step,
                          r->checkpoint->path);
@@ -143,29 +138,32 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            double val_loss)
 {
     const col_trainer *t = &r->trainer;
-    double tokens = (double)col_trainer_step_tokens(t) / seconds, peak = r->settings.peak_flops;
+    double speed = (double)col_trainer_step_units(t) / seconds, peak = r->settings.peak_flops;
     double flops = t->plan->model_flops * (double)t->accumulate;
     col_metrics_row row = {.step = t->step,
                            .loss = result->loss,
                            .grad_norm = result->grad_norm,
                            .lr = result->lr,
                            .step_seconds = seconds,
-                           .tokens_per_second = tokens,
+                           .unit = t->feed->type->unit,
+                           .units_per_second = speed,
                            .mfu = peak > 0 && flops > 0 ? flops / seconds / peak : -1,
                            .peak_bytes = t->plan->arena_bytes,
                            .communication_bytes = result->sent,
                            .has_val_loss = validated,
                            .val_loss = val_loss};
+    char speed_tag[64];
+    snprintf(speed_tag, sizeof speed_tag, "train/%s_per_second", t->feed->type->unit);
     col_tag_value tags[] = {{"train/loss", result->loss},
                             {"train/grad_norm", result->grad_norm},
                             {"train/lr", result->lr},
-                            {"train/tokens_per_second", tokens},
+                            {speed_tag, speed},
                             {"validation/loss", val_loss}};
     if (r->metrics) COL_TRY(col_metrics_write(r->metrics, &row));
     if (r->board)
         COL_TRY(col_tensorboard_write(r->board, t->step, tags, COL_COUNT(tags) - (validated ? 0 : 1)));
-    col_progress_step shown = {t->step, result->loss, result->grad_norm, result->lr,
-                               tokens,  seconds,      validated,         val_loss};
+    col_progress_step shown = {t->step, result->loss, result->grad_norm, result->lr, t->feed->type->unit,
+                               speed,   seconds,      validated,         val_loss};
     col_progress_show(&r->progress, &shown);
     return NULL;
 }

@@ -8,7 +8,7 @@
 #include "runtime/store/checkpoint_folder.h"
 #include "runtime/tensors.h"
 
-#define KEY_DATA_FINGERPRINT "data_fingerprint" /* text: of the corpus, 16 hex digits */
+#define KEY_DATA_FINGERPRINT "data_fingerprint" /* text: 16 hex digits */
 
 static const char *hex(col_arena *arena, uint64_t value)
 {
@@ -33,11 +33,11 @@ static const char *settings_text(const col_plan *plan, col_arena *arena)
 static size_t fill_scalars(const col_trainer *t, col_arena *arena, col_scalar *out)
 {
     const col_plan *plan = t->plan;
-    size_t n = col_train_settings_save(t->settings, t->tokenizer_name, out);
-    out[n++] = COL_SCALAR_OF_INT(COL_KEY_DATA_POSITION, (int64_t)t->training.position);
+    size_t n = col_train_settings_save(t->settings, t->feed->tokenizer, out);
+    out[n++] = COL_SCALAR_OF_INT(COL_KEY_DATA_POSITION, (int64_t)t->position);
     out[n++] = COL_SCALAR_OF_INT(COL_KEY_RNG_COUNTER, t->micro);
     out[n++] = COL_SCALAR_OF_TEXT(COL_KEY_PLAN_HASH, hex(arena, t->plan_hash));
-    out[n++] = COL_SCALAR_OF_TEXT(KEY_DATA_FINGERPRINT, hex(arena, col_corpus_fingerprint(t->corpus)));
+    out[n++] = COL_SCALAR_OF_TEXT(KEY_DATA_FINGERPRINT, hex(arena, t->feed->fingerprint));
     out[n++] = COL_SCALAR_OF_TEXT(COL_KEY_MODEL, plan->source->name);
     out[n++] = COL_SCALAR_OF_TEXT(COL_KEY_SETTINGS, settings_text(plan, arena));
     return n;
@@ -49,8 +49,8 @@ static col_status save_in(col_trainer *t, col_arena *arena)
     col_checkpoint_contents c = {.step = t->step, .scalars = scalars};
     c.scalar_count = fill_scalars(t, arena, scalars);
     COL_ASSERT(c.scalar_count <= COL_COUNT(scalars));
-    c.weights = col_tensors_sources(t->session, COL__PLAN__VARIABLE_KIND__PARAM, arena, &c.weight_count);
-    c.states = col_tensors_sources(t->session, COL__PLAN__VARIABLE_KIND__STATE, arena, &c.state_count);
+    c.weights = col_tensors_sources(t->session, COL_TENSORS_WEIGHTS, arena, &c.weight_count);
+    c.states = col_tensors_sources(t->session, COL_TENSORS_STATES, arena, &c.state_count);
     COL_TRY(col_checkpoint_write(t->settings->save_dir, &c));
     if (t->settings->keep) COL_TRY(col_checkpoint_prune(t->settings->save_dir, (size_t)t->settings->keep));
     return NULL;
@@ -84,8 +84,7 @@ static col_status restore(col_trainer *t, const col_checkpoint *checkpoint, col_
 {
     int64_t position;
     bool same;
-    COL_TRY(
-        check_text(checkpoint, KEY_DATA_FINGERPRINT, hex(arena, col_corpus_fingerprint(t->corpus)), &same));
+    COL_TRY(check_text(checkpoint, KEY_DATA_FINGERPRINT, hex(arena, t->feed->fingerprint), &same));
     if (!same) {
         return col_error_make(
             COL_BAD_INPUT,
@@ -106,10 +105,10 @@ static col_status restore(col_trainer *t, const col_checkpoint *checkpoint, col_
     if (position < 0 || t->micro < 0)
         return col_error_make(COL_BAD_INPUT, "'%s': a negative position in the data", checkpoint->path);
     t->step = checkpoint->step;
-    t->training.position = (uint64_t)position;
-    COL_TRY(col_tensors_load(t->session, COL__PLAN__VARIABLE_KIND__PARAM, checkpoint->weights,
-                             COL_TENSORS_OURS, checkpoint->path));
-    return col_tensors_load(t->session, COL__PLAN__VARIABLE_KIND__STATE, checkpoint->states, COL_TENSORS_OURS,
+    t->position = (uint64_t)position;
+    COL_TRY(col_tensors_load(t->session, COL_TENSORS_WEIGHTS, checkpoint->weights, COL_TENSORS_OURS,
+                             checkpoint->path));
+    return col_tensors_load(t->session, COL_TENSORS_STATES, checkpoint->states, COL_TENSORS_OURS,
                             checkpoint->path);
 }
 

@@ -22,13 +22,6 @@ static col_status write_rng(col_trainer *t, int64_t micro)
     return col_session_write(t->session, "rng", rng, sizeof rng);
 }
 
-static col_status write_tokens(col_trainer *t)
-{
-    uint64_t bytes = (uint64_t)(t->batch * t->seq) * sizeof(int32_t);
-    COL_TRY(col_session_write(t->session, "input_ids", t->input_ids, bytes));
-    return col_session_write(t->session, "labels", t->labels, bytes);
-}
-
 /* The whole step runs with the last micro-batch; "micro" is the part of it that the others need. */
 static const char *body_program(const col_trainer *t, int64_t index)
 {
@@ -38,9 +31,9 @@ static const char *body_program(const col_trainer *t, int64_t index)
 /* Feeds micro-batch `index` of the step that comes next. */
 static col_status feed(col_trainer *t, int64_t index)
 {
-    uint64_t first = t->training.position + (uint64_t)(index * t->batch);
-    col_sampler_read(&t->training, first, (size_t)t->batch, t->input_ids, t->labels);
-    COL_TRY(write_tokens(t));
+    int64_t labels;
+    uint64_t first = t->position + (uint64_t)(index * t->feed->batch);
+    COL_TRY(t->feed->type->write(t->feed, t->session, false, first, &labels));
     return write_rng(t, t->micro + index);
 }
 
@@ -104,35 +97,27 @@ col_status col_trainer_step(col_trainer *t, col_step_result *out)
     COL_TRY(output_or(t, "step", "grad_norm", 0, &out->grad_norm));
     COL_TRY(output_or(t, "step", "learning_rate", t->settings->lr, &out->lr));
     if (!isfinite(out->grad_norm)) return blame(t, "norm of the gradient", out->grad_norm);
-    t->training.position += (uint64_t)(t->accumulate * t->batch);
+    t->position += (uint64_t)(t->accumulate * t->feed->batch);
     t->micro += t->accumulate;
     t->step++;
     return NULL;
 }
 
-static int64_t count_labels(const col_trainer *t)
-{
-    int64_t count = 0;
-    for (int64_t i = 0; i < t->batch * t->seq; i++) count += t->labels[i] != COL_LABEL_IGNORED;
-    return count;
-}
-
 col_status col_trainer_validate(col_trainer *t, double *out_loss)
 {
     double sum = 0, start = col_seconds();
-    int64_t tokens = 0, limit = t->settings->val_batches;
-    col_sampler sampler = t->validation;
-    for (int64_t i = 0; sampler.position < sampler.samples && (!limit || i < limit); i++) {
-        col_sampler_next(&sampler, (size_t)t->batch, t->input_ids, t->labels);
-        int64_t count = count_labels(t);
+    int64_t labels = 0, limit = t->settings->val_batches;
+    uint64_t batch = (uint64_t)t->feed->batch;
+    for (uint64_t i = 0; i * batch < t->feed->validation_samples && (!limit || i < (uint64_t)limit); i++) {
+        int64_t count;
         float loss;
-        COL_TRY(write_tokens(t));
+        COL_TRY(t->feed->type->write(t->feed, t->session, true, i * batch, &count));
         COL_TRY(col_session_run(t->session, "eval"));
         COL_TRY(col_session_output_f32(t->session, "eval", "loss", &loss));
         sum += (double)loss * (double)count;
-        tokens += count;
+        labels += count;
     }
-    *out_loss = tokens ? sum / (double)tokens : NAN;
+    *out_loss = labels ? sum / (double)labels : NAN;
     return col_trainer_span(t, "validation", start);
 }
 

@@ -1,13 +1,12 @@
 /* A training run: what is open while it lasts. Internal to runtime; train.c builds one and walks its steps.
  *
- * A step is `accumulate` micro-batches of [batch, seq] tokens. All that a run is, beside the plan's
- * variables, is three integers: steps done, samples drawn (the sampler's position) and micro-batches done
+ * A step is `accumulate` micro-batches of the feed. All that a run is, beside the plan's
+ * variables, is three integers: steps done, samples drawn (`position`) and micro-batches done
  * (the counter of `rng`), so that a resumed run is bit-equal to one that never stopped. */
 #ifndef COL_RUNTIME_TRAINER_H
 #define COL_RUNTIME_TRAINER_H
 
-#include "runtime/data/sampler.h"
-#include "runtime/session.h"
+#include "runtime/feed.h"
 #include "runtime/store/trace.h"
 #include "runtime/train_settings.h"
 
@@ -16,30 +15,27 @@ typedef struct col_trainer {
     col_session *session;
     const col_plan *plan;
     uint64_t plan_hash;
-    int64_t batch, seq, accumulate;
-
-    col_tokenizer *tokenizer;   /* NULL: the data needs none */
-    const char *tokenizer_name; /* "bytes" or a path, which a resumed run finds from any folder */
-    char *tokenizer_path;
-    col_corpus *corpus;
-    col_sampler training, validation;
+    int64_t accumulate;
+    const col_feed_type *feed_type;
+    col_feed *feed;
     bool validates;
-    int32_t *input_ids, *labels; /* [batch, seq] */
 
-    int64_t step;     /* steps done */
-    int64_t micro;    /* micro-batches done */
-    col_trace *trace; /* NULL: none */
+    uint64_t position; /* samples drawn */
+    int64_t step;      /* steps done */
+    int64_t micro;     /* micro-batches done */
+    col_trace *trace;  /* NULL: none */
     double trace_start;
     int64_t traced_until; /* steps below have their instructions in it */
 } col_trainer;
 
-/* trainer.c: opens the plan and checks that it can be trained; reads shapes. */
+/* trainer.c: opens the plan and checks that it can be trained. */
 COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);
-/* Opens tokenizer and corpus, makes the samplers. */
+/* Opens the data that the model is fed. */
 COL_MUST_USE col_status col_trainer_open_data(col_trainer *trainer);
 /* Closes everything and returns `status`, of the run. */
 COL_MUST_USE col_status col_trainer_end(col_trainer *trainer, col_status status);
-int64_t col_trainer_step_tokens(const col_trainer *trainer);
+/* Tokens or images of a step. */
+int64_t col_trainer_step_units(const col_trainer *trainer);
 
 /* train_step.c */
 typedef struct col_step_result {
@@ -51,7 +47,7 @@ typedef struct col_step_result {
 /* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and
  * op; parameters and states are then as they were. */
 COL_MUST_USE col_status col_trainer_step(col_trainer *trainer, col_step_result *out);
-/* Mean loss over the validation tokens. */
+/* Mean loss over the validation part's labels. */
 COL_MUST_USE col_status col_trainer_validate(col_trainer *trainer, double *out_loss);
 /* A span of the trace that started at `start` and ends now; does nothing without a trace. */
 COL_MUST_USE col_status col_trainer_span(col_trainer *trainer, const char *name, double start);

@@ -17,27 +17,48 @@
  *   dq = scale * sum_j ds k,  dk = scale * sum_i ds q
  *
  * There is no gradient with respect to the mask and through lse. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The optional operands begin at `first`: mask, then generator state. */
+/* How many operands dropout takes, the last ones: the generator state, and the first element's number. */
+static uint32_t dropout_operands(const col_node *node)
+{
+    if (!(col_node_float(node, COL_ATTR_RATE) > 0)) return 0;
+    return col_node_attr(node, COL_ATTR_WHOLE) ? 2 : 1;
+}
+
+/* A block of the scores is of some batches and heads. */
+static bool check_block(const col_node *node, col_diags *diags, col_shape scores)
+{
+    int count;
+    const int64_t *whole = col_node_ints(node, COL_ATTR_WHOLE, &count);
+    if (!dropout_operands(node)) return col_op_fault(node, diags, "'whole' has no meaning without 'rate'");
+    if (!col_op_block(node, diags, node->operand_count - 1, scores)) return false;
+    if (whole[2] == scores.dims[2] && whole[3] == scores.dims[3]) return true;
+    return col_op_fault(node, diags, "'whole' may have other batches and heads, not other times");
+}
+
+/* The optional operands begin at `first`: mask, then those of dropout. */
 static bool check_options(const col_node *node, col_diags *diags, uint32_t first, col_shape scores)
 {
-    bool drops = col_node_float(node, COL_ATTR_RATE) > 0;
-    uint32_t given = node->operand_count - first;
+    uint32_t given = node->operand_count - first, drops = dropout_operands(node);
     if (!col_op_rate(node, diags) || !col_op_salt(node, diags)) return false;
-    if (drops && !given)
-        return col_op_fault(node, diags, "with 'rate' the last operand must be the generator state, i64[2]");
-    if (drops && !col_op_want_generator(node, diags, node->operand_count - 1)) return false;
-    if (given > (drops ? 2u : 1u)) {
+    if (given < drops) {
+        return col_op_fault(node, diags, "with 'rate' the last operand must be the generator state, i64[2]%s",
+                            drops > 1 ? ", then with 'whole' the number of the first element" : "");
+    }
+    if (col_node_attr(node, COL_ATTR_WHOLE) && !check_block(node, diags, scores)) return false;
+    if (drops && !col_op_want_generator(node, diags, node->operand_count - drops)) return false;
+    if (given > drops + 1) {
         return col_op_fault(node, diags,
                             "operand %u has no meaning; a generator state goes with a 'rate' above 0",
                             node->operand_count);
     }
-    if (given == (drops ? 1u : 0u)) return true;
+    if (given == drops) return true;
     col_type mask = operand_type(node, first);
     col_shape joint;
     if (!col_op_want_same(node, diags, 0, first)) return false;
@@ -135,6 +156,66 @@ void col_grad_attention(col_builder *b, col_node *node, col_value *const *dy, co
     }
 }
 
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* Batch and heads are independent. Time and width stay whole, as what is not mentioned does in operands. */
+static void relate_heads(col_factors *f, col_slot x, int batch, int head)
+{
+    col_slot q = col_operand_slot(x.node, 0);
+    col_factors_same(f, q, 0, x, batch);
+    col_factors_same(f, q, 2, x, head);
+    for (int d = 0; x.is_result && d < x.node->results[x.index].type.shape.rank; d++) {
+        if (d != batch && d != head) col_factors_whole(f, x, d);
+    }
+}
+
+/* A mask broadcasts to [b, h, t, s]. */
+static void relate_mask(col_factors *f, const col_node *node, uint32_t options)
+{
+    if (node->operand_count == options + dropout_operands(node)) return;
+    int rank = operand_type(node, options).shape.rank;
+    col_slot q = col_operand_slot(node, 0), mask = col_operand_slot(node, options);
+    if (rank == 4) col_factors_same(f, q, 0, mask, 0);
+    if (rank >= 3) col_factors_same(f, q, 2, mask, rank - 3);
+}
+
+void col_relate_attention(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_operand_slot(node, i), 0, 2);
+    relate_heads(f, col_result_slot(node, 0), 0, 2);
+    relate_heads(f, col_result_slot(node, 1), 0, 1);
+    relate_mask(f, node, 3);
+}
+
+void col_relate_attention_grad(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 6; i++) relate_heads(f, col_operand_slot(node, i), 0, i == 4 ? 1 : 2);
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_result_slot(node, i), 0, 2);
+    relate_mask(f, node, 6);
+}
+
+void col_relate_attention_cached(col_factors *f, const col_node *node)
+{
+    for (uint32_t i = 0; i < 3; i++) relate_heads(f, col_operand_slot(node, i), 0, 2);
+    relate_heads(f, col_result_slot(node, 0), 0, 2);
+}
+
+/* Dropout is that of the whole scores. */
+void col_local_attention(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    if (!dropout_operands(node)) {
+        col_local_plain(l, node, operands, out);
+        return;
+    }
+    col_shape q = operand_type(node, 0).shape, k = operand_type(node, 1).shape;
+    col_layout own = col_factors_operand_layout(l->f, l->strategy, node, 0), scores = col_layout_whole();
+    scores.split[0] = own.split[0];
+    scores.split[1] = own.split[2];
+    col_local_block(l, node, operands, &scores,
+                    col_shape_make(4, (int64_t[]){q.dims[0], q.dims[2], q.dims[1], k.dims[1]}), out);
+}
+
 /* --- reference evaluation --------------------------------------------------------------------------------
  */
 
@@ -144,7 +225,8 @@ typedef struct attention {
     int64_t b, t, s, h, d;
     const double *q, *k, *v, *mask; /* mask NULL: none */
     int64_t mask_strides[COL_MAX_RANK];
-    col_tensor generator; /* data NULL: no dropout */
+    col_tensor generator;                 /* data NULL: no dropout */
+    int64_t first, strides[COL_MAX_RANK]; /* numbers of the scores' elements in the stream */
     double scale, rate;
     int64_t first_hidden; /* query i sees keys below first_hidden + i */
 } attention;
@@ -164,11 +246,13 @@ static attention attention_of(const col_node *node, const col_tensor *operands, 
                    .scale = col_node_float(node, COL_ATTR_SCALE),
                    .rate = col_node_float(node, COL_ATTR_RATE)};
     a.first_hidden = col_node_int(node, COL_ATTR_CAUSAL) ? 1 : a.s;
-    if (a.rate > 0) a.generator = operands[node->operand_count - 1];
-    if (node->operand_count > options + (a.rate > 0)) {
+    col_shape scores = col_shape_make(4, (int64_t[]){a.b, a.h, a.t, a.s});
+    uint32_t drops = dropout_operands(node);
+    if (drops) a.generator = operands[node->operand_count - drops];
+    if (drops) a.first = col_eval_block(node, operands, scores, a.strides);
+    if (node->operand_count > options + drops) {
         a.mask = operands[options].data;
-        col_broadcast_strides(operands[options].type.shape,
-                              col_shape_make(4, (int64_t[]){a.b, a.h, a.t, a.s}), a.mask_strides);
+        col_broadcast_strides(operands[options].type.shape, scores, a.mask_strides);
     }
     return a;
 }
@@ -221,7 +305,8 @@ static double probability(double score, double lse)
 static double keep_factor(const attention *a, int64_t b, int64_t h, int64_t i, int64_t j)
 {
     if (!a->generator.data) return 1;
-    int64_t index = ((b * a->h + h) * a->t + i) * a->s + j;
+    const int64_t *s = a->strides;
+    int64_t index = a->first + b * s[0] + h * s[1] + i * s[2] + j * s[3];
     return col_eval_uniform(a->node, a->generator, index) >= (float)a->rate ? 1 / (1 - a->rate) : 0;
 }
 

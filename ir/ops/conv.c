@@ -9,6 +9,7 @@
  * where padding counts as 0. The attributes that describe the other operand's spatial sizes (sizes, kernel)
  * are all that a gradient needs of it: batch and channels follow from the operands, and so stay right when
  * they are split. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <stdlib.h>
@@ -130,6 +131,62 @@ void col_grad_conv(col_builder *b, col_node *node, col_value *const *dy, const b
         col_value *operands[] = {x, dy[0]};
         dx[1] = &col_build(b, COL_OP_CONV_GRAD_WEIGHT, 2, operands, last + 1, attrs)->results[0];
     }
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* The batch and the channels in and out, of x, weight and y, whichever of the three the node makes. Channels
+ * in several groups are split by whole groups. */
+static void relate(col_factors *f, const col_node *node, col_slot x, col_slot weight, col_slot y)
+{
+    int64_t groups = col_node_int(node, COL_ATTR_GROUPS);
+    col_slot made = col_result_slot(node, 0);
+    col_factors_same(f, x, 0, y, 0);
+    col_factors_same(f, weight, 0, y, 1);
+    if (groups == 1) {
+        col_factors_same(f, x, 1, weight, 1);
+    } else {
+        col_factors_same_outer(f, x, 1, weight, 0, groups);
+        col_factors_whole(f, weight, 1);
+    }
+    for (int d = 2; d < node->results[0].type.shape.rank; d++) col_factors_whole(f, made, d);
+}
+
+void col_relate_conv(col_factors *f, const col_node *node)
+{
+    col_slot x = col_operand_slot(node, 0), weight = col_operand_slot(node, 1), y = col_result_slot(node, 0);
+    relate(f, node, x, weight, y);
+    if (col_node_int(node, COL_ATTR_GROUPS) == 1) col_factors_reduces(f, x, 1, y, COL_OP_SUM);
+}
+
+void col_relate_conv_grad_input(col_factors *f, const col_node *node)
+{
+    col_slot dy = col_operand_slot(node, 0), weight = col_operand_slot(node, 1),
+             dx = col_result_slot(node, 0);
+    relate(f, node, dx, weight, dy);
+    if (col_node_int(node, COL_ATTR_GROUPS) == 1) col_factors_reduces(f, dy, 1, dx, COL_OP_SUM);
+}
+
+void col_relate_conv_grad_weight(col_factors *f, const col_node *node)
+{
+    col_slot x = col_operand_slot(node, 0), dy = col_operand_slot(node, 1), dw = col_result_slot(node, 0);
+    relate(f, node, x, dw, dy);
+    col_factors_reduces(f, x, 0, dw, COL_OP_SUM);
+}
+
+/* A rank that has some of the groups convolves those. */
+void col_local_conv(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    int64_t groups = col_node_int(node, COL_ATTR_GROUPS);
+    col_attr attrs[COL_ATTR_COUNT];
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        attrs[i] = node->attrs[i];
+        if (attrs[i].key != COL_ATTR_GROUPS || groups == 1) continue;
+        col_layout layout = col_factors_operand_layout(l->f, l->strategy, node, 0);
+        attrs[i].int_value /= col_layout_parts(&layout, l->mesh, 1);
+    }
+    out[0] = &col_build(l->b, node->op, 2, operands, node->attr_count, attrs)->results[0];
 }
 
 /* --- reference evaluation --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /* Einstein summation over two operands: every matrix product of the IR. */
 #include "ir/einsum.h"
 #include "ir/ops/equation.h"
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <stdio.h>
@@ -112,6 +113,32 @@ void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const
     COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
     for (int i = 0; i < 2; i++) {
         if (wanted[i]) dx[i] = operand_gradient(b, node, &e, i, dy[0]);
+    }
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* A letter is a factor; those that the result lacks are summed. */
+void col_relate_einsum(col_factors *f, const col_node *node)
+{
+    col_equation e;
+    COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
+    col_slot y = col_result_slot(node, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        col_slot x = col_operand_slot(node, i);
+        for (int d = 0; d < e.rank[i]; d++) {
+            const char *result = strchr(e.letters[2], e.letters[i][d]);
+            const char *other = strchr(e.letters[1 - i], e.letters[i][d]);
+            if (other) {
+                int at = (int)(other - e.letters[1 - i]);
+                col_factors_same(f, x, d, col_operand_slot(node, 1 - i), at);
+            }
+            if (result)
+                col_factors_same(f, x, d, y, (int)(result - e.letters[2]));
+            else
+                col_factors_reduces(f, x, d, y, COL_OP_SUM);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
  * Operands of one op have one dtype; nothing converts silently. Gradients of broadcast operands are summed
  * back to the operand's shape. Where a function has a kink, the gradient is PyTorch's: 0 for |x| at 0, half
  * to each operand of a tied maximum or minimum. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
@@ -225,6 +226,20 @@ GRADIENT(where)
     col_value *condition = col_node_operand(node, 0), *zero = op_like(b, 0, dy[0]);
     if (wanted[1]) dx[1] = back_to(b, node, 1, col_build_where(b, condition, dy[0], zero));
     if (wanted[2]) dx[2] = back_to(b, node, 2, col_build_where(b, condition, zero, dy[0]));
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* NumPy broadcasting, of `broadcast` too: a stretched dimension has size 1, and relates to nothing. */
+void col_relate_elementwise(col_factors *f, const col_node *node)
+{
+    int rank = node->results[0].type.shape.rank;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        int own = operand_type(node, i).shape.rank;
+        for (int d = 0; d < own; d++)
+            col_factors_same(f, col_operand_slot(node, i), d, col_result_slot(node, 0), rank - own + d);
+    }
 }
 
 /* --- reference evaluation --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
  * An index outside the table is a fault of the data, which the executor refuses before the step. Here, where
  * nothing can be refused, an embedding of it is NaN and an update of it goes nowhere. update_slice moves a
  * start that would leave the base to the nearest one that does not. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
@@ -142,4 +143,81 @@ void col_eval_update_slice(const col_node *node, const col_tensor *operands, col
     col_shape_strides(base, to);
     memcpy(results[0].data, operands[0].data, sizeof(double) * (size_t)col_shape_numel(base));
     col_walk(update, results[0].data + start * to[axis], to, operands[1].data, from, COL_WALK_SET);
+}
+
+/* Each rank has some rows, and zeros for the others: the result is summed over the table's rows. */
+void col_relate_embedding(col_factors *f, const col_node *node)
+{
+    col_slot table = col_operand_slot(node, 0), ids = col_operand_slot(node, 1);
+    col_slot rows = col_result_slot(node, 0);
+    int rank = operand_type(node, 1).shape.rank;
+    for (int d = 0; d < rank; d++) col_factors_same(f, ids, d, rows, d);
+    col_factors_same(f, table, 1, rows, rank);
+    col_factors_reduces(f, table, 0, rows, COL_OP_SUM);
+    col_factors_looks_up(f, table, 0);
+}
+
+/* Split rows take the updates that are theirs; split updates leave partial sums. */
+void col_relate_scatter_add(col_factors *f, const col_node *node)
+{
+    col_slot base = col_operand_slot(node, 0), ids = col_operand_slot(node, 1);
+    col_slot updates = col_operand_slot(node, 2), sums = col_result_slot(node, 0);
+    int rank = operand_type(node, 1).shape.rank;
+    for (int d = 0; d < rank; d++) {
+        col_factors_same(f, ids, d, updates, d);
+        col_factors_reduces(f, updates, d, sums, COL_OP_SUM);
+    }
+    col_factors_same(f, updates, rank, sums, 1);
+    for (int d = 0; d < 2; d++) col_factors_same(f, base, d, sums, d);
+    col_factors_looks_up(f, base, 0);
+    col_factors_looks_up(f, sums, 0);
+}
+
+/* Where the indices are in the rank's rows of a table, counted from its first; `*out_inside` tells where.
+ * NULL: the rank has all rows. */
+static col_value *own_rows(col_local *l, const col_node *node, col_value *ids, col_value **out_inside)
+{
+    col_layout layout = col_factors_operand_layout(l->f, l->strategy, node, 0);
+    col_shape shape = operand_type(node, 0).shape;
+    col_value *start = col_local_start(l, &layout, shape.dims[0], 0);
+    if (!start) return NULL;
+    int64_t count = shape.dims[0] / col_layout_parts(&layout, l->mesh, 0);
+    col_value *zero = op_like(l->b, 0, ids);
+    col_value *row = op_sub(l->b, ids, col_build_cast(l->b, start, ids->type.dtype));
+    *out_inside = col_build_binary(l->b, COL_OP_AND, col_build_binary(l->b, COL_OP_GE, row, zero),
+                                   col_build_binary(l->b, COL_OP_LT, row, op_like(l->b, (double)count, ids)));
+    return col_build_where(l->b, *out_inside, row, zero);
+}
+
+/* x [..., c] where the condition [...] holds, elsewhere 0. */
+static col_value *rows_where(col_builder *b, col_value *condition, col_value *x)
+{
+    condition = col_build_reshape(b, condition, col_shape_one_last(x->type.shape));
+    return col_build_where(b, condition, x, op_like(b, 0, x));
+}
+
+void col_local_embedding(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    col_value *inside, *rows = own_rows(l, node, operands[1], &inside);
+    col_local_plain(l, node, (col_value *[]){operands[0], rows ? rows : operands[1]}, out);
+    if (rows) out[0] = rows_where(l->b, inside, out[0]);
+}
+
+static bool is_zero(const col_value *value)
+{
+    const col_node *made = value->producer;
+    return made && made->op == COL_OP_CONSTANT && col_node_float(made, COL_ATTR_VALUE) == 0;
+}
+
+void col_local_scatter_add(col_local *l, const col_node *node, col_value *const *operands, col_value **out)
+{
+    col_value *base = operands[0], *inside, *rows = own_rows(l, node, operands[1], &inside);
+    col_layout layout = col_factors_result_layout(l->f, l->strategy, &node->results[0]);
+    if (layout.partial && !is_zero(col_node_operand(node, 0))) {
+        /* One term of the sum has the base: that of coordinate 0 along every axis that is summed over. */
+        col_value *first = col_local_is_first(l, layout.partial);
+        base = col_build_where(l->b, first, base, op_like(l->b, 0, base));
+    }
+    col_value *updates = rows ? rows_where(l->b, inside, operands[2]) : operands[2];
+    col_local_plain(l, node, (col_value *[]){base, rows ? rows : operands[1], updates}, out);
 }

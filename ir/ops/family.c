@@ -1,5 +1,7 @@
 #include "ir/ops/family.h"
 
+#include "ir/view.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -127,6 +129,23 @@ bool col_op_rate(const col_node *node, col_diags *diags)
     double rate = col_node_float(node, COL_ATTR_RATE);
     if (rate >= 0 && rate < 1) return true;
     return col_op_fault(node, diags, "rate %g is not in [0, 1)", rate);
+}
+
+bool col_op_block(const col_node *node, col_diags *diags, uint32_t index, col_shape shape)
+{
+    int count;
+    const int64_t *whole = col_node_ints(node, COL_ATTR_WHOLE, &count);
+    bool fits = count == shape.rank;
+    for (int d = 0; fits && d < count; d++) fits = shape.dims[d] <= whole[d];
+    if (!fits || !col_shape_is_valid(col_shape_make(count, whole))) {
+        return col_op_fault(node, diags, "'whole' is not the shape of a tensor with a block of %s",
+                            col_op_type_text(diags, col_type_make(COL_F32, shape)));
+    }
+    if (index >= node->operand_count)
+        return col_op_fault(node, diags,
+                            "with 'whole' the last operand must be the number of the first element");
+    return col_op_want_dtype(node, diags, index, "the number of the first element", COL_I64) &&
+           col_op_want_rank(node, diags, index, "the number of the first element", 0);
 }
 
 const int64_t *col_op_list(const col_node *node, col_diags *diags, col_attr_key key, int count)
@@ -261,6 +280,13 @@ void col_fill(col_tensor tensor, double value)
 {
     int64_t count = col_shape_numel(tensor.type.shape);
     for (int64_t i = 0; i < count; i++) tensor.data[i] = value;
+}
+
+int64_t col_eval_block(const col_node *node, const col_tensor *operands, col_shape shape,
+                       int64_t strides[COL_MAX_RANK])
+{
+    col_whole_strides(node, shape, strides);
+    return col_node_attr(node, COL_ATTR_WHOLE) ? (int64_t)operands[node->operand_count - 1].data[0] : 0;
 }
 
 double *col_eval_alloc(int64_t count)

@@ -38,6 +38,9 @@ bool col_op_shape(const col_node *node, col_diags *diags, col_shape *out_shape);
 bool col_op_dtype(const col_node *node, col_diags *diags, col_dtype *out_dtype);
 bool col_op_salt(const col_node *node, col_diags *diags);
 bool col_op_rate(const col_node *node, col_diags *diags);
+/* With the attribute `whole`, operand `index` is the i64 number of the first of `shape` elements within that
+ * shape. */
+bool col_op_block(const col_node *node, col_diags *diags, uint32_t index, col_shape shape);
 /* A list of exactly `count` numbers; NULL after a fault. */
 const int64_t *col_op_list(const col_node *node, col_diags *diags, col_attr_key key, int count);
 /* A list of axes of `shape`, brought to the form in which passes see it: non-negative; with `sorted` also
@@ -73,6 +76,10 @@ void col_fill(col_tensor tensor, double value);
 /* Uninitialised doubles on the heap; free() them. Aborts when the machine has no more memory. */
 double *col_eval_alloc(int64_t count);
 
+/* Where the elements of `shape` stand in the whole of which the node makes a block (attribute `whole`): in
+ * row-major order, from the last operand on. The shape itself, from 0 on, without the attribute. */
+int64_t col_eval_block(const col_node *node, const col_tensor *operands, col_shape shape,
+                       int64_t strides[COL_MAX_RANK]);
 /* Uniform number `index` of the stream that a node's salt and a generator state name. */
 double col_eval_uniform(const col_node *node, col_tensor generator, int64_t index);
 

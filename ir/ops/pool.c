@@ -6,6 +6,7 @@
  * The gradient of a maximum goes whole to the first element, in window order, that is larger than all before
  * it: as in PyTorch, also for ties. It is found again from x rather than kept: an index would be a tensor of
  * its own. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
@@ -105,6 +106,19 @@ void col_grad_avg_pool(col_builder *b, col_node *node, col_value *const *dy, con
     for (uint32_t i = 0; i < node->attr_count; i++) attrs[i] = node->attrs[i];
     attrs[node->attr_count] = col_attr_ints(COL_ATTR_SIZES, shape.rank - 2, shape.dims + 2);
     dx[0] = &col_build(b, COL_OP_AVG_POOL_GRAD, 1, dy, node->attr_count + 1, attrs)->results[0];
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+/* Batch and channels are independent, in the gradients too. */
+void col_relate_pool(col_factors *f, const col_node *node)
+{
+    col_slot y = col_result_slot(node, 0);
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        for (int d = 0; d < 2; d++) col_factors_same(f, col_operand_slot(node, i), d, y, d);
+    }
+    for (int d = 2; d < node->results[0].type.shape.rank; d++) col_factors_whole(f, y, d);
 }
 
 /* --- reference evaluation --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /* Reductions over a list of axes. The gradient of a maximum or minimum is shared evenly among the elements
  * that attain it, as PyTorch's amax and amin do. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <math.h>
@@ -132,4 +133,21 @@ void col_eval_max(const col_node *node, const col_tensor *operands, col_tensor *
 void col_eval_min(const col_node *node, const col_tensor *operands, col_tensor *results)
 {
     eval_reduce(node, operands, results, INFINITY, COL_WALK_MIN);
+}
+
+void col_relate_reduce(col_factors *f, const col_node *node)
+{
+    col_slot x = col_operand_slot(node, 0), y = col_result_slot(node, 0);
+    bool keep = col_node_int(node, COL_ATTR_KEEPDIMS) != 0;
+    int count, rank = operand_type(node, 0).shape.rank;
+    const int64_t *axes = col_node_ints(node, COL_ATTR_AXES, &count);
+    for (int d = 0, at = 0, next = 0; d < rank; d++) {
+        bool reduced = next < count && axes[next] == d;
+        next += reduced;
+        if (reduced)
+            col_factors_reduces(f, x, d, y, node->op);
+        else
+            col_factors_same(f, x, d, y, at);
+        at += keep || !reduced;
+    }
 }

@@ -1,5 +1,6 @@
 /* Views and moves: reshape, transpose, broadcast, slice, split, concat, pad. All are index maps: evaluation
  * is one strided walk, and each gradient is the adjoint map. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 #include <string.h>
@@ -276,6 +277,41 @@ bool col_view_map_split(const col_node *node, uint32_t result, col_view_map *out
     *out = same_place(part.rank);
     out->start[axis] = (int64_t)result * part.dims[axis];
     return true;
+}
+
+/* --- splitting over a mesh -------------------------------------------------------------------------------
+ */
+
+void col_relate_reshape(col_factors *f, const col_node *node)
+{
+    col_factors_regroup(f, col_operand_slot(node, 0), 0, operand_type(node, 0).shape.rank,
+                        col_result_slot(node, 0), 0, node->results[0].type.shape.rank);
+}
+
+void col_relate_transpose(col_factors *f, const col_node *node)
+{
+    int count;
+    const int64_t *perm = col_node_ints(node, COL_ATTR_PERM, &count);
+    for (int i = 0; i < count; i++)
+        col_factors_same(f, col_operand_slot(node, 0), (int)perm[i], col_result_slot(node, 0), i);
+}
+
+/* Of every operand and result of one rank, slice to update_slice: dimensions of equal size are the same, the
+ * others are whole. */
+void col_relate_resize(col_factors *f, const col_node *node)
+{
+    for (uint32_t r = 0; r < node->result_count; r++) {
+        col_shape made = node->results[r].type.shape;
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            col_shape shape = operand_type(node, i).shape;
+            for (int d = 0; d < made.rank && shape.rank == made.rank; d++) {
+                if (shape.dims[d] != made.dims[d])
+                    col_factors_whole(f, col_result_slot(node, r), d);
+                else
+                    col_factors_same(f, col_operand_slot(node, i), d, col_result_slot(node, r), d);
+            }
+        }
+    }
 }
 
 /* --- reference evaluation --------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 /* Writes to variables. Reading one needs no op: a variable is a value, as it was at the start of the step. */
+#include "ir/factors.h"
 #include "ir/ops/family.h"
 
 bool col_infer_assign(col_node *node, col_diags *diags)
@@ -15,4 +16,10 @@ bool col_infer_assign(col_node *node, col_diags *diags)
                             col_op_type_text(diags, operand_type(node, 0)));
     }
     return true;
+}
+
+void col_relate_assign(col_factors *f, const col_node *node)
+{
+    col_slot x = col_operand_slot(node, 0);
+    for (int d = 0; d < operand_type(node, 0).shape.rank; d++) col_factors_same(f, x, d, x, d);
 }

@@ -67,6 +67,11 @@ static bool is_rng(const col_plan_view *view)
            view->strides[0] == 1;
 }
 
+static bool is_i64_scalar(const col_plan_view *view)
+{
+    return view->n_dims == 0 && view->dtype == COL__PLAN__DTYPE__I64;
+}
+
 static bool same_shape(const col_plan_view *a, const col_plan_view *b)
 {
     return a->n_dims == b->n_dims && a->dtype == b->dtype && same_dims(a, b, 0, a->n_dims);
@@ -77,7 +82,8 @@ static bool attention_is_sound(const col_plan_instruction *in)
     const Col__Plan__Attention *how = in->attention;
     size_t fixed = how->backward ? 6 : 3;
     if (!(how->rate >= 0 && how->rate < 1)) return false;
-    if (in->n_reads != fixed + (how->masked ? 1 : 0) + (how->rate > 0 ? 1 : 0)) return false;
+    size_t first = fixed + (how->masked ? 1 : 0) + (how->rate > 0 ? 1 : 0); /* where `first` stands */
+    if (in->n_reads != first + (how->heads > 0 ? 1 : 0)) return false;
     if (in->n_writes != (how->backward ? 3u : 2u)) return false;
     const col_plan_view *q = in->reads[0], *k = in->reads[1], *v = in->reads[2];
     if (!heads_agree(q, k, v)) return false;
@@ -96,7 +102,9 @@ static bool attention_is_sound(const col_plan_instruction *in)
             return false;
         }
     }
-    return how->rate == 0 || is_rng(in->reads[in->n_reads - 1]);
+    if (how->heads && (how->rate == 0 || how->heads < q->dims[2] || !is_i64_scalar(in->reads[first])))
+        return false;
+    return how->rate == 0 || is_rng(in->reads[first - 1]);
 }
 
 static bool is_i32_scalar(const col_plan_view *view)
@@ -230,6 +238,73 @@ static bool shard_is_sound(const col_plan *plan, const col_plan_instruction *in)
     return is_times(from, to, how->dim, n) && same_but(from, to, how->dim, -1) && is_apart(from, to);
 }
 
+static bool in_range(size_t count, const int64_t *list, int64_t least)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] < least || list[i] > INT32_MAX) return false;
+    }
+    return true;
+}
+
+/* A window with a number for each of `rank` axes takes `size` to `out` with that kernel. Numbers of 31 bits
+ * keep the sums below 2^63. */
+static bool window_fits(const Col__Plan__Window *w, size_t rank, const int64_t *size, const int64_t *kernel,
+                        const int64_t *out, bool in_padding)
+{
+    if (!w || w->n_strides != rank || w->n_low != rank || w->n_high != rank || w->n_dilations != rank)
+        return false;
+    if (!in_range(rank, w->strides, 1) || !in_range(rank, w->low, 0) || !in_range(rank, w->high, 0) ||
+        !in_range(rank, w->dilations, 1) || !in_range(rank, size, 1) || !in_range(rank, kernel, 1)) {
+        return false;
+    }
+    for (size_t i = 0; i < rank; i++) {
+        int64_t reach = (kernel[i] - 1) * w->dilations[i], padded = size[i] + w->low[i] + w->high[i];
+        if (reach + 1 > padded || (padded - reach - 1) / w->strides[i] + 1 != out[i]) return false;
+        if (!in_padding && (w->low[i] > reach || w->high[i] > reach || w->dilations[i] > size[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool convolution_is_sound(const col_plan_instruction *in)
+{
+    const Col__Plan__Convolution *how = in->convolution;
+    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    const col_plan_view *a = in->reads[0], *b = in->reads[1], *c = in->writes[0], *x, *w, *y;
+    switch (how->kind) {
+    case COL__PLAN__CONVOLUTION_KIND__CONV_FORWARD: x = a, w = b, y = c; break;
+    case COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT: y = a, w = b, x = c; break;
+    case COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT: x = a, y = b, w = c; break;
+    default: return false;
+    }
+    size_t rank = x->n_dims;
+    if (rank < 3 || w->n_dims != rank || y->n_dims != rank || x->dtype != w->dtype || x->dtype != y->dtype)
+        return false;
+    if (!is_row_major(x) || !is_row_major(w) || !is_row_major(y)) return false;
+    int64_t groups = how->groups;
+    if (groups < 1 || x->dims[1] % groups || x->dims[1] / groups != w->dims[1] || w->dims[0] % groups)
+        return false;
+    return x->dims[0] == y->dims[0] && w->dims[0] == y->dims[1] &&
+           window_fits(how->window, rank - 2, x->dims + 2, w->dims + 2, y->dims + 2, true);
+}
+
+static bool pool_is_sound(const col_plan_instruction *in)
+{
+    const Col__Plan__Pool *how = in->pool;
+    bool reads_x = !how->backward || how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
+    if (how->kind != COL__PLAN__POOL_KIND__POOL_MAX && how->kind != COL__PLAN__POOL_KIND__POOL_AVERAGE)
+        return false;
+    if (in->n_reads != (reads_x && how->backward ? 2u : 1u) || in->n_writes != 1) return false;
+    const col_plan_view *x = how->backward ? in->writes[0] : in->reads[0];
+    const col_plan_view *y = how->backward ? in->reads[in->n_reads - 1] : in->writes[0];
+    if (x->n_dims < 3 || y->n_dims != x->n_dims || x->dtype != y->dtype || !same_dims(x, y, 0, 2))
+        return false;
+    if (!is_row_major(x) || !is_row_major(y)) return false;
+    if (in->n_reads == 2 && (!same_shape(in->reads[0], x) || !is_row_major(in->reads[0]))) return false;
+    return how->n_kernel == x->n_dims - 2 &&
+           window_fits(how->window, how->n_kernel, x->dims + 2, how->kernel, y->dims + 2, false);
+}
+
 static col_status check_kernel(const col_plan *plan, const col_plan_instruction *in)
 {
     if (in->kernel->object >= plan->n_objects)
@@ -251,6 +326,8 @@ static col_status check_instruction(const col_plan *plan, const col_plan_instruc
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: sound = attention_cached_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: sound = scatter_add_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: sound = update_slice_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: sound = convolution_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_POOL: sound = pool_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_COPY:
         sound = in->n_reads == 1 && in->n_writes == 1 && same_shape(in->reads[0], in->writes[0]);
         break;
@@ -301,20 +378,17 @@ static bool count_elements(size_t rank, const int64_t *dims, int64_t *out_count)
     return *out_count <= INT64_MAX / (int64_t)sizeof(double);
 }
 
-/* `out_dims`: the shape of the block that a rank holds, of rank `out_rank`. */
-static col_status check_layout(const col_plan *plan, const col_plan_variable *v, int *out_rank,
-                               int64_t *out_dims)
+/* `out_dims`: the shape of the block that a rank holds. */
+static col_status check_layout(const col_plan *plan, const col_plan_variable *v, int64_t *out_dims)
 {
     col_layout layout = col_layout_whole();
     col_mesh mesh = col_plan_mesh(plan);
-    int rank;
-    const int64_t *dims = col_plan_cut_dims(v, &rank);
+    int rank = (int)v->n_dims;
     if (*v->layout && !col_layout_parse(v->layout, rank, mesh.rank, &layout))
         return bad("variable", v->name, "has a malformed layout");
-    if (layout.partial || !col_layout_fits(&layout, &mesh, rank, dims))
+    if (layout.partial || !col_layout_fits(&layout, &mesh, rank, v->dims))
         return bad("variable", v->name, "has a layout that does not fit its shape");
-    col_layout_local(&layout, &mesh, rank, dims, out_dims);
-    *out_rank = rank;
+    col_layout_local(&layout, &mesh, rank, v->dims, out_dims);
     if (strcmp(v->name, COL_PLAN_COORDINATE)) return NULL;
     bool fits = v->kind == COL__PLAN__VARIABLE_KIND__INPUT && v->dtype == COL__PLAN__DTYPE__I32 &&
                 v->n_dims == 1 && v->dims[0] == COL_MAX(mesh.rank, 1) && !col_layout_axes(&layout);
@@ -323,19 +397,18 @@ static col_status check_layout(const col_plan *plan, const col_plan_variable *v,
 
 static col_status check_variable(const col_plan *plan, const col_plan_variable *v, extent *out_extent)
 {
-    int64_t strides[COL_PLAN_MAX_RANK] = {0}, dims[COL_PLAN_MAX_RANK], count, cut_count;
-    int rank = 0;
-    if (!count_elements(v->n_dims, v->dims, &count) ||
-        !count_elements(v->n_cut_dims, v->cut_dims, &cut_count) || (v->n_cut_dims && cut_count != count)) {
+    int64_t strides[COL_PLAN_MAX_RANK] = {0}, dims[COL_PLAN_MAX_RANK], count, stored;
+    if (!count_elements(v->n_dims, v->dims, &count) || !count_elements(v->n_stored, v->stored, &stored) ||
+        (v->n_stored && stored != count)) {
         return bad("variable", v->name, "has a malformed shape");
     }
-    COL_TRY(check_layout(plan, v, &rank, dims));
+    COL_TRY(check_layout(plan, v, dims));
     int64_t stride = 1;
-    for (int i = rank; i-- > 0; stride *= dims[i]) strides[i] = stride;
+    for (size_t i = v->n_dims; i-- > 0; stride *= dims[i]) strides[i] = stride;
     col_plan_view view = COL__PLAN__VIEW__INIT;
     view.offset = v->offset;
     view.dtype = v->dtype;
-    view.n_dims = view.n_strides = (size_t)rank;
+    view.n_dims = view.n_strides = v->n_dims;
     view.dims = dims;
     view.strides = strides;
     uint64_t end;

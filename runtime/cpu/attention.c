@@ -46,6 +46,7 @@ typedef struct attention {
     float scale, rate;
     uint64_t seed;
     uint32_t step, salt;
+    int64_t all_heads, first_score; /* these are a block of the scores that dropout numbers */
 } attention;
 
 /* The stride of a single row means nothing and may be anything, but sgemm wants a leading dimension of at
@@ -133,13 +134,14 @@ static void score_block(const attention *a, int64_t b, int64_t h, int64_t q0, in
     }
 }
 
-/* Zeroes what dropout drops and scales the rest; the element's number is that of [b, h, t, s] flattened. */
+/* Zeroes what dropout drops and scales the rest; the element's number is that of [b, h, t, s] flattened, of
+ * all batches and heads. */
 static void drop_block(const attention *a, int64_t b, int64_t h, int64_t q0, int64_t rows, int64_t k0,
                        int64_t columns, float *p)
 {
     float keep = 1 / (1 - a->rate);
     for (int64_t i = 0; i < rows; i++) {
-        int64_t element = ((b * a->h + h) * a->t + q0 + i) * a->s + k0;
+        int64_t element = a->first_score + ((b * a->all_heads + h) * a->t + q0 + i) * a->s + k0;
         for (int64_t j = 0; j < columns; j++) {
             float u = col_philox_at(a->seed, a->step, a->salt, (uint64_t)(element + j));
             p[i * KEYS + j] = u < a->rate ? 0 : p[i * KEYS + j] * keep;
@@ -341,7 +343,9 @@ static attention attention_of(const col_plan_instruction *in, void *const *args)
         a.mask = args[fixed];
         memcpy(a.mask_strides, in->reads[fixed]->strides, sizeof a.mask_strides);
     }
-    if (how->rate > 0) read_rng(&a, args[in->n_reads - 1]);
+    a.all_heads = how->heads ? how->heads : a.h;
+    if (how->rate > 0) read_rng(&a, args[fixed + (how->masked ? 1 : 0)]);
+    if (how->heads) memcpy(&a.first_score, args[in->n_reads - 1], sizeof a.first_score);
     return a;
 }
 

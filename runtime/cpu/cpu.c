@@ -1,6 +1,6 @@
 /* The CPU device: an arena of anonymous memory, generated kernels from the plan's ELF objects, oneDNN for
- * matrix products, and the kernels of attention.c and move.c. Every instruction is prepared at open; running
- * a program is a walk over an array. */
+ * matrix products and convolutions, and the kernels of attention.c, pool.c and move.c. Every instruction is
+ * prepared at open; running a program is a walk over an array. */
 #define _GNU_SOURCE
 #include "runtime/cpu/cpu.h"
 
@@ -22,6 +22,7 @@ typedef struct prepared {
     union {
         cpu_kernel kernel;
         cpu_matmul *matmul;
+        cpu_conv *conv;
     };
 } prepared;
 
@@ -37,8 +38,16 @@ struct col_device {
     int threads;
     unsigned char *arena;
     cpu_code *code;
+    cpu_dnnl *dnnl;  /* NULL: no convolutions */
+    void *workspace; /* of convolutions, which run one at a time */
     prepared_program *programs;
 };
+
+static col_status prepare_convolution(col_device *device, const col_plan_instruction *in, cpu_conv **out_conv)
+{
+    if (!device->dnnl) COL_TRY(cpu_dnnl_open(device->memory, device->threads, &device->dnnl));
+    return cpu_conv_prepare(device->dnnl, device->memory, in, out_conv);
+}
 
 static col_status prepare(col_device *device, const col_plan_instruction *in, prepared *out)
 {
@@ -52,6 +61,8 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, pr
         return cpu_code_find(device->code, in->kernel->object, in->kernel->symbol, &out->kernel);
     case COL__PLAN__INSTRUCTION__KIND_MATMUL:
         return cpu_matmul_prepare(device->memory, device->threads, in, &out->matmul);
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: return prepare_convolution(device, in, &out->conv);
+    case COL__PLAN__INSTRUCTION__KIND_POOL: return cpu_pool_check(in);
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return cpu_attention_check(in);
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return cpu_scatter_add_check(in);
@@ -70,6 +81,8 @@ static void cpu_close(col_device *device)
 {
     if (!device) return;
     cpu_code_unload(device->code);
+    cpu_dnnl_close(device->dnnl);
+    free(device->workspace);
     if (device->arena) munmap(device->arena, device->plan->arena_bytes);
     col_arena_destroy(device->memory);
     free(device);
@@ -115,6 +128,18 @@ static col_status allocate_arena(col_device *device)
     return NULL;
 }
 
+static col_status allocate_workspace(col_device *device)
+{
+    enum { ALIGNMENT = 64 };
+    size_t bytes = device->dnnl ? cpu_dnnl_workspace(device->dnnl) : 0;
+    if (!bytes) return NULL;
+    device->workspace = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    if (device->workspace) return NULL;
+    char human[COL_HUMAN_SIZE];
+    return col_error_make(COL_DEVICE, "cannot allocate %s for the library's convolutions",
+                          col_format_bytes(human, (double)bytes));
+}
+
 static col_status prepare_all(col_device *device)
 {
     const col_plan *plan = device->plan;
@@ -128,7 +153,7 @@ static col_status prepare_all(col_device *device)
             COL_TRY(prepare(device, program->instructions[i], &list[i]));
         device->programs[p] = (prepared_program){program, list};
     }
-    return NULL;
+    return allocate_workspace(device);
 }
 
 static col_status cpu_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
@@ -190,6 +215,8 @@ static col_status execute(const col_device *device, const prepared *p)
                          &(kernel_job){p->kernel, p->args});
         break;
     case COL__PLAN__INSTRUCTION__KIND_MATMUL: cpu_matmul_run(p->matmul, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: cpu_conv_run(p->conv, device->workspace, p->args); break;
+    case COL__PLAN__INSTRUCTION__KIND_POOL: cpu_pool(threads, in, p->args); break;
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
         (in->attention->backward ? cpu_attention_backward : cpu_attention_forward)(threads, in, p->args);
         break;

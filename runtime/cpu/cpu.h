@@ -28,6 +28,23 @@ COL_MUST_USE col_status cpu_matmul_prepare(col_arena *arena, int threads,
                                            const col_plan_instruction *instruction, cpu_matmul **out_matmul);
 void cpu_matmul_run(const cpu_matmul *matmul, void *const *args);
 
+/* conv.c: what all convolutions of a device share, and each of them, prepared once in the arena. All of
+ * oneDNN's objects belong to the cpu_dnnl and go with it, also after a preparation that failed. Running takes
+ * memory of cpu_dnnl_workspace bytes (known when all are prepared), aligned to 64, which the next one may
+ * overwrite. */
+typedef struct cpu_dnnl cpu_dnnl;
+COL_MUST_USE col_status cpu_dnnl_open(col_arena *arena, int threads, cpu_dnnl **out_dnnl);
+void cpu_dnnl_close(cpu_dnnl *dnnl); /* NULL is fine */
+size_t cpu_dnnl_workspace(const cpu_dnnl *dnnl);
+typedef struct cpu_conv cpu_conv;
+COL_MUST_USE col_status cpu_conv_prepare(cpu_dnnl *dnnl, col_arena *arena,
+                                         const col_plan_instruction *instruction, cpu_conv **out_conv);
+void cpu_conv_run(const cpu_conv *conv, void *workspace, void *const *args);
+
+/* pool.c */
+COL_MUST_USE col_status cpu_pool_check(const col_plan_instruction *instruction);
+void cpu_pool(int threads, const col_plan_instruction *instruction, void *const *args);
+
 /* attention.c and move.c: operands at their addresses, in the order reads then writes. */
 COL_MUST_USE col_status cpu_attention_check(const col_plan_instruction *instruction);
 void cpu_attention_forward(int threads, const col_plan_instruction *instruction, void *const *args);

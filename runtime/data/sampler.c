@@ -32,6 +32,12 @@ uint64_t col_permute(uint64_t index, uint64_t count, uint64_t key)
     return index;
 }
 
+uint64_t col_shuffle(uint64_t position, uint64_t count, uint64_t seed)
+{
+    uint64_t epoch = position / count;
+    return col_permute(position % count, count, col_mix64(seed) + col_mix64(~epoch));
+}
+
 col_status col_sampler_init(col_sampler *sampler, const char *what, const col_corpus *corpus, col_range range,
                             size_t seq, col_sample_order order, uint64_t seed)
 {
@@ -60,10 +66,7 @@ void col_sampler_read(const col_sampler *s, uint64_t first, size_t batch, int32_
     for (size_t row = 0; row < batch; row++) {
         int32_t *ids = out_input_ids + row * s->seq, *labels = out_labels + row * s->seq;
         uint64_t sample = first + row;
-        if (s->order == COL_ORDER_SHUFFLED) {
-            uint64_t epoch = sample / s->samples;
-            sample = col_permute(sample % s->samples, s->samples, col_mix64(s->seed) + col_mix64(~epoch));
-        }
+        if (s->order == COL_ORDER_SHUFFLED) sample = col_shuffle(sample, s->samples, s->seed);
         uint64_t start = 0,
                  labelled = 0; /* within the range; `labelled` places of the row have a next token */
         if (sample < s->samples) {

@@ -46,6 +46,9 @@ void col_sampler_next(col_sampler *sampler, size_t batch, int32_t *out_input_ids
 
 /* Where item `index` of `count` goes in the permutation of that key: a bijection of [0, count). */
 uint64_t col_permute(uint64_t index, uint64_t count, uint64_t key);
+/* Which of `count` samples comes at the position, in the order of training: every epoch each once, in an
+ * order that depends on seed and epoch. */
+uint64_t col_shuffle(uint64_t position, uint64_t count, uint64_t seed);
 /* One step of SplitMix64 (Steele, Lea, Flood 2014): a well-mixed function of x. */
 uint64_t col_mix64(uint64_t x);
 

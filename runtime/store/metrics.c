@@ -130,7 +130,9 @@ static void append_row(col_str *line, const col_metrics_row *row)
     append_number(line, "grad_norm", row->grad_norm, &non_finite);
     append_number(line, "lr", row->lr, &non_finite);
     append_number(line, "step_seconds", row->step_seconds, &non_finite);
-    append_number(line, "tokens_per_second", row->tokens_per_second, &non_finite);
+    char speed[64];
+    snprintf(speed, sizeof speed, "%s_per_second", row->unit);
+    append_number(line, speed, row->units_per_second, &non_finite);
     if (row->mfu < 0) {
         col_str_append(line, ",\"mfu\":null");
     } else {

@@ -4,8 +4,8 @@
  *     {"step":1,"loss":10.9,"grad_norm":2.1,"lr":0.0003,"step_seconds":0.25,"tokens_per_second":4096,"mfu":0.31,
  *      "peak_bytes":1073741824,"communication_bytes":0}
  *
- * and "val_loss" where it was measured. A number that is not finite is null, and "non_finite" says what it
- * was:
+ * with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
+ * finite is null, and "non_finite" says what it was:
  * {"loss":null,…,"non_finite":{"loss":"nan"}}.
  */
 #ifndef COL_STORE_METRICS_H
@@ -16,7 +16,9 @@
 typedef struct col_metrics_row {
     int64_t step;
     double loss, grad_norm, lr;
-    double step_seconds, tokens_per_second;
+    double step_seconds;
+    const char *unit; /* "tokens", "images": what speed counts */
+    double units_per_second;
     double mfu; /* fraction of the machine's peak; negative: unknown, written as null */
     uint64_t peak_bytes;
     double communication_bytes; /* that a rank sends in the step, on average */

@@ -14,7 +14,8 @@ typedef struct problem {
     bool causal;
     double scale, rate;
     int64_t rng[2], salt;
-    col_plan_view *q, *k, *v, *out, *lse, *dout, *dq, *dk, *dv, *mask, *rng_view;
+    int64_t all_heads, first_score; /* of the scores that dropout numbers; all_heads 0: these alone */
+    col_plan_view *q, *k, *v, *out, *lse, *dout, *dq, *dk, *dv, *mask, *rng_view, *first_view;
 } problem;
 
 static double get4(const cts_case *c, const col_plan_view *view, int64_t b, int64_t t, int64_t h, int64_t d)
@@ -34,7 +35,8 @@ static double dot(const cts_case *c, const problem *p, const col_plan_view *x, i
 static double dropped(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j)
 {
     if (p->rate == 0) return 1;
-    uint64_t element = (uint64_t)(((b * p->h + h) * p->t + i) * p->s + j);
+    int64_t heads = p->all_heads ? p->all_heads : p->h;
+    uint64_t element = (uint64_t)(p->first_score + ((b * heads + h) * p->t + i) * p->s + j);
     float u = col_philox_at((uint64_t)p->rng[0], (uint32_t)p->rng[1], (uint32_t)p->salt, element);
     return u < (float)p->rate ? 0 : 1 / (1 - p->rate);
 }
@@ -142,7 +144,7 @@ static problem choose(cts_case *c)
     return p;
 }
 
-/* Mask and dropout, each half of the time. */
+/* Mask and dropout, each half of the time; half of the latter on a block of more heads. */
 static void choose_extras(cts_case *c, problem *p)
 {
     p->lse = cts_view(c, CTS_ANY, 3, (int64_t[]){p->b, p->h, p->t});
@@ -154,12 +156,17 @@ static void choose_extras(cts_case *c, problem *p)
     p->rng[0] = cts_random(c, 0, INT32_MAX) << 20;
     p->rng[1] = cts_random(c, 0, 1000);
     p->rng_view = maker_view(&c->maker, COL__PLAN__DTYPE__I64, 1, (int64_t[]){2});
+    if (!cts_random(c, 0, 1)) return;
+    p->all_heads = p->h + cts_random(c, 0, 4);
+    p->first_score = cts_random(c, 0, 12) * p->t * p->s;
+    p->first_view = maker_view(&c->maker, COL__PLAN__DTYPE__I64, 0, NULL);
 }
 
 static void set_values(cts_case *c, const problem *p)
 {
     cts_fill(c);
     if (p->rng_view) memcpy(c->before + p->rng_view->offset, p->rng, sizeof p->rng);
+    if (p->first_view) memcpy(c->before + p->first_view->offset, &p->first_score, sizeof p->first_score);
     int64_t index[4] = {0};
     if (!p->mask) return;
     do {
@@ -174,12 +181,14 @@ static void describe(const problem *p, Col__Plan__Attention *how)
     how->rate = p->rate;
     how->salt = p->salt;
     how->masked = p->mask != NULL;
+    how->heads = p->all_heads;
 }
 
 static size_t add_extras(const problem *p, col_plan_view **reads, size_t count)
 {
     if (p->mask) reads[count++] = p->mask;
     if (p->rng_view) reads[count++] = p->rng_view;
+    if (p->first_view) reads[count++] = p->first_view;
     return count;
 }
 
@@ -189,7 +198,7 @@ void case_attention_forward(cts_case *c)
     choose_extras(c, &p);
     set_values(c, &p);
     reference r = solve(c, &p);
-    col_plan_view *reads[5] = {p.q, p.k, p.v}, *writes[] = {p.out, p.lse};
+    col_plan_view *reads[6] = {p.q, p.k, p.v}, *writes[] = {p.out, p.lse};
     col_plan_instruction *in =
         maker_instruction(&c->maker, "attention", add_extras(&p, reads, 3), reads, 2, writes);
     describe(&p, MAKER_KIND(&c->maker, in, ATTENTION, attention, Attention));
@@ -216,7 +225,7 @@ void case_attention_backward(cts_case *c)
     i = 0;
     do *cts_at(p.lse, c->before, index) = (float)r.lse[i++];
     while (cts_next(p.lse, index));
-    col_plan_view *reads[8] = {p.q, p.k, p.v, p.out, p.lse, p.dout}, *writes[] = {p.dq, p.dk, p.dv};
+    col_plan_view *reads[9] = {p.q, p.k, p.v, p.out, p.lse, p.dout}, *writes[] = {p.dq, p.dk, p.dv};
     col_plan_instruction *in =
         maker_instruction(&c->maker, "attention", add_extras(&p, reads, 6), reads, 3, writes);
     Col__Plan__Attention *how = MAKER_KIND(&c->maker, in, ATTENTION, attention, Attention);

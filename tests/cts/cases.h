@@ -12,5 +12,7 @@ void case_scatter_add(cts_case *c);
 void case_attention_forward(cts_case *c);
 void case_attention_backward(cts_case *c);
 void case_attention_cached(cts_case *c);
+void case_convolution(cts_case *c);
+void case_pool(cts_case *c);
 
 #endif

@@ -105,17 +105,34 @@ bool cts_next(const col_plan_view *view, int64_t *index)
     return false;
 }
 
-void cts_run(cts_case *c)
+static void run_plan(const cts_case *c, int threads, unsigned char *out)
 {
     col_device *device = NULL;
-    maker_program(&c->maker, "case");
-    const col_plan *plan = maker_finish(&c->maker);
-    assert_ok(col_plan_verify(plan));
-    assert_ok(c->type->open(plan, &(col_device_options){.threads = c->threads}, &device));
+    const col_plan *plan = c->maker.plan;
+    assert_ok(c->type->open(plan, &(col_device_options){.threads = threads}, &device));
     assert_ok(c->type->write(device, 0, c->before, plan->arena_bytes));
     assert_ok(c->type->run(device, plan->programs[0], NULL));
-    assert_ok(c->type->read(device, 0, c->after, plan->arena_bytes));
+    assert_ok(c->type->read(device, 0, out, plan->arena_bytes));
     c->type->close(device);
+}
+
+void cts_run(cts_case *c)
+{
+    maker_program(&c->maker, "case");
+    assert_ok(col_plan_verify(maker_finish(&c->maker)));
+    run_plan(c, c->threads, c->after);
+}
+
+void cts_expect_same_on_any_threads(cts_case *c)
+{
+    unsigned char *other = malloc(c->maker.at);
+    assert_non_null(other);
+    for (int threads = 1; threads <= 4; threads++) {
+        if (threads == c->threads) continue;
+        run_plan(c, threads, other);
+        assert_memory_equal(other, c->after, c->maker.at);
+    }
+    free(other);
 }
 
 static void print_view(const char *what, const col_plan_view *view)

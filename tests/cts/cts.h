@@ -44,6 +44,9 @@ bool cts_next(const col_plan_view *view, int64_t *index);
 /* Makes the instructions so far a program, runs it on the device and reads the arena back. */
 void cts_run(cts_case *c);
 
+/* Runs it again on other numbers of threads: all bytes are the same. */
+void cts_expect_same_on_any_threads(cts_case *c);
+
 /* The view holds `want` (row-major) within the tolerance, relative to the largest magnitude in `want`, at
  * least 1. */
 void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const double *want,

@@ -25,7 +25,9 @@ static void run_cases(void **state, void (*run)(cts_case *))
 #define CASES(X)                                                                                             \
     X(matmul)                                                                                                \
     X(copy)                                                                                                  \
-    X(fill) X(update_slice) X(scatter_add) X(attention_forward) X(attention_backward) X(attention_cached)
+    X(fill)                                                                                                  \
+    X(update_slice)                                                                                          \
+    X(scatter_add) X(attention_forward) X(attention_backward) X(attention_cached) X(convolution) X(pool)
 
 #define X(name)                                                                                              \
     static void test_##name(void **state)                                                                    \

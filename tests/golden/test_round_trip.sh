@@ -64,4 +64,5 @@ gpt2="layers=2 width=8 heads=2 vocab=11 context=6 batch=2 seq=5 dropout=0.1"
     follow generate models/gpt2.ir "inference kv_cache dce $backend" --set $gpt2 batch=1 seq=1
 }
 follow mlp tests/golden/parse/mlp.ir "inference dce $backend"
+follow partitioned tests/golden/parse/partitioned.ir "$backend"
 exit $failed

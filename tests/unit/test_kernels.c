@@ -166,6 +166,10 @@ static void random_numbers(void **unused)
                 "output a = random_uniform(rng, shape = [3, N], salt = 5)\noutput b = dropout(x, rng, rate = "
                 "0.4, salt = 9)\n"
                 "output c = transpose(random_uniform(rng, shape = [N, 3], salt = 5), perm = [1, 0]) + x\n");
+    check_sizes(
+        "model m()\ninput rng : i64[2]\ninput x : f32[3, N]\ninput first : i64[]\n"
+        "output a = random_uniform(rng, first * 4, shape = [3, N], salt = 5, whole = [6, N])\n"
+        "output b = random_uniform(rng, first + 21, shape = [3, N], salt = 5, whole = [9, 60000]) * x\n");
 }
 
 /* A training step: gradients, clipping, the update of every parameter. */

@@ -14,7 +14,8 @@ static col_metrics_row row_of(int64_t step)
                              .grad_norm = 0.1,
                              .lr = 3e-4,
                              .step_seconds = 0.25,
-                             .tokens_per_second = 4096,
+                             .unit = "tokens",
+                             .units_per_second = 4096,
                              .mfu = 0.31,
                              .peak_bytes = UINT64_C(1) << 40,
                              .communication_bytes = 7};

@@ -1,0 +1,353 @@
+/* Partitioned training steps against the step of one device: random strategies for every unit, random layouts
+ * of variables and of values that wait, on several meshes, all in fp64. The multi-rank evaluation also checks
+ * that copies of a tensor are equal on all ranks that have one. */
+#include "tests/unit/unit.h"
+#include "frontend/parse.h"
+
+#include "ir/base/file.h"
+#include "ir/evaluate.h"
+#include "passes/partition.h"
+#include "passes/pass.h"
+#include "tests/unit/random.h"
+
+#include <math.h>
+
+typedef struct model {
+    const char *name;
+    const char *text; /* NULL: models/gpt2.ir */
+    const char *sizes[8];
+} model;
+
+static const char mlp_text[] =
+    "model mlp(batch = 8, width = 8, classes = 4)\n"
+    "input x : f32[batch, width]\ninput labels : i32[batch]\n"
+    "h = gelu_tanh(linear(layer_norm(x) @ ln, 4 * width) @ fc1)\n"
+    "h = dropout(relu(linear(h, 2 * width) @ fc2), 0.2)\n"
+    "logits = linear(h, classes) @ fc3\n"
+    "output logits = logits\noutput largest = max(softmax(logits, axis = -1), axes = [0])\n"
+    "output loss = cross_entropy(logits, labels)\n";
+
+/* Shapes without a pattern: concat, pad, slice, split, positions, minima and sums over everything. */
+static const char views_text[] =
+    "model views(batch = 8, width = 8, classes = 4)\n"
+    "input x : f32[batch, width]\ninput labels : i32[batch]\n"
+    "param w : f32[width, 3 * width] ~ normal(0, 0.5)\n"
+    "param table : f32[2 * width, width] ~ normal(0, 1)\n"
+    "a, b, c = split(einsum(x, w, equation = \"bi,ij->bj\"), parts = 3, axis = 1)\n"
+    "d = concat(a * sigmoid(b), transpose(reshape(c, shape = [width, batch]), perm = [1, 0]), axis = 1)\n"
+    "e = pad(slice(d, starts = [0, 2], stops = [batch, width + 2]), low = [0, 1], high = [0, 1])\n"
+    "p = embedding(table, position_ids(shape = [batch])) + embedding(table, labels)\n"
+    "f = softmax(linear(e, width, bias = 0) @ fc + p, axis = 0)\n"
+    "g = reshape(broadcast(f, shape = [2, batch, width]), shape = [2 * batch, width / 2, 2])\n"
+    "output f = f\noutput least = min(g, axes = [1])\noutput all = sum(g, axes = [0, 1, 2])\n"
+    "output loss = cross_entropy(linear(f, classes) @ head, labels) + mean(g * g, axes = [0, 1, "
+    "2])\n";
+
+enum { SIZES = 2 };
+
+static const model models[][SIZES] = {
+    {{"mlp", mlp_text, {0}}, {"mlp", mlp_text, {"batch=6", "width=6", "classes=3"}}},
+    {{"gpt2",
+      NULL,
+      {"layers=2", "width=16", "heads=4", "vocab=64", "context=16", "dropout=0.1", "batch=4", "seq=8"}},
+     {"gpt2",
+      NULL,
+      {"layers=2", "width=24", "heads=3", "vocab=66", "context=12", "dropout=0.1", "batch=3", "seq=6"}}},
+};
+
+static const char *const meshes[] = {"2", "4", "2x2", "2x2x2", "3", "1x2"};
+
+static col_graph *parse(const model *m, col_arena *arena)
+{
+    static const char path[] = "models/gpt2.ir";
+    col_parse_setting settings[8];
+    col_parse_options options = {.settings = settings};
+    for (; options.setting_count < COL_COUNT(m->sizes) && m->sizes[options.setting_count];
+         options.setting_count++) {
+        char *key = col_arena_strdup(arena, m->sizes[options.setting_count]), *sign = strchr(key, '=');
+        *sign = '\0';
+        settings[options.setting_count] = (col_parse_setting){key, sign + 1};
+    }
+    col_source source = {.name = m->name, .text = m->text};
+    if (m->text) {
+        source.size = strlen(m->text);
+    } else {
+        char *text;
+        assert_ok(col_file_read(arena, path, 0, &text, &source.size));
+        source.text = text;
+    }
+    col_graph *graph;
+    assert_ok(col_parse_model(&source, &options, arena, &graph));
+    return graph;
+}
+
+static void run_passes(col_graph *graph, const char *const *names, size_t count, unit_random *r)
+{
+    col_pass_options options = col_pass_options_default();
+    options.clip_norm = random_chance(r, 0.5) ? 0.7 : 0;
+    options.weight_decay = 0.1;
+    options.keep_gradients = random_chance(r, 0.3);
+    if (random_chance(r, 0.2)) options.optimizer = COL_OPTIMIZER_SGD;
+    const col_pass *passes[16];
+    for (size_t i = 0; i < count; i++) {
+        passes[i] = col_pass_find(names[i]);
+        assert_non_null(passes[i]);
+    }
+    assert_ok(col_passes_run(graph, passes, count, &options, NULL));
+}
+
+/* A random sharding. */
+
+static void shuffle(unit_random *r, int count, uint8_t *order)
+{
+    for (int i = 0; i < count; i++) {
+        int at = (int)random_int(r, 0, i);
+        order[i] = order[at];
+        order[at] = (uint8_t)i;
+    }
+}
+
+static col_strategy random_strategy(unit_random *r, const col_factors *f, const col_mesh *mesh)
+{
+    col_strategy s = col_strategy_replicated();
+    shuffle(r, mesh->rank, s.order);
+    int count = col_factors_count(f);
+    for (int a = 0; a < mesh->rank && count; a++) {
+        for (int tries = 0; tries < 4 && s.factor[a] < 0 && random_chance(r, 0.9); tries++) {
+            s.factor[a] = (int8_t)random_int(r, 0, count - 1);
+            if (!col_strategy_is_valid(f, &s, mesh)) s.factor[a] = -1;
+        }
+    }
+    assert_true(col_strategy_is_valid(f, &s, mesh));
+    return s;
+}
+
+static col_layout random_layout(unit_random *r, const col_mesh *mesh, col_shape shape,
+                                uint32_t may_be_partial)
+{
+    col_layout layout = col_layout_whole();
+    uint8_t order[COL_MESH_RANK] = {0};
+    shuffle(r, mesh->rank, order);
+    for (int i = 0; i < mesh->rank; i++) {
+        int place = (int)random_int(r, -2, shape.rank - 1);
+        if (place == -2 && may_be_partial >> order[i] & 1)
+            layout.partial = (uint8_t)(layout.partial | 1u << order[i]);
+        if (place < 0) continue;
+        col_layout_push(&layout, place, order[i]);
+        if (!col_layout_fits(&layout, mesh, shape.rank, shape.dims)) col_layout_pop(&layout, place);
+    }
+    return layout;
+}
+
+/* Axes over which the value is partial outside its unit. */
+static uint32_t partial_axes(const col_sharding *s, const col_value *value)
+{
+    uint32_t unit = s->units->by_node[value->producer->id];
+    COL_FOR_EACH_USE (use, value) {
+        if (s->units->by_node[use->user->id] == unit) return 0;
+    }
+    return col_factors_result_layout(s->factors[unit], &s->strategies[unit], value).partial;
+}
+
+static void random_stop(unit_random *r, col_sharding *s, const col_value *value, uint32_t partial)
+{
+    s->has_stop[value->id] = random_chance(r, 0.3);
+    s->stops[value->id] = random_layout(r, &s->mesh, value->type.shape, partial);
+}
+
+static col_sharding *random_sharding(unit_random *r, const col_graph *graph, const char *mesh,
+                                     const col_machine *machine, col_arena *arena)
+{
+    col_sharding *s = COL_NEW(arena, col_sharding);
+    assert_true(col_mesh_parse(mesh, &s->mesh));
+    s->machine = machine;
+    s->units = col_units_of(graph, arena);
+    s->factors = COL_NEW_ARRAY(arena, col_factors *, s->units->count);
+    s->strategies = COL_NEW_ARRAY(arena, col_strategy, s->units->count);
+    s->variables = COL_NEW_ARRAY(arena, col_layout, graph->vars.len);
+    s->stops = COL_NEW_ARRAY(arena, col_layout, graph->next_value_id);
+    s->has_stop = COL_NEW_ARRAY(arena, bool, graph->next_value_id);
+    for (uint32_t u = 0; u < s->units->count; u++) {
+        const col_unit *unit = &s->units->units[u];
+        s->factors[u] = col_factors_of((const col_node *const *)unit->nodes, unit->node_count, arena);
+        s->strategies[u] = random_strategy(r, s->factors[u], &s->mesh);
+    }
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        const col_value *value = graph->vars.data[i]->value;
+        s->variables[i] = random_layout(r, &s->mesh, value->type.shape, 0);
+        random_stop(r, s, value, 0);
+    }
+    COL_FOR_EACH_NODE (node, graph) {
+        for (uint32_t i = 0; i < node->result_count; i++)
+            random_stop(r, s, &node->results[i], partial_axes(s, &node->results[i]));
+    }
+    return s;
+}
+
+/* Links of several speeds, so that ways over either axis are taken. */
+static col_machine random_machine(unit_random *r)
+{
+    col_machine m = {.name = "test"};
+    for (int a = 0; a < COL_MESH_RANK; a++) {
+        m.links[a].latency = 1e-9;
+        for (int k = 0; k < COL_COLLECTIVE_COUNT; k++)
+            m.links[a].bandwidth[k] = 1e9 * (double)random_int(r, 1, 20);
+    }
+    return m;
+}
+
+/* Values of variables. */
+
+static double random_number(unit_random *r, const col_var *var, int64_t element)
+{
+    if (!strcmp(var->name, "rng")) return element ? 3 : 1234;
+    if (!strcmp(var->name, "labels") && random_chance(r, 0.1)) return 1;
+    if (!col_dtype_is_float(var->type.dtype)) return (double)random_int(r, 0, 2);
+    double uniform = (double)random_int(r, 0, 1 << 20) / (1 << 20);
+    return var->kind == COL_VAR_STATE ? 0.1 + uniform : 2 * uniform - 1;
+}
+
+static col_tensor *random_vars(unit_random *r, const col_graph *graph, col_arena *arena)
+{
+    col_tensor *vars = col_evaluate_vars(graph, arena);
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        for (int64_t j = 0; j < col_shape_numel(vars[i].type.shape); j++)
+            vars[i].data[j] = random_number(r, graph->vars.data[i], j);
+    }
+    return vars;
+}
+
+/* The tensors of a partitioned graph's variables: those of the whole graph, and the coordinate. */
+static col_tensor *copy_vars(const col_graph *part, const col_tensor *vars, size_t count, col_arena *arena)
+{
+    col_tensor *copy = COL_NEW_ARRAY(arena, col_tensor, part->vars.len);
+    for (size_t i = 0; i < part->vars.len; i++) {
+        const col_var *var = part->vars.data[i];
+        size_t numel = (size_t)col_shape_numel(var->whole);
+        copy[i].type = col_type_make(var->type.dtype, var->whole);
+        copy[i].data = COL_NEW_ARRAY(arena, double, numel + 1);
+        if (i < count) memcpy(copy[i].data, vars[i].data, numel * sizeof(double));
+    }
+    return copy;
+}
+
+static void assert_close(const char *what, const char *name, const col_tensor *got,
+                         const col_tensor *expected, const char *problem)
+{
+    double scale = 0;
+    assert_true(col_type_equal(got->type, expected->type));
+    for (int64_t i = 0; i < col_shape_numel(got->type.shape); i++) {
+        assert_true(isfinite(expected->data[i]));
+        scale = fmax(scale, fabs(expected->data[i]));
+    }
+    for (int64_t i = 0; i < col_shape_numel(got->type.shape); i++) {
+        if (!(fabs(got->data[i] - expected->data[i]) <= 1e-9 * scale))
+            fail_msg("%s: %s '%s'[%d] is %.12g instead of %.12g", problem, what, name, (int)i, got->data[i],
+                     expected->data[i]);
+    }
+}
+
+static void assert_same_step(const col_graph *graph, const col_graph *part, const col_tensor *vars,
+                             const col_tensor *after, const col_tensor *outputs, const char *problem,
+                             col_arena *arena)
+{
+    col_tensor *own = copy_vars(part, vars, graph->vars.len, arena);
+    const col_tensor *got;
+    assert_ok(col_evaluate_whole(part, NULL, own, arena, &got));
+    assert_int_equal(part->outputs.len, graph->outputs.len);
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        assert_string_equal(part->outputs.data[i].name, graph->outputs.data[i].name);
+        assert_close("output", graph->outputs.data[i].name, &got[i], &outputs[i], problem);
+    }
+    for (size_t i = 0; i < graph->vars.len; i++)
+        assert_close("variable", graph->vars.data[i]->name, &own[i], &after[i], problem);
+}
+
+static void assert_reads_back(const col_graph *graph, col_arena *arena)
+{
+    col_str text = {0}, again = {0};
+    col_graph_print(graph, &text);
+    col_source source = {"partitioned", text.data, text.len};
+    col_graph *parsed;
+    assert_ok(col_parse_model(&source, NULL, arena, &parsed));
+    assert_ok(col_graph_verify(parsed));
+    assert_int_equal(parsed->node_count, graph->node_count);
+    for (size_t i = 0; i < graph->vars.len; i++) {
+        assert_true(col_layout_equal(&parsed->vars.data[i]->layout, &graph->vars.data[i]->layout));
+        assert_true(col_shape_equal(parsed->vars.data[i]->whole, graph->vars.data[i]->whole));
+    }
+    /* Dense numbers now: a second time the text is equal, too. */
+    col_str_clear(&text);
+    col_graph_print(parsed, &text);
+    source = (col_source){"again", text.data, text.len};
+    assert_ok(col_parse_model(&source, NULL, arena, &parsed));
+    col_graph_print(parsed, &again);
+    assert_string_equal(text.data, again.data);
+    col_str_fini(&text);
+    col_str_fini(&again);
+}
+
+static void check(const model *m, const char *mesh, uint64_t seed)
+{
+    static const char *const before[] = {"autodiff", "optimizer", "lower", "fold",
+                                         "cse",      "dce",       "fuse",  "schedule"};
+    static const char *const behind[] = {"fold", "cse", "dce", "legalize", "cse", "dce", "fuse", "schedule"};
+    col_arena *arena = col_arena_create();
+    unit_random r = {seed};
+    const char *problem = col_arena_printf(arena, "%s on %s, seed %d", m->name, mesh, (int)seed);
+    col_graph *graph = parse(m, arena);
+    run_passes(graph, before, COL_COUNT(before), &r);
+    col_tensor *vars = random_vars(&r, graph, arena), *after = copy_vars(graph, vars, graph->vars.len, arena);
+    col_evaluation expected;
+    assert_ok(col_evaluate(graph, NULL, after, arena, &expected));
+    col_machine machine = random_machine(&r);
+    const col_sharding *sharding = random_sharding(&r, graph, mesh, &machine, arena);
+    col_graph *part = col_partition(graph, sharding, arena);
+    assert_ok(col_graph_verify(part));
+    assert_same_step(graph, part, vars, after, expected.outputs, problem, arena);
+    assert_reads_back(part, arena);
+    run_passes(part, behind, COL_COUNT(behind), &r);
+    assert_same_step(graph, part, vars, after, expected.outputs, problem, arena);
+    col_arena_destroy(arena);
+}
+
+static int rounds = 2;
+
+static void check_model(const model sizes[SIZES], int seeds)
+{
+    for (size_t i = 0; i < COL_COUNT(meshes); i++) {
+        const model *m = &sizes[strchr(meshes[i], '3') != NULL];
+        for (int k = 0; k < seeds; k++) check(m, meshes[i], (uint64_t)k * 100 + i);
+    }
+}
+
+static void mlp_steps_agree(void **unused)
+{
+    (void)unused;
+    check_model(models[0], 4 * rounds);
+}
+
+static void gpt2_steps_agree(void **unused)
+{
+    (void)unused;
+    check_model(models[1], 2 * rounds);
+}
+
+static void odd_steps_agree(void **unused)
+{
+    (void)unused;
+    static const model sizes[SIZES] = {{"views", views_text, {0}},
+                                       {"views", views_text, {"batch=6", "width=6", "classes=3"}}};
+    check_model(sizes, 4 * rounds);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) rounds = atoi(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mlp_steps_agree),
+        cmocka_unit_test(gpt2_steps_agree),
+        cmocka_unit_test(odd_steps_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
