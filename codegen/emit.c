@@ -79,7 +79,7 @@ const col_kernel **col_emit_kernels(col_emitter *emitter, const col_units *units
 
 bool col_emit_in_place(const col_kernel *kernel, const col_value *input, const col_value *output)
 {
-    if (!kernel) return false;
+    if (!kernel) return output->producer->op == COL_OP_ALL_REDUCE;
     int in = -1, out = -1;
     for (int i = 0; i < kernel->input_count; i++) {
         if (kernel->inputs[i].value != input) continue;
@@ -336,6 +336,67 @@ static void emit_pool(program *p, const col_node *node)
                 (double)col_window_taps(&w);
 }
 
+/* Mesh axes as the plan's messages have them. */
+static uint32_t *mesh_axes(program *p, const col_node *node, size_t *out_count, int64_t *out_ranks)
+{
+    int count;
+    const int64_t *axes = col_node_ints(node, COL_ATTR_MESH_AXES, &count);
+    uint32_t *out = COL_NEW_ARRAY(p->arena, uint32_t, (size_t)count);
+    for (int i = 0; i < count; i++) out[i] = (uint32_t)axes[i];
+    *out_count = (size_t)count;
+    *out_ranks = col_mesh_group(&p->graph->mesh, count, axes);
+    return out;
+}
+
+static int32_t axis_of(const col_node *node, col_attr_key key)
+{
+    int axis = 0;
+    COL_ASSERT(col_shape_axis(node->results[0].type.shape, col_node_int(node, key), &axis));
+    return axis;
+}
+
+static void emit_collective(program *p, const col_node *node)
+{
+    static const struct {
+        col_op op;
+        Col__Plan__CollectiveKind kind;
+    } kinds[] = {
+        {COL_OP_ALL_REDUCE, COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE},
+        {COL_OP_ALL_GATHER, COL__PLAN__COLLECTIVE_KIND__ALL_GATHER},
+        {COL_OP_REDUCE_SCATTER, COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER},
+        {COL_OP_ALL_TO_ALL, COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL},
+        {COL_OP_BROADCAST_FROM, COL__PLAN__COLLECTIVE_KIND__BROADCAST},
+    };
+    int64_t ranks;
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
+    Col__Plan__Collective *how = in->collective = COL_NEW(p->arena, Col__Plan__Collective);
+    col__plan__collective__init(how);
+    for (size_t i = 0; i < COL_COUNT(kinds); i++) {
+        if (kinds[i].op == node->op) how->kind = kinds[i].kind;
+    }
+    how->axes = mesh_axes(p, node, &how->n_axes, &ranks);
+    if (col_node_attr(node, COL_ATTR_AXIS)) how->dim = axis_of(node, COL_ATTR_AXIS);
+    if (node->op == COL_OP_ALL_TO_ALL) how->from_dim = axis_of(node, COL_ATTR_FROM_AXIS);
+    how->root = (uint32_t)col_node_int(node, COL_ATTR_ROOT);
+    const char *reduce = col_node_text(node, COL_ATTR_REDUCE);
+    if (reduce && !strcmp(reduce, "max")) how->reduce = COL__PLAN__REDUCE_KIND__MAX;
+    if (reduce && !strcmp(reduce, "min")) how->reduce = COL__PLAN__REDUCE_KIND__MIN;
+    COL_ASSERT(col_plan_collective_bytes(how->kind, ranks, (uint64_t)view_bytes(in->reads[0]), &how->bytes));
+}
+
+static void emit_shard(program *p, const col_node *node)
+{
+    int64_t ranks;
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_SHARD;
+    in->shard = COL_NEW(p->arena, Col__Plan__Shard);
+    col__plan__shard__init(in->shard);
+    in->shard->axes = mesh_axes(p, node, &in->shard->n_axes, &ranks);
+    in->shard->dim = axis_of(node, COL_ATTR_AXIS);
+    in->bytes = 2 * view_bytes(in->writes[0]);
+}
+
 static void emit_assign(program *p, const col_node *node)
 {
     const col_var *var = col_graph_find_var(p->graph, col_node_text(node, COL_ATTR_VARIABLE));
@@ -369,6 +430,12 @@ static const struct {
     {COL_OP_MAX_POOL_GRAD, emit_pool},
     {COL_OP_AVG_POOL, emit_pool},
     {COL_OP_AVG_POOL_GRAD, emit_pool},
+    {COL_OP_ALL_REDUCE, emit_collective},
+    {COL_OP_ALL_GATHER, emit_collective},
+    {COL_OP_REDUCE_SCATTER, emit_collective},
+    {COL_OP_ALL_TO_ALL, emit_collective},
+    {COL_OP_BROADCAST_FROM, emit_collective},
+    {COL_OP_SHARD, emit_shard},
     {COL_OP_ASSIGN, emit_assign},
 };
 

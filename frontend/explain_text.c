@@ -34,6 +34,8 @@ const char *col_explain_kind(const col_plan_instruction *in)
     case COL__PLAN__INSTRUCTION__KIND_POOL: return pool_kind(in->pool);
     case COL__PLAN__INSTRUCTION__KIND_COPY: return "copy";
     case COL__PLAN__INSTRUCTION__KIND_FILL: return "fill";
+    case COL__PLAN__INSTRUCTION__KIND_SHARD: return "shard";
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return col_plan_collective_name(in->collective->kind);
     default: return "unknown";
     }
 }
@@ -85,10 +87,12 @@ static double written_bytes(const col_plan_instruction *in)
 static void print_instruction(const col_plan_instruction *in, col_str *scratch, col_str *out)
 {
     char seconds[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE];
+    bool communicates = col_predict_communicates(in);
     col_str_clear(scratch);
     print_notation(in, scratch);
-    col_str_printf(out, "%-*s %-*s compute %8s  comm 0  mem %9s\n", NAME_WIDTH, in->name, NOTATION_WIDTH,
-                   col_str_text(scratch), col_format_seconds(seconds, in->seconds),
+    col_format_seconds(seconds, in->seconds);
+    col_str_printf(out, "%-*s %-*s compute %8s  comm %s  mem %9s\n", NAME_WIDTH, in->name, NOTATION_WIDTH,
+                   col_str_text(scratch), communicates ? "0" : seconds, communicates ? seconds : "0",
                    col_format_bytes(bytes, written_bytes(in)));
 }
 
@@ -187,7 +191,7 @@ static void print_variables(const col_plan *plan, col_str *out)
         col_str_printf(out, "%-44s %-10s %-22s %-6s at %12llu  mem %9s\n", v->name, variable_kind(v),
                        col_str_text(&type), v->layout && *v->layout ? v->layout : "R",
                        (unsigned long long)v->offset,
-                       col_format_bytes(bytes, (double)col_plan_variable_bytes(v)));
+                       col_format_bytes(bytes, (double)col_plan_local_bytes(plan, v)));
         col_str_fini(&type);
     }
 }
@@ -249,8 +253,8 @@ static json_t *instruction_json(const col_plan_instruction *in)
     set(out, "reads", views_json(in->reads, in->n_reads));
     set(out, "flops", json_real(in->flops));
     set(out, "bytes", json_real(in->bytes));
-    set(out, "compute_seconds", json_real(in->seconds));
-    set(out, "communication_seconds", json_real(0));
+    set(out, "compute_seconds", json_real(col_predict_communicates(in) ? 0 : in->seconds));
+    set(out, "communication_seconds", json_real(col_predict_communicates(in) ? in->seconds : 0));
     set(out, "memory_bytes", json_real(written_bytes(in)));
     return out;
 }
@@ -289,7 +293,7 @@ static json_t *memory_json(const Col__Plan__MemoryReport *m)
     return out;
 }
 
-static json_t *variable_json(const col_plan_variable *v)
+static json_t *variable_json(const col_plan *plan, const col_plan_variable *v)
 {
     json_t *out = json_object();
     set(out, "name", col_report_text(v->name));
@@ -298,7 +302,7 @@ static json_t *variable_json(const col_plan_variable *v)
     set(out, "shape", dims_json(v->n_dims, v->dims));
     set(out, "layout", col_report_text(v->layout && *v->layout ? v->layout : "R"));
     set(out, "offset", json_integer((json_int_t)v->offset));
-    set(out, "bytes", json_integer((json_int_t)col_plan_variable_bytes(v)));
+    set(out, "bytes", json_integer((json_int_t)col_plan_local_bytes(plan, v)));
     return out;
 }
 
@@ -318,7 +322,7 @@ json_t *col_explain_json(const col_plan *plan, const col_explain_options *option
     if (options->variables) {
         json_t *variables = json_array();
         for (size_t i = 0; i < plan->n_variables; i++)
-            json_array_append_new(variables, variable_json(plan->variables[i]));
+            json_array_append_new(variables, variable_json(plan, plan->variables[i]));
         set(out, "variables", variables);
     }
     return out;

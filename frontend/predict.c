@@ -14,13 +14,42 @@ col_cost_class col_predict_class(const col_plan_instruction *instruction)
     }
 }
 
+bool col_predict_communicates(const col_plan_instruction *instruction)
+{
+    return instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
+}
+
+/* A broadcast in a ring sends what a reduce-scatter does. */
+static double collective_seconds(const col_machine *machine, const col_mesh *mesh,
+                                 const col_plan_instruction *in)
+{
+    static const col_collective kinds[] = {
+        [COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE] = COL_ALL_REDUCE,
+        [COL__PLAN__COLLECTIVE_KIND__ALL_GATHER] = COL_ALL_GATHER,
+        [COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER] = COL_REDUCE_SCATTER,
+        [COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL] = COL_ALL_TO_ALL,
+        [COL__PLAN__COLLECTIVE_KIND__BROADCAST] = COL_REDUCE_SCATTER,
+    };
+    const Col__Plan__Collective *how = in->collective;
+    const col_plan_view *from = in->reads[0];
+    col_axes axes = {.count = (uint8_t)how->n_axes};
+    for (size_t i = 0; i < how->n_axes; i++) axes.axis[i] = (uint8_t)how->axes[i];
+    double bytes =
+        (double)col_plan_numel(from->n_dims, from->dims) * (double)col_plan_dtype_size(from->dtype);
+    return col_cost_collective(machine, mesh, kinds[how->kind], &axes, bytes);
+}
+
 void col_predict(const col_machine *machine, const col_plan *plan)
 {
+    col_mesh mesh = col_plan_mesh(plan);
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         for (size_t i = 0; i < program->n_instructions; i++) {
             col_plan_instruction *in = program->instructions[i];
-            in->seconds = col_cost_seconds(machine, col_predict_class(in), in->flops, in->bytes);
+            if (col_predict_communicates(in))
+                in->seconds = collective_seconds(machine, &mesh, in);
+            else
+                in->seconds = col_cost_seconds(machine, col_predict_class(in), in->flops, in->bytes);
         }
     }
 }
@@ -49,4 +78,19 @@ double col_predict_step(const col_plan *plan)
         seconds += (double)col_predict_runs(plan, plan->programs[p]) * col_predict_program(plan->programs[p]);
     }
     return seconds;
+}
+
+void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes)
+{
+    *out_seconds = *out_bytes = 0;
+    for (size_t p = 0; p < plan->n_programs; p++) {
+        const col_plan_program *program = plan->programs[p];
+        double runs = (double)col_predict_runs(plan, program);
+        for (size_t i = 0; i < program->n_instructions; i++) {
+            const col_plan_instruction *in = program->instructions[i];
+            if (!col_predict_communicates(in)) continue;
+            *out_seconds += runs * in->seconds;
+            *out_bytes += runs * col_plan_sent_bytes(plan, in->collective);
+        }
+    }
 }

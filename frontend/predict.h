@@ -11,9 +11,14 @@ void col_predict(const col_machine *machine, const col_plan *plan);
 /* What the cost model takes the instruction for. */
 col_cost_class col_predict_class(const col_plan_instruction *instruction);
 
+/* Whether it sends data between ranks; its seconds are then the links'. */
+bool col_predict_communicates(const col_plan_instruction *instruction);
+
 /* How often the program runs in one step: in a training step, a forward pass, or for one generated token. */
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program);
 
+/* Seconds of the step in which ranks communicate, and bytes that each sends, on average. */
+void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes);
 /* Sum of `seconds` over the program, and over the step. */
 double col_predict_program(const col_plan_program *program);
 double col_predict_step(const col_plan *plan);

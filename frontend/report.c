@@ -15,9 +15,9 @@ static bool ends_with(const char *text, const char *end)
     return size >= tail && !strcmp(text + size - tail, end);
 }
 
-static void count_variable(const col_plan_variable *v, col_report_figures *out)
+static void count_variable(const col_plan *plan, const col_plan_variable *v, col_report_figures *out)
 {
-    uint64_t bytes = col_plan_variable_bytes(v);
+    uint64_t bytes = col_plan_local_bytes(plan, v);
     if (v->kind == COL__PLAN__VARIABLE_KIND__PARAM) {
         out->parameters += (uint64_t)col_plan_numel(v->n_dims, v->dims);
         out->parameter_tensors++;
@@ -64,7 +64,7 @@ static double pass_seconds(const col_plan *plan, const char *program, const char
 void col_report_figure(const col_plan *plan, col_report_figures *out)
 {
     *out = (col_report_figures){.kernels = count_kernels(plan)};
-    for (size_t i = 0; i < plan->n_variables; i++) count_variable(plan->variables[i], out);
+    for (size_t i = 0; i < plan->n_variables; i++) count_variable(plan, plan->variables[i], out);
     for (size_t i = 0; i < plan->n_objects; i++) out->code_bytes += plan->objects[i]->image.len;
     for (size_t i = 0; i < plan->n_memory; i++) {
         const Col__Plan__MemoryReport *m = plan->memory[i];
@@ -108,13 +108,15 @@ static json_t *mesh_json(const col_plan *plan)
 static json_t *predicted_json(const col_plan *plan, const col_report_figures *f)
 {
     json_t *out = json_object();
-    double seconds = col_predict_step(plan);
+    double seconds = col_predict_step(plan), communication, bytes;
+    col_predict_communication(plan, &communication, &bytes);
     set(out, "step_seconds", json_real(seconds));
-    set(out, "compute_seconds", json_real(seconds));
-    set(out, "communication_seconds", json_real(0));
+    set(out, "compute_seconds", json_real(seconds - communication));
+    set(out, "communication_seconds", json_real(communication));
     set(out, "peak_bytes", number(plan->arena_bytes));
     set(out, "state_bytes", number(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes));
-    set(out, "communication_bytes", json_integer(0));
+    bool is_whole = bytes == (double)(json_int_t)bytes; /* an average over ranks may not be */
+    set(out, "communication_bytes", is_whole ? json_integer((json_int_t)bytes) : json_real(bytes));
     return out;
 }
 

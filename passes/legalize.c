@@ -7,6 +7,7 @@
  *           - convolutions and poolings: operands are dense and row-major
  *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice: the base is theirs
  * to overwrite
+ *           - collectives: the operand is dense
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
  * breaks    nothing; adds copies, transposes and reductions
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #include "ir/einsum.h"
+#include "ir/ops/collective.h"
 #include "ir/view.h"
 
 enum {
@@ -238,6 +240,12 @@ static void legalize_in_place(col_builder *b, col_node *node)
     }
 }
 
+/* Ranks exchange tensors as they lie in memory; a rank's own block may be taken from any strides. */
+static void legalize_collective(col_builder *b, col_node *node)
+{
+    if (node->op != COL_OP_SHARD && !is_dense(col_node_operand(node, 0))) copy_operand(b, node, 0);
+}
+
 static bool needs_bytes(const col_value *value)
 {
     return value->var || col_value_is_virtual(value);
@@ -256,6 +264,8 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
             legalize_einsum(&b, node);
         else if (node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE)
             legalize_in_place(&b, node);
+        else if (col_node_is_collective(node))
+            legalize_collective(&b, node);
         else if (is_attention(node->op))
             legalize_attention(&b, node);
         else if (info->op_class == COL_CLASS_OPAQUE)

@@ -19,8 +19,10 @@ typedef struct col_comm_type {
     const char *name;
     /* The collective of an instruction, with its read and write at these addresses. */
     col_status (*run)(col_comm *comm, const col_plan_instruction *instruction, const void *from, void *to);
-    /* `root`'s bytes to all ranks of the mesh; not counted. NULL where ranks share their memory. */
+    /* NULL where ranks share their memory, else: `root`'s bytes to all ranks of the mesh, and every rank's
+     * bytes to all, in the order of ranks. Not counted. */
     col_status (*broadcast)(col_comm *comm, int64_t root, void *data, uint64_t bytes);
+    col_status (*exchange)(col_comm *comm, const void *mine, void *all, uint64_t bytes);
     /* This rank has failed; `status` stays the caller's. */
     void (*fail)(col_comm *comm, col_status status);
     void (*close)(col_comm *comm);

@@ -2,16 +2,17 @@
 
 col_cut col_cut_of(const col_plan *plan, const col_plan_variable *v)
 {
-    col_cut c = {.variable = v, .rank = (int)v->n_dims, .innermost = -1, .inner = 1};
+    col_cut c = {.variable = v, .innermost = -1, .inner = 1};
+    c.dims = col_plan_cut_dims(v, &c.rank);
     c.mesh = col_plan_mesh(plan);
     c.layout = col_plan_layout(plan, v);
     c.element = col_plan_dtype_size(v->dtype);
-    col_layout_local(&c.layout, &c.mesh, c.rank, v->dims, c.block);
+    col_layout_local(&c.layout, &c.mesh, c.rank, c.dims, c.block);
     for (int d = c.rank - 1; d >= 0 && c.innermost < 0; d--) {
         if (col_layout_parts(&c.layout, &c.mesh, d) > 1)
             c.innermost = d;
         else
-            c.inner *= v->dims[d];
+            c.inner *= c.dims[d];
     }
     return c;
 }
@@ -26,12 +27,12 @@ static int64_t rank_along(const col_mesh *mesh, int axis, int64_t at)
 col_stretch col_cut_find(const col_cut *c, int64_t element)
 {
     if (c->innermost < 0)
-        return (col_stretch){0, element, col_plan_numel(c->variable->n_dims, c->variable->dims) - element};
+        return (col_stretch){0, element, col_plan_numel((size_t)c->rank, c->dims) - element};
     int64_t within = element % c->inner, rest = element / c->inner, stride = c->inner;
     col_stretch s = {.local = within};
     for (int d = c->innermost; d >= 0; d--) {
-        int64_t index = rest % c->variable->dims[d], part = index / c->block[d], at = index % c->block[d];
-        rest /= c->variable->dims[d];
+        int64_t index = rest % c->dims[d], part = index / c->block[d], at = index % c->block[d];
+        rest /= c->dims[d];
         s.local += at * stride;
         stride *= c->block[d];
         if (d == c->innermost) s.count = (c->block[d] - at) * c->inner - within;

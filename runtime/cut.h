@@ -10,6 +10,7 @@ typedef struct col_cut {
     col_layout layout;
     uint64_t element; /* bytes */
     int rank;
+    const int64_t *dims;              /* that the layout is of */
     int64_t block[COL_PLAN_MAX_RANK]; /* shape of what a rank holds */
     int innermost;                    /* dimension that is split; -1: none is */
     int64_t inner; /* elements of the whole under one index of the innermost dimension that is split */

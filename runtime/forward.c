@@ -158,7 +158,7 @@ static col_status write_output(forward *f, const col_plan_output *output, const 
 
 static col_status write_outputs(forward *f, const col_options *options)
 {
-    const char *folder = col_options_get(options, "output");
+    const char *folder = col_session_leads(f->session) ? col_options_get(options, "output") : NULL;
     const col_plan_program *program = col_plan_find_program(f->plan, "forward");
     col_str table = {0};
     col_status status = NULL;
@@ -205,7 +205,7 @@ col_status col_command_run(const char *plan_path, const col_options *options)
 {
     forward f = {.arena = col_arena_create()};
     col_status status = open_and_run(&f, plan_path, options);
-    col_session_close(f.session);
+    status = col_session_end(f.session, status);
     col_arena_destroy(f.arena);
     return status;
 }

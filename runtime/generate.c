@@ -277,7 +277,7 @@ col_status col_command_generate(const char *plan_path, const col_options *option
     col_status status = open_and_generate(&g, plan_path, options);
     col_str_fini(&g.pending);
     col_tokenizer_destroy(g.tokenizer);
-    col_session_close(g.session);
+    status = col_session_end(g.session, status);
     col_arena_destroy(g.arena);
     return status;
 }

@@ -1,17 +1,22 @@
 #include "runtime/session.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ir/plan/plan_io.h"
 #include "runtime/init.h"
 #include "runtime/ranks.h"
+#include "runtime/transport.h"
 
 enum { TIMEOUT = 300, MOST_THREADS = 4096 };
 
 struct col_session {
     col_plan *plan;
     col_ranks *ranks;
+    col_comm *comm; /* to other processes; NULL: all ranks are here */
+    bool leads;     /* in col_session_lead, on rank 0 */
 };
 
 col_status col_session_options_read(const col_options *options, col_session_options *out)
@@ -22,15 +27,28 @@ col_status col_session_options_read(const col_options *options, col_session_opti
     COL_TRY(col_options_int(options, "ranks", 1, COL_PLAN_MOST_RANKS, &out->ranks));
     COL_TRY(col_options_double(options, "timeout", 1e-3, 1e9, &out->timeout));
     out->device.threads = (int)threads;
+    if (!col_options_has(options, "comm")) return NULL;
+    static const char *const transports[] = {"local", "mpi"};
+    int transport = 0;
+    COL_TRY(col_options_choice(options, "comm", transports, COL_COUNT(transports), &transport));
+    out->transport = transports[transport];
     return NULL;
+}
+
+col_status col_session_end(col_session *session, col_status status)
+{
+    if (!session) return status;
+    if (session->comm && status) session->comm->type->fail(session->comm, status);
+    col_ranks_close(session->ranks);
+    if (session->comm) session->comm->type->close(session->comm);
+    col_plan_free(session->plan);
+    free(session);
+    return status;
 }
 
 void col_session_close(col_session *session)
 {
-    if (!session) return;
-    col_ranks_close(session->ranks);
-    col_plan_free(session->plan);
-    free(session);
+    col_error_free(col_session_end(session, NULL));
 }
 
 static col_status check_ranks(const col_plan *plan, int64_t asked)
@@ -49,7 +67,7 @@ static col_status check_ranks(const col_plan *plan, int64_t asked)
     return status;
 }
 
-static col_status open_ranks(col_session *session, const col_session_options *options)
+static col_status open_ranks(col_session *session, const col_session_options *options, uint64_t hash)
 {
     const char *name = options->target ? options->target : session->plan->target;
     const col_device_type *type = col_device_type_find(name);
@@ -60,6 +78,12 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(check_ranks(session->plan, options->ranks));
     col_ranks_options ranks = {.device = options->device,
                                .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};
+    COL_TRY(col_transport_open(options->transport, session->plan, hash, ranks.timeout, &session->comm));
+    ranks.comm = session->comm;
+    ranks.sharing = col_transport_sharing(session->comm);
+    /* Rank 0 prints; errors go to standard error from wherever they are. */
+    if (!col_session_leads(session) && !freopen("/dev/null", "w", stdout))
+        return col_error_from_errno(errno, "cannot open /dev/null");
     return col_ranks_open(session->plan, type, &ranks, &session->ranks);
 }
 
@@ -68,19 +92,92 @@ col_status col_session_open(const char *plan_path, const col_session_options *op
 {
     col_session *session = calloc(1, sizeof *session);
     if (!session) col_out_of_memory(0);
+    uint64_t hash = 0;
     col_status status = col_plan_read(plan_path, &session->plan);
-    if (!status) status = col_error_annotate(open_ranks(session, options), "'%s'", plan_path);
-    if (status)
-        col_session_close(session);
-    else
-        *out_session = session;
-    return status;
+    if (!status) status = col_plan_hash(plan_path, &hash);
+    if (!status) status = col_error_annotate(open_ranks(session, options, hash), "'%s'", plan_path);
+    if (status) return col_session_end(session, status);
+    *out_session = session;
+    return NULL;
 }
 
 const col_plan *col_session_plan(const col_session *session)
 {
     return session->plan;
 }
+
+/* Several processes. */
+
+/* What rank 0 asks the others for in col_session_lead. */
+typedef struct request {
+    int64_t variable; /* its index; -1: it is done */
+    uint64_t offset, bytes;
+    int64_t code; /* of how it ended */
+} request;
+
+bool col_session_leads(const col_session *session)
+{
+    return !session->comm || session->comm->rank == 0;
+}
+
+static col_status broadcast(col_session *session, void *data, uint64_t bytes)
+{
+    return session->comm->type->broadcast(session->comm, 0, data, bytes);
+}
+
+static col_status lead(col_session *session, col_status (*body)(void *), void *context)
+{
+    session->leads = true;
+    col_status status = body(context);
+    session->leads = false;
+    request end = {.variable = -1, .code = (int64_t)col_error_code(status)};
+    return col_error_join(status, broadcast(session, &end, sizeof end));
+}
+
+static col_status follow(col_session *session)
+{
+    void *data = NULL;
+    uint64_t capacity = 0;
+    request r = {0};
+    col_status status = broadcast(session, &r, sizeof r);
+    while (!status && r.variable >= 0) {
+        if (r.bytes > capacity) {
+            free(data);
+            capacity = r.bytes;
+            data = malloc(capacity);
+            if (!data) col_out_of_memory(capacity);
+        }
+        status =
+            col_ranks_read(session->ranks, session->plan->variables[r.variable], r.offset, data, r.bytes);
+        if (!status) status = broadcast(session, &r, sizeof r);
+    }
+    free(data);
+    if (!status && r.code) status = col_error_make((col_code)r.code, "rank 0 failed, and says why");
+    return status;
+}
+
+col_status col_session_lead(col_session *session, col_status (*body)(void *context), void *context)
+{
+    if (!session->comm) return body(context);
+    return col_session_leads(session) ? lead(session, body, context) : follow(session);
+}
+
+col_status col_session_agree(col_session *session, int64_t *value)
+{
+    return session->comm ? broadcast(session, value, sizeof *value) : NULL;
+}
+
+static col_status read_part(col_session *session, const col_plan_variable *v, uint64_t offset, void *data,
+                            uint64_t bytes)
+{
+    for (size_t i = 0; session->comm && session->leads && i < session->plan->n_variables; i++) {
+        request r = {.variable = (int64_t)i, .offset = offset, .bytes = bytes};
+        if (session->plan->variables[i] == v) COL_TRY(broadcast(session, &r, sizeof r));
+    }
+    return col_ranks_read(session->ranks, v, offset, data, bytes);
+}
+
+/* Variables. */
 
 col_status col_session_initialize(col_session *session, int64_t seed)
 {
@@ -142,7 +239,7 @@ col_status col_session_read(col_session *session, const char *name, void *data, 
 {
     const col_plan_variable *v;
     COL_TRY(find(session, name, bytes, &v));
-    return col_ranks_read(session->ranks, v, 0, data, bytes);
+    return read_part(session, v, 0, data, bytes);
 }
 
 col_status col_session_read_part(col_session *session, const col_plan_variable *variable, uint64_t offset,
@@ -150,7 +247,7 @@ col_status col_session_read_part(col_session *session, const col_plan_variable *
 {
     uint64_t size = col_plan_variable_bytes(variable);
     COL_ASSERT(offset <= size && bytes <= size - offset);
-    return col_ranks_read(session->ranks, variable, offset, data, bytes);
+    return read_part(session, variable, offset, data, bytes);
 }
 
 const void *col_session_host(const col_session *session, const col_plan_variable *variable)
@@ -195,12 +292,28 @@ col_status col_session_run(col_session *session, const char *name)
     return col_ranks_run(session->ranks, program, NULL);
 }
 
+/* The least value of any process that is not negative. */
+static col_status least_of_all(col_session *session, int64_t *value)
+{
+    if (!session->comm) return NULL;
+    int64_t size = col_mesh_size(&session->comm->mesh), mine = *value;
+    int64_t *all = calloc((size_t)size, sizeof *all);
+    if (!all) col_out_of_memory(0);
+    col_status status = session->comm->type->exchange(session->comm, &mine, all, sizeof mine);
+    for (int64_t r = 0; r < size && !status; r++) {
+        if (all[r] >= 0 && (*value < 0 || all[r] < *value)) *value = all[r];
+    }
+    free(all);
+    return status;
+}
+
 col_status col_session_find_non_finite(col_session *session, const char *name, const char **out_name)
 {
     const col_plan_program *program;
     int64_t bad = -1;
     COL_TRY(find_program(session, name, &program));
     COL_TRY(col_ranks_run(session->ranks, program, &bad));
+    COL_TRY(least_of_all(session, &bad));
     *out_name = bad < 0 ? NULL : program->instructions[bad]->name;
     return NULL;
 }
@@ -230,11 +343,19 @@ col_status col_session_output_f32(col_session *session, const char *program, con
 
 col_status col_session_sent(col_session *session, double *out_bytes)
 {
-    uint64_t kinds[COL_COMM_KINDS];
+    uint64_t kinds[COL_COMM_KINDS], sum = 0;
     col_mesh mesh = col_plan_mesh(session->plan);
-    *out_bytes = 0;
+    int64_t size = col_mesh_size(&mesh);
     col_ranks_sent(session->ranks, kinds);
-    for (int k = 0; k < COL_COMM_KINDS; k++) *out_bytes += (double)kinds[k];
-    *out_bytes /= (double)col_mesh_size(&mesh);
-    return NULL;
+    for (int k = 0; k < COL_COMM_KINDS; k++) sum += kinds[k];
+    col_status status = NULL;
+    if (session->comm) {
+        uint64_t *all = calloc((size_t)size, sizeof *all), mine = sum;
+        if (!all) col_out_of_memory(0);
+        status = session->comm->type->exchange(session->comm, &mine, all, sizeof mine);
+        for (int64_t r = 0; r < size; r++) sum += r == session->comm->rank ? 0 : all[r];
+        free(all);
+    }
+    *out_bytes = (double)sum / (double)size;
+    return status;
 }

@@ -12,24 +12,38 @@ typedef struct col_session_options {
     const char *target;        /* the device's name; NULL: the plan's */
     int64_t ranks;             /* that the plan must be for; 0: any number */
     double timeout;            /* seconds that a collective may wait for a rank; 0: 300 */
+    const char *transport;     /* between ranks: "local", "mpi"; NULL: mpi when mpirun started this process */
     col_device_options device; /* threads and observer */
 } col_session_options;
 
-/* From --threads, --ranks and --timeout; the rest is zero. */
+/* From --threads, --ranks, --comm and --timeout; the rest is zero. */
 COL_MUST_USE col_status col_session_options_read(const col_options *options, col_session_options *out);
 
 /* Reads and verifies the plan, opens a device for every rank of its mesh and sets every variable to zero. */
 COL_MUST_USE col_status col_session_open(const char *plan_path, const col_session_options *options,
                                          col_session **out_session);
-void col_session_close(col_session *session); /* NULL is fine */
+/* Closes it (NULL is fine) and returns `status`, of what was done with it: other processes are told of an
+ * error. */
+COL_MUST_USE col_status col_session_end(col_session *session, col_status status);
+void col_session_close(col_session *session); /* the same, when all went well */
 const col_plan *col_session_plan(const col_session *session);
+
+/* With ranks in several processes, each of them runs the same commands; rank 0 alone writes files and prints.
+ */
+bool col_session_leads(const col_session *session);
+/* Runs `body` on rank 0, while the other processes answer what it reads; all of them return its success. */
+COL_MUST_USE col_status col_session_lead(col_session *session, col_status (*body)(void *context),
+                                         void *context);
+/* Rank 0's value, on every rank. */
+COL_MUST_USE col_status col_session_agree(col_session *session, int64_t *value);
 
 /* Gives every parameter and state its initial value: a function of the seed, the variable's name and the
  * element's index alone, so that it does not depend on how the variable is split. */
 COL_MUST_USE col_status col_session_initialize(col_session *session, int64_t seed);
 
 /* Whole variables, row-major. `bytes` must be the variable's size; indices (token ids) are checked against
- * the table that they index. COL_BAD_INPUT for a name that the plan does not have. */
+ * the table that they index. COL_BAD_INPUT for a name that the plan does not have. All processes write and
+ * read the same; only in col_session_lead rank 0 reads alone. */
 COL_MUST_USE col_status col_session_write(col_session *session, const char *name, const void *data,
                                           uint64_t bytes);
 COL_MUST_USE col_status col_session_read(col_session *session, const char *name, void *data, uint64_t bytes);

@@ -45,6 +45,7 @@ typedef struct run {
 
 static col_status open_logs(run *r)
 {
+    if (!col_session_leads(r->trainer.session)) return NULL;
     const char *dir = r->settings.log_dir;
     int64_t resume = r->settings.resume ? r->trainer.step : -1;
     if (dir) {
@@ -83,8 +84,9 @@ static void say_summary(run *r, const char *plan_path)
     for (size_t i = 0; i < plan->n_programs; i++)
         col_str_printf(&programs, "%s%s (%zu instructions)", i ? ", " : "", plan->programs[i]->name,
                        plan->programs[i]->n_instructions);
-    col_progress_say(&r->progress, "plan %s: arena %s, of it state %s; programs %s", plan_path,
-                     col_format_bytes(arena, (double)plan->arena_bytes),
+    col_mesh mesh = col_plan_mesh(plan);
+    col_progress_say(&r->progress, "plan %s: arena %s%s, of it state %s; programs %s", plan_path,
+                     col_format_bytes(arena, (double)plan->arena_bytes), mesh.rank ? " on each rank" : "",
                      col_format_bytes(state, (double)plan->state_bytes), col_str_text(&programs));
     col_str_fini(&programs);
     col_progress_say(&r->progress, "data: %s", t->feed->summary);
@@ -147,6 +149,7 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            .units_per_second = speed,
                            .mfu = peak > 0 && flops > 0 ? flops / seconds / peak : -1,
                            .peak_bytes = t->plan->arena_bytes,
+                           .communication_bytes = result->sent,
                            .has_val_loss = validated,
                            .val_loss = val_loss};
     char speed_tag[64];
@@ -200,11 +203,17 @@ static col_status walk(run *r)
         col_progress_say(&r->progress, "nothing to do: %lld of %lld steps are done; --steps sets how many",
                          (long long)t->step, (long long)r->settings.steps);
     }
-    while (t->step < r->settings.steps && !stop_signal) COL_TRY(walk_step(r));
-    if (stop_signal) {
+    int64_t stop = 0;
+    for (;;) {
+        if (!stop) stop = stop_signal;
+        COL_TRY(col_session_agree(t->session, &stop));
+        if (stop || t->step >= r->settings.steps) break;
+        COL_TRY(walk_step(r));
+    }
+    if (stop) {
         COL_TRY(save(r));
         col_progress_say(&r->progress, "stopped by %s after step %lld%s%s",
-                         stop_signal == SIGINT ? "SIGINT" : "SIGTERM", (long long)t->step,
+                         stop == SIGINT ? "SIGINT" : "SIGTERM", (long long)t->step,
                          r->settings.save_dir ? ", saved in " : "; nothing is saved (no --save)",
                          r->settings.save_dir ? r->settings.save_dir : "");
     }
@@ -232,7 +241,7 @@ col_status col_command_train(const char *plan_path, const col_options *options)
     col_status status = train(&r, plan_path, options);
     col_tensorboard_close(r.board);
     col_metrics_close(r.metrics);
-    col_trainer_close(&r.trainer);
+    status = col_trainer_end(&r.trainer, status);
     col_checkpoint_close(r.checkpoint);
     col_arena_destroy(r.arena);
     return status;

@@ -43,7 +43,7 @@ static size_t fill_scalars(const col_trainer *t, col_arena *arena, col_scalar *o
     return n;
 }
 
-static col_status save(col_trainer *t, col_arena *arena)
+static col_status save_in(col_trainer *t, col_arena *arena)
 {
     col_scalar scalars[COL_TRAIN_SETTINGS_SCALARS + 8];
     col_checkpoint_contents c = {.step = t->step, .scalars = scalars};
@@ -56,14 +56,19 @@ static col_status save(col_trainer *t, col_arena *arena)
     return NULL;
 }
 
-col_status col_trainer_save(col_trainer *t)
+static col_status save(void *context)
 {
     col_arena *arena = col_arena_create();
-    double start = col_seconds();
-    col_status status = save(t, arena);
-    if (!status) status = col_trainer_span(t, "save", start);
+    col_status status = save_in(context, arena);
     col_arena_destroy(arena);
     return status;
+}
+
+col_status col_trainer_save(col_trainer *t)
+{
+    double start = col_seconds();
+    COL_TRY(col_session_lead(t->session, save, t));
+    return col_trainer_span(t, "save", start);
 }
 
 static col_status check_text(const col_checkpoint *checkpoint, const char *key, const char *now,

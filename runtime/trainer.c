@@ -59,9 +59,9 @@ col_status col_trainer_open_data(col_trainer *t)
     return NULL;
 }
 
-void col_trainer_close(col_trainer *t)
+col_status col_trainer_end(col_trainer *t, col_status status)
 {
     col_trace_discard(t->trace);
     col_feed_close(t->feed);
-    col_session_close(t->session);
+    return col_session_end(t->session, status);
 }

@@ -32,7 +32,8 @@ typedef struct col_trainer {
 COL_MUST_USE col_status col_trainer_open_plan(col_trainer *trainer, const char *plan_path);
 /* Opens the data that the model is fed. */
 COL_MUST_USE col_status col_trainer_open_data(col_trainer *trainer);
-void col_trainer_close(col_trainer *trainer);
+/* Closes everything and returns `status`, of the run. */
+COL_MUST_USE col_status col_trainer_end(col_trainer *trainer, col_status status);
 /* Tokens or images of a step. */
 int64_t col_trainer_step_units(const col_trainer *trainer);
 
@@ -40,6 +41,7 @@ int64_t col_trainer_step_units(const col_trainer *trainer);
 typedef struct col_step_result {
     double loss; /* mean over micro-batches */
     double grad_norm, lr;
+    double sent; /* bytes, by each rank on average */
 } col_step_result;
 
 /* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and

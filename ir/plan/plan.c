@@ -42,11 +42,19 @@ col_mesh col_plan_mesh(const col_plan *plan)
     return mesh;
 }
 
+const int64_t *col_plan_cut_dims(const col_plan_variable *variable, int *out_rank)
+{
+    bool own = variable->n_cut_dims > 0;
+    *out_rank = (int)(own ? variable->n_cut_dims : variable->n_dims);
+    return own ? variable->cut_dims : variable->dims;
+}
+
 col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable)
 {
     col_layout layout = col_layout_whole();
-    if (*variable->layout)
-        COL_ASSERT(col_layout_parse(variable->layout, (int)variable->n_dims, (int)plan->n_mesh, &layout));
+    int rank;
+    col_plan_cut_dims(variable, &rank);
+    if (*variable->layout) COL_ASSERT(col_layout_parse(variable->layout, rank, (int)plan->n_mesh, &layout));
     return layout;
 }
 
@@ -55,7 +63,7 @@ uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *var
     col_mesh mesh = col_plan_mesh(plan);
     col_layout layout = col_plan_layout(plan, variable);
     uint64_t bytes = col_plan_variable_bytes(variable);
-    for (size_t d = 0; d < variable->n_dims; d++) bytes /= (uint64_t)col_layout_parts(&layout, &mesh, (int)d);
+    for (int d = 0; d < COL_PLAN_MAX_RANK; d++) bytes /= (uint64_t)col_layout_parts(&layout, &mesh, d);
     return bytes;
 }
 
@@ -72,6 +80,13 @@ bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64
     if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) times *= 2;
     if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) times *= (uint64_t)n;
     return !__builtin_mul_overflow(times, bytes, out_bytes);
+}
+
+double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *collective)
+{
+    double ranks = 1;
+    for (size_t i = 0; i < collective->n_axes; i++) ranks *= (double)plan->mesh[collective->axes[i]];
+    return (double)collective->bytes / ranks;
 }
 
 const col_plan_program *col_plan_find_program(const col_plan *plan, const char *name)

@@ -30,6 +30,8 @@ uint64_t col_plan_variable_bytes(const col_plan_variable *variable);
 
 /* Of a plan that the verifier has passed. A plan for one device has the mesh of rank 0. */
 col_mesh col_plan_mesh(const col_plan *plan);
+/* The shape that the variable's layout is of. */
+const int64_t *col_plan_cut_dims(const col_plan_variable *variable, int *out_rank);
 col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable);
 /* Bytes of the block of a variable that one rank holds. */
 uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *variable);
@@ -41,5 +43,7 @@ const char *col_plan_collective_name(Col__Plan__CollectiveKind kind);
  * uint64. */
 bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
                                uint64_t *out_bytes);
+/* Bytes that each rank sends in a collective, on average. */
+double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *collective);
 
 #endif

@@ -138,8 +138,8 @@ static void append_row(col_str *line, const col_metrics_row *row)
     } else {
         append_number(line, "mfu", row->mfu, &non_finite);
     }
-    col_str_printf(line, ",\"peak_bytes\":%" PRIu64 ",\"communication_bytes\":%" PRIu64, row->peak_bytes,
-                   row->communication_bytes);
+    col_str_printf(line, ",\"peak_bytes\":%" PRIu64, row->peak_bytes);
+    append_number(line, "communication_bytes", row->communication_bytes, &non_finite);
     if (row->has_val_loss) append_number(line, "val_loss", row->val_loss, &non_finite);
     if (non_finite.len) col_str_printf(line, ",\"non_finite\":{%s}", col_str_text(&non_finite));
     col_str_append(line, "}\n");

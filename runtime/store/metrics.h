@@ -20,7 +20,8 @@ typedef struct col_metrics_row {
     const char *unit; /* "tokens", "images": what speed counts */
     double units_per_second;
     double mfu; /* fraction of the machine's peak; negative: unknown, written as null */
-    uint64_t peak_bytes, communication_bytes;
+    uint64_t peak_bytes;
+    double communication_bytes; /* that a rank sends in the step, on average */
     bool has_val_loss;
     double val_loss;
 } col_metrics_row;

@@ -1,7 +1,8 @@
 /* Plans on meshes: every collective on a device, between ranks that are threads, against the definition in
  * plan.proto worked out element by element; variables cut and put together; ranks that fail or do not come.
  *
- *     test_ranks DEVICE [CASES]      "cpu" or "null", and the number of random problems of each kind
+ *     test_ranks DEVICE [CASES]             "cpu" or "null", and the number of random problems of each kind
+ *     mpirun ... test_ranks_mpi DEVICE CASES MESH    the same with processes, on one mesh
  *
  * What differs from rank to rank goes in and comes out as a variable with a first dimension that is split
  * over all axes of the mesh: rank r holds the r-th row. */
@@ -15,12 +16,17 @@
 #include "runtime/session.h"
 #include "tests/unit/temporary_folder.h"
 
+#ifdef COL_TEST_MPI
+#include "runtime/mpi/mpi.h"
+#endif
+
 typedef struct suite {
     const col_device_type *type;
     int cases;
+    const char *const *meshes;
+    size_t mesh_count;
+    col_comm *comm; /* with processes: this one's */
 } suite;
-
-static const char *const meshes[] = {"2", "4", "2x2", "2x2x2", "3", "1x4", "3x2", "8"};
 
 static cts_case start(const suite *s, int number, const char *mesh)
 {
@@ -32,11 +38,13 @@ static cts_case start(const suite *s, int number, const char *mesh)
     return c;
 }
 
-static col_ranks *open_ranks(cts_case *c, double timeout)
+static col_ranks *open_ranks(const suite *s, cts_case *c, double timeout)
 {
     col_ranks *ranks = NULL;
+    if (s->comm) memset(s->comm->sent, 0, sizeof s->comm->sent);
     assert_ok(col_plan_verify(c->maker.plan));
-    assert_ok(col_ranks_open(c->maker.plan, c->type, &(col_ranks_options){.timeout = timeout}, &ranks));
+    assert_ok(col_ranks_open(c->maker.plan, c->type,
+                             &(col_ranks_options){.timeout = timeout, .comm = s->comm}, &ranks));
     return ranks;
 }
 
@@ -290,10 +298,17 @@ static void check_result(const problem *p, const double *in, const void *out)
     }
 }
 
-static void check_bytes(const problem *p, col_ranks *ranks)
+static void check_bytes(const suite *s, const problem *p, col_ranks *ranks)
 {
-    uint64_t sent[COL_COMM_KINDS];
+    uint64_t sent[COL_COMM_KINDS], all[64][COL_COMM_KINDS];
     col_ranks_sent(ranks, sent);
+    if (s->comm) {
+        assert_ok(s->comm->type->exchange(s->comm, sent, all, sizeof sent));
+        memset(sent, 0, sizeof sent);
+        for (int64_t r = 0; r < col_mesh_size(&p->mesh); r++) {
+            for (int k = 0; k < COL_COMM_KINDS; k++) sent[k] += all[r][k];
+        }
+    }
     for (int k = 0; k < COL_COMM_KINDS; k++) {
         uint64_t groups = (uint64_t)(col_mesh_size(&p->mesh) / p->n);
         uint64_t want = !p->shard && k == (int)p->kind ? groups * group_bytes(p) : 0;
@@ -311,7 +326,7 @@ static void run_collective(const suite *s, int number, const char *mesh, int kin
     describe(&c, &p, from, to);
     maker_program(&c.maker, "case");
     const col_plan *plan = maker_finish(&c.maker);
-    col_ranks *ranks = open_ranks(&c, 60);
+    col_ranks *ranks = open_ranks(s, &c, 60);
     const col_plan_variable *x = plan->variables[0], *y = plan->variables[plan->n_variables - 1];
     int64_t count = col_mesh_size(&p.mesh) * p.in_numel;
     double *values = malloc((size_t)count * sizeof *values);
@@ -325,7 +340,7 @@ static void run_collective(const suite *s, int number, const char *mesh, int kin
     assert_ok(col_ranks_run(ranks, plan->programs[0], NULL));
     assert_ok(col_ranks_read(ranks, y, 0, out, col_plan_variable_bytes(y)));
     check_result(&p, values, out);
-    check_bytes(&p, ranks);
+    check_bytes(s, &p, ranks);
     col_ranks_close(ranks);
     free(values);
     free(data);
@@ -336,18 +351,20 @@ static void run_collective(const suite *s, int number, const char *mesh, int kin
 static void test_collectives(void **state)
 {
     const suite *s = *state;
-    for (size_t m = 0; m < COL_COUNT(meshes); m++) {
+    for (size_t m = 0; m < s->mesh_count; m++) {
         for (int kind = 0; kind <= COL_COMM_KINDS; kind++) {
             for (int i = 0; i < s->cases; i++)
-                run_collective(s, (i << 8 | (int)m << 4) + kind, meshes[m], kind);
+                run_collective(s, (i << 8 | (int)m << 4) + kind, s->meshes[m], kind);
         }
     }
 }
 
+#ifndef COL_TEST_MPI
 /* A NaN of any rank stays one. */
 static void test_nan(void **state)
 {
-    cts_case c = start(*state, 0, "2");
+    const suite *s = *state;
+    cts_case c = start(s, 0, "2");
     int64_t dims[] = {2};
     col_plan_view *view = rows(&c, "x", COL__PLAN__DTYPE__F32, 1, dims);
     problem p = {.mesh = col_plan_mesh(c.maker.plan), .axis_count = 1, .n = 2, .in_numel = 2};
@@ -356,7 +373,7 @@ static void test_nan(void **state)
     describe(&c, &p, view, view);
     maker_program(&c.maker, "case");
     const col_plan *plan = maker_finish(&c.maker);
-    col_ranks *ranks = open_ranks(&c, 60);
+    col_ranks *ranks = open_ranks(s, &c, 60);
     float data[2][2] = {{NAN, 1}, {2, NAN}};
     assert_ok(col_ranks_write(ranks, plan->variables[0], 0, data, sizeof data));
     assert_ok(col_ranks_run(ranks, plan->programs[0], NULL));
@@ -365,6 +382,8 @@ static void test_nan(void **state)
     col_ranks_close(ranks);
     cts_end(&c);
 }
+
+#endif
 
 /* Variables. */
 
@@ -428,7 +447,7 @@ static void run_variable(const suite *s, int number, const char *mesh_text)
     (void)MAKER_KIND(&c.maker, in, COPY, copy, Copy);
     maker_program(&c.maker, "case");
     const col_plan *plan = maker_finish(&c.maker);
-    col_ranks *ranks = open_ranks(&c, 60);
+    col_ranks *ranks = open_ranks(s, &c, 60);
     int64_t numel = col_plan_numel(rank, dims);
     uint64_t bytes = (uint64_t)numel * 4;
     int32_t *whole = malloc(bytes), *back = malloc(bytes),
@@ -466,11 +485,12 @@ static void run_variable(const suite *s, int number, const char *mesh_text)
 static void test_variables(void **state)
 {
     const suite *s = *state;
-    for (size_t m = 0; m < COL_COUNT(meshes); m++) {
-        for (int i = 0; i < s->cases; i++) run_variable(s, i << 4 | (int)m, meshes[m]);
+    for (size_t m = 0; m < s->mesh_count; m++) {
+        for (int i = 0; i < s->cases; i++) run_variable(s, i << 4 | (int)m, s->meshes[m]);
     }
 }
 
+#ifndef COL_TEST_MPI
 /* Ranks that fail. A device whose rank `culprit` fails in a run, or sleeps first. */
 
 static const struct fault {
@@ -527,7 +547,7 @@ static void run_fault(const suite *s, const struct fault *what, double timeout, 
     const col_plan *plan = maker_finish(&c.maker);
     c.type = &faulty_type;
     fault = what;
-    col_ranks *ranks = open_ranks(&c, timeout);
+    col_ranks *ranks = open_ranks(s, &c, timeout);
     assert_fails(col_ranks_run(ranks, plan->programs[0], NULL), COL_DEVICE, message);
     assert_fails(col_ranks_run(ranks, plan->programs[0], NULL), COL_DEVICE, message); /* it stays failed */
     col_ranks_close(ranks);
@@ -634,20 +654,32 @@ static void test_refused(void **state)
     }
 }
 
+#endif
+
 int main(int argc, char **argv)
 {
-    suite s = {.cases = 10};
+    static const char *const meshes[] = {"2", "4", "2x2", "2x2x2", "3", "1x4", "3x2", "8"};
+    suite s = {.cases = 10, .meshes = meshes, .mesh_count = COL_COUNT(meshes)};
     if (argc > 1) s.type = col_device_type_find(argv[1]);
     if (argc > 2) s.cases = atoi(argv[2]);
     if (!s.type) {
         fprintf(stderr, "this build has no device '%s'\n", argc > 1 ? argv[1] : "");
         return 77;
     }
-#define TEST(name)                                                                                           \
-    {                                                                                                        \
-#name, test_##name, NULL, NULL, &s                                                                   \
-    }
+#define TEST(name) {#name, test_##name, NULL, NULL, &s}
+#ifdef COL_TEST_MPI
+    col_mesh mesh;
+    if (argc < 4 || !col_mesh_parse(argv[3], &mesh)) return 2;
+    s.meshes = (const char *const[]){argv[3]};
+    s.mesh_count = 1;
+    assert_ok(col_mpi_open(&mesh, 0, 60, &s.comm));
+    const struct CMUnitTest tests[] = {TEST(collectives), TEST(variables)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    s.comm->type->close(s.comm);
+    return failed;
+#else
     const struct CMUnitTest tests[] = {TEST(collectives), TEST(nan),     TEST(variables), TEST(failing_rank),
                                        TEST(late_rank),   TEST(session), TEST(refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
+#endif
 }
