@@ -43,6 +43,19 @@ static const char views_text[] =
     "output loss = cross_entropy(linear(f, classes) @ head, labels) + mean(g * g, axes = [0, 1, "
     "2])\n";
 
+static const char conv_text[] =
+    "model conv(batch = 4, width = 4, classes = 4)\n"
+    "input x : f32[batch, width, 6, 6]\ninput labels : i32[batch]\n"
+    "param w1, w2 : f32[2 * width, width, 3, 3] ~ normal(0, 0.3)\n"
+    "param scale, shift : f32[2 * width] ~ ones\nstate mean, variance : f32[2 * width]\n"
+    "h = conv(x, w1, low = [1, 1], high = [1, 1])\n"
+    "h, centre, deviation, next_mean, next_variance = batch_norm(h, scale, shift, mean, variance)\n"
+    "assign(next_mean, variable = \"mean\")\nassign(next_variance, variable = \"variance\")\n"
+    "h = max_pool(relu(h), kernel = [2, 2], strides = [2, 2])\n"
+    "h = conv(h, w2, low = [1, 1], high = [1, 1], strides = [2, 2], groups = 2)\n"
+    "h = reshape(avg_pool(h, kernel = [2, 2], strides = [1, 1]), shape = [batch, 2 * width])\n"
+    "output loss = cross_entropy(linear(h, classes) @ head, labels)\n";
+
 enum { SIZES = 2 };
 
 static const model models[][SIZES] = {
@@ -333,6 +346,54 @@ static void gpt2_steps_agree(void **unused)
     check_model(models[1], 2 * rounds);
 }
 
+/* Batch norm's statistics are those of the whole batch, pictures are split by sample and by channel. */
+static void conv_steps_agree(void **unused)
+{
+    (void)unused;
+    static const model sizes[SIZES] = {{"conv", conv_text, {0}},
+                                       {"conv", conv_text, {"batch=6", "width=6", "classes=3"}}};
+    check_model(sizes, 2 * rounds);
+}
+
+/* A product summed over a split dimension has two users that want it whole. */
+static void sums_are_combined_once(void **unused)
+{
+    (void)unused;
+    static const model m = {"product",
+                            "model product()\ninput x : f32[4, 8]\ninput w : f32[8, 6]\n"
+                            "y = einsum(x, w, equation = \"bc,cn->bn\")\n"
+                            "output s = sum(y, axes = [0])\noutput y = y\noutput t = transpose(y)\n",
+                            {0}};
+    static const col_op reduced[] = {COL_OP_ALL_REDUCE},
+                        scattered[] = {COL_OP_REDUCE_SCATTER, COL_OP_ALL_GATHER};
+    for (int stop = 0; stop < 2; stop++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {1};
+        col_machine machine = random_machine(&r);
+        col_graph *graph = parse(&m, arena);
+        const col_node *product = graph->first;
+        col_sharding *s = random_sharding(&r, graph, "2", &machine, arena);
+        memset(s->has_stop, 0, graph->next_value_id * sizeof *s->has_stop);
+        for (uint32_t u = 0; u < s->units->count; u++) s->strategies[u] = col_strategy_replicated();
+        assert_true(col_layout_parse("RS0", 2, 1, &s->variables[0]) &&
+                    col_layout_parse("S0R", 2, 1, &s->variables[1]));
+        uint32_t unit = s->units->by_node[product->id];
+        s->strategies[unit].factor[0] =
+            (int8_t)col_factors_of_dim(s->factors[unit], graph->vars.data[0]->value, 1);
+        s->has_stop[product->results[0].id] = stop;
+        assert_true(col_layout_parse("S0R", 2, 1, &s->stops[product->results[0].id]));
+        col_graph *part = col_partition(graph, s, arena);
+        assert_ok(col_graph_verify(part));
+        assert_null(col_graph_find_var(part, COL_MESH_COORDINATE)); /* nobody asked where a rank is */
+        assert_int_equal(part->vars.len, 2);
+        int count = stop ? 2 : 1, i = 0;
+        assert_int_equal(part->node_count, graph->node_count + (size_t)count);
+        for (const col_node *node = part->first->next; i < count; node = node->next, i++)
+            assert_int_equal(node->op, (stop ? scattered : reduced)[i]);
+        col_arena_destroy(arena);
+    }
+}
+
 static void odd_steps_agree(void **unused)
 {
     (void)unused;
@@ -345,8 +406,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1) rounds = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mlp_steps_agree),
-        cmocka_unit_test(gpt2_steps_agree),
+        cmocka_unit_test(sums_are_combined_once), cmocka_unit_test(mlp_steps_agree),
+        cmocka_unit_test(gpt2_steps_agree),       cmocka_unit_test(conv_steps_agree),
         cmocka_unit_test(odd_steps_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
