@@ -26,8 +26,8 @@ static void run_cases(void **state, void (*run)(cts_case *))
     X(matmul)                                                                                                \
     X(copy)                                                                                                  \
     X(fill)                                                                                                  \
-    X(update_slice) X(scatter_add) X(attention_forward) X(attention_backward) X(attention_cached)            \
-        X(convolution) X(pool)
+    X(update_slice)                                                                                          \
+    X(scatter_add) X(attention_forward) X(attention_backward) X(attention_cached) X(convolution) X(pool)
 
 #define X(name)                                                                                              \
     static void test_##name(void **state)                                                                    \
