@@ -369,6 +369,23 @@ static void test_heads(void **unused)
     col_arena_destroy(arena);
 }
 
+/* Rows of a table that are also the rows of what is looked up in it: a sum over them cannot have them. */
+static void test_sum_over_own_factor(void **unused)
+{
+    (void)unused;
+    col_arena *arena = col_arena_create();
+    unit_random random = {6};
+    factor_case c = factor_case_start(arena, &random);
+    col_value *table = factor_input(&c, COL_F32, col_shape_make(2, (int64_t[]){4, 6}));
+    col_value *ids = factor_input(&c, COL_I32, col_shape_make(1, (int64_t[]){4}));
+    c.limit[1] = 4;
+    col_value *rows = col_build_binary(&c.b, COL_OP_EMBEDDING, table, ids);
+    col_build_binary(&c.b, COL_OP_ADD, rows, table);
+    assert_true(check_together(c.b.graph, factor_case_fill(&c, arena), arena) > 0);
+    assert_int_equal(col_factors_of_dim(factors_of_graph(c.b.graph, arena), table, 0), -1);
+    col_arena_destroy(arena);
+}
+
 /* Random graphs of views, reductions and elementwise ops, each as one unit. */
 static col_value *grow(factor_case *c, col_value *const *made, int count)
 {
@@ -495,9 +512,9 @@ static void test_expected_factors(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expected_factors),   cmocka_unit_test(test_every_op),
-        cmocka_unit_test(test_lowered_composites), cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_random_units),
+        cmocka_unit_test(test_expected_factors),    cmocka_unit_test(test_every_op),
+        cmocka_unit_test(test_lowered_composites),  cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_sum_over_own_factor), cmocka_unit_test(test_random_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
