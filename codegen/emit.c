@@ -282,6 +282,60 @@ static void emit_update_slice(program *p, const col_node *node)
     in->bytes = 2 * view_bytes(in->reads[0]);
 }
 
+static int64_t *copy_list(program *p, const int64_t *list, int count)
+{
+    return col_arena_copy(p->arena, list, sizeof *list * (size_t)count);
+}
+
+static Col__Plan__Window *make_window(program *p, const col_window *w)
+{
+    Col__Plan__Window *out = COL_NEW(p->arena, Col__Plan__Window);
+    col__plan__window__init(out);
+    out->n_strides = out->n_low = out->n_high = out->n_dilations = (size_t)w->rank;
+    out->strides = copy_list(p, w->stride, w->rank);
+    out->low = copy_list(p, w->low, w->rank);
+    out->high = copy_list(p, w->high, w->rank);
+    out->dilations = copy_list(p, w->dilation, w->rank);
+    return out;
+}
+
+static void emit_convolution(program *p, const col_node *node)
+{
+    static const Col__Plan__ConvolutionKind kinds[] = {
+        [COL_OP_CONV] = COL__PLAN__CONVOLUTION_KIND__CONV_FORWARD,
+        [COL_OP_CONV_GRAD_INPUT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT,
+        [COL_OP_CONV_GRAD_WEIGHT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT,
+    };
+    col_window w = col_window_of(node);
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_CONVOLUTION;
+    in->convolution = COL_NEW(p->arena, Col__Plan__Convolution);
+    col__plan__convolution__init(in->convolution);
+    in->convolution->kind = kinds[node->op];
+    in->convolution->window = make_window(p, &w);
+    in->convolution->groups = w.groups;
+    in->flops = col_window_flops(node);
+}
+
+static void emit_pool(program *p, const col_node *node)
+{
+    col_window w = col_window_of(node);
+    col_plan_instruction *in = emit_plainly(p, node, 0);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_POOL;
+    Col__Plan__Pool *how = in->pool = COL_NEW(p->arena, Col__Plan__Pool);
+    col__plan__pool__init(how);
+    bool is_max = node->op == COL_OP_MAX_POOL || node->op == COL_OP_MAX_POOL_GRAD;
+    how->kind = is_max ? COL__PLAN__POOL_KIND__POOL_MAX : COL__PLAN__POOL_KIND__POOL_AVERAGE;
+    how->backward = node->op == COL_OP_MAX_POOL_GRAD || node->op == COL_OP_AVG_POOL_GRAD;
+    how->window = make_window(p, &w);
+    how->n_kernel = (size_t)w.rank;
+    how->kernel = copy_list(p, w.kernel, w.rank);
+    how->count_include_pad = w.count_includes_pad;
+    const col_shape *shape = &col_node_operand(node, 0)->type.shape;
+    in->flops = (double)(shape->dims[0] * shape->dims[1]) * (double)col_window_outputs(&w) *
+                (double)col_window_taps(&w);
+}
+
 /* Mesh axes as the plan's messages have them. */
 static uint32_t *mesh_axes(program *p, const col_node *node, size_t *out_count, int64_t *out_ranks)
 {
@@ -343,60 +397,6 @@ static void emit_shard(program *p, const col_node *node)
     in->bytes = 2 * view_bytes(in->writes[0]);
 }
 
-static int64_t *copy_list(program *p, const int64_t *list, int count)
-{
-    return col_arena_copy(p->arena, list, sizeof *list * (size_t)count);
-}
-
-static Col__Plan__Window *make_window(program *p, const col_window *w)
-{
-    Col__Plan__Window *out = COL_NEW(p->arena, Col__Plan__Window);
-    col__plan__window__init(out);
-    out->n_strides = out->n_low = out->n_high = out->n_dilations = (size_t)w->rank;
-    out->strides = copy_list(p, w->stride, w->rank);
-    out->low = copy_list(p, w->low, w->rank);
-    out->high = copy_list(p, w->high, w->rank);
-    out->dilations = copy_list(p, w->dilation, w->rank);
-    return out;
-}
-
-static void emit_convolution(program *p, const col_node *node)
-{
-    static const Col__Plan__ConvolutionKind kinds[] = {
-        [COL_OP_CONV] = COL__PLAN__CONVOLUTION_KIND__CONV_FORWARD,
-        [COL_OP_CONV_GRAD_INPUT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT,
-        [COL_OP_CONV_GRAD_WEIGHT] = COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT,
-    };
-    col_window w = col_window_of(node);
-    col_plan_instruction *in = emit_plainly(p, node, 0);
-    in->kind_case = COL__PLAN__INSTRUCTION__KIND_CONVOLUTION;
-    in->convolution = COL_NEW(p->arena, Col__Plan__Convolution);
-    col__plan__convolution__init(in->convolution);
-    in->convolution->kind = kinds[node->op];
-    in->convolution->window = make_window(p, &w);
-    in->convolution->groups = w.groups;
-    in->flops = col_window_flops(node);
-}
-
-static void emit_pool(program *p, const col_node *node)
-{
-    col_window w = col_window_of(node);
-    col_plan_instruction *in = emit_plainly(p, node, 0);
-    in->kind_case = COL__PLAN__INSTRUCTION__KIND_POOL;
-    Col__Plan__Pool *how = in->pool = COL_NEW(p->arena, Col__Plan__Pool);
-    col__plan__pool__init(how);
-    bool is_max = node->op == COL_OP_MAX_POOL || node->op == COL_OP_MAX_POOL_GRAD;
-    how->kind = is_max ? COL__PLAN__POOL_KIND__POOL_MAX : COL__PLAN__POOL_KIND__POOL_AVERAGE;
-    how->backward = node->op == COL_OP_MAX_POOL_GRAD || node->op == COL_OP_AVG_POOL_GRAD;
-    how->window = make_window(p, &w);
-    how->n_kernel = (size_t)w.rank;
-    how->kernel = copy_list(p, w.kernel, w.rank);
-    how->count_include_pad = w.count_includes_pad;
-    const col_shape *shape = &col_node_operand(node, 0)->type.shape;
-    in->flops = (double)(shape->dims[0] * shape->dims[1]) * (double)col_window_outputs(&w) *
-                (double)col_window_taps(&w);
-}
-
 static void emit_assign(program *p, const col_node *node)
 {
     const col_var *var = col_graph_find_var(p->graph, col_node_text(node, COL_ATTR_VARIABLE));
@@ -423,12 +423,6 @@ static const struct {
     {COL_OP_ATTENTION_CACHED, emit_attention_cached},
     {COL_OP_SCATTER_ADD, emit_scatter_add},
     {COL_OP_UPDATE_SLICE, emit_update_slice},
-    {COL_OP_ALL_REDUCE, emit_collective},
-    {COL_OP_ALL_GATHER, emit_collective},
-    {COL_OP_REDUCE_SCATTER, emit_collective},
-    {COL_OP_ALL_TO_ALL, emit_collective},
-    {COL_OP_BROADCAST_FROM, emit_collective},
-    {COL_OP_SHARD, emit_shard},
     {COL_OP_CONV, emit_convolution},
     {COL_OP_CONV_GRAD_INPUT, emit_convolution},
     {COL_OP_CONV_GRAD_WEIGHT, emit_convolution},
@@ -436,6 +430,12 @@ static const struct {
     {COL_OP_MAX_POOL_GRAD, emit_pool},
     {COL_OP_AVG_POOL, emit_pool},
     {COL_OP_AVG_POOL_GRAD, emit_pool},
+    {COL_OP_ALL_REDUCE, emit_collective},
+    {COL_OP_ALL_GATHER, emit_collective},
+    {COL_OP_REDUCE_SCATTER, emit_collective},
+    {COL_OP_ALL_TO_ALL, emit_collective},
+    {COL_OP_BROADCAST_FROM, emit_collective},
+    {COL_OP_SHARD, emit_shard},
     {COL_OP_ASSIGN, emit_assign},
 };
 

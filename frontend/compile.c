@@ -213,6 +213,21 @@ static void keep_fed_outputs(const compiler *c, col_graph *graph)
     if (kept) graph->outputs.len = kept; /* else all are kept, and the executor lists what is missing */
 }
 
+/* What partitioning prints is not a model to compile: only compilation knows the rest of the program. */
+static col_status want_whole(const compiler *c, const col_graph *graph)
+{
+    if (!graph->mesh.rank) return NULL;
+    col_str mesh = {0};
+    col_mesh_print(&graph->mesh, &mesh);
+    col_status status =
+        col_error_make(COL_BAD_INPUT,
+                       "%s: this is the program of one rank of the mesh %s; give the model that "
+                       "it was made from, and --mesh %s",
+                       c->source->name, col_str_text(&mesh), col_str_text(&mesh));
+    col_str_fini(&mesh);
+    return status;
+}
+
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
 static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
@@ -226,6 +241,7 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (batch) parse.batch = batch;
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
+    COL_TRY(want_whole(c, p->graph));
     record_time(c, "parse", now() - start);
     col_variables_note(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));

@@ -90,6 +90,8 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
     plan->model_flops = model_flops(plan);
     plan->source = describe_source(options->model_path, source, graph, arena);
     col_compile_options_record(options, arena, plan);
+    plan->n_mesh = (size_t)graph->mesh.rank;
+    plan->mesh = col_arena_copy(arena, graph->mesh.dims, sizeof *plan->mesh * plan->n_mesh);
     plan->machine = col_arena_strdup(arena, options->machine.name);
     col_predict(&options->machine, plan);
 }

@@ -74,9 +74,18 @@ static bool is_used(const col_graph *graph, const col_var *var)
     return col_value_is_output(graph, var->value);
 }
 
-static int64_t *copy_dims(col_arena *arena, col_shape shape)
+/* How the ranks hold it. */
+static void describe_layout(col_arena *arena, const col_graph *graph, const col_var *var,
+                            Col__Plan__Variable *v)
 {
-    return col_arena_copy(arena, shape.dims, sizeof *shape.dims * (size_t)shape.rank);
+    col_str text = {0};
+    if (!graph->mesh.rank) return;
+    col_layout_print(&var->layout, var->whole.rank, &text);
+    v->layout = col_arena_strdup(arena, col_str_text(&text));
+    col_str_fini(&text);
+    if (col_shape_equal(var->whole, var->stored)) return;
+    v->n_cut_dims = (size_t)var->whole.rank;
+    v->cut_dims = col_arena_copy(arena, var->whole.dims, sizeof *v->dims * v->n_cut_dims);
 }
 
 static Col__Plan__Variable *make_variable(const col_variables *v, const col_graph *graph, const col_var *var)
@@ -90,18 +99,9 @@ static Col__Plan__Variable *make_variable(const col_variables *v, const col_grap
     made->name = (char *)(uintptr_t)var->name;
     made->kind = kinds[var->kind];
     made->dtype = col_emit_dtype(var->type.dtype);
-    made->n_dims = (size_t)var->whole.rank;
-    made->dims = copy_dims(v->arena, var->whole);
-    if (!col_shape_equal(var->stored, var->whole)) {
-        made->n_stored = (size_t)var->stored.rank;
-        made->stored = copy_dims(v->arena, var->stored);
-    }
-    if (graph->mesh.rank) {
-        col_str layout = {0};
-        col_layout_print(&var->layout, var->whole.rank, &layout);
-        made->layout = col_arena_strdup(v->arena, col_str_text(&layout));
-        col_str_fini(&layout);
-    }
+    made->n_dims = (size_t)var->stored.rank;
+    made->dims = col_arena_copy(v->arena, var->stored.dims, sizeof *made->dims * made->n_dims);
+    describe_layout(v->arena, graph, var, made);
     made->init = inits[var->init.kind];
     made->init_a = var->init.a;
     made->init_b = var->init.b;

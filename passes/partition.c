@@ -230,6 +230,7 @@ static void rebuild_node(partitioner *p, const col_node *node, uint32_t unit)
         operands[i] = is_inside(p, value, unit) ? inner_operand(p, value, &wanted) : bring(p, value, &wanted);
     }
     col_local local = {&p->b, &p->sharding->mesh, f, s, p->coordinate->value};
+    COL_ASSERT(col_op_info_of(node->op)->local);
     col_op_info_of(node->op)->local(&local, node, operands, results);
     for (uint32_t i = 0; i < node->result_count; i++) take_result(p, unit, &node->results[i], results[i]);
 }

@@ -2,7 +2,8 @@
 
 col_cut col_cut_of(const col_plan *plan, const col_plan_variable *v)
 {
-    col_cut c = {.variable = v, .rank = (int)v->n_dims, .dims = v->dims, .innermost = -1, .inner = 1};
+    col_cut c = {.variable = v, .innermost = -1, .inner = 1};
+    c.dims = col_plan_cut_dims(v, &c.rank);
     c.mesh = col_plan_mesh(plan);
     c.layout = col_plan_layout(plan, v);
     c.element = col_plan_dtype_size(v->dtype);

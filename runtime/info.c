@@ -20,6 +20,10 @@ static void print_variable(const col_plan *plan, const col_plan_variable *v)
            col_plan_dtype_name(v->dtype));
     print_shape(v->n_dims, v->dims);
     if (plan->n_mesh && *v->layout) printf(" %s", v->layout);
+    if (plan->n_mesh && v->n_cut_dims) {
+        printf(" of ");
+        print_shape(v->n_cut_dims, v->cut_dims);
+    }
     printf("\n");
 }
 

@@ -53,10 +53,8 @@ static const char *shape_text(col_arena *arena, const char *dtype, size_t rank, 
 
 static bool fits(const col_plan_variable *v, const col_stored_tensor *t)
 {
-    size_t rank;
-    const int64_t *dims = col_plan_stored_dims(v, &rank);
-    if (t->dtype != col_tensors_dtype(v->dtype) || t->rank != rank) return false;
-    return rank == 0 || !memcmp(t->shape, dims, rank * sizeof *dims);
+    if (t->dtype != col_tensors_dtype(v->dtype) || t->rank != v->n_dims) return false;
+    return v->n_dims == 0 || !memcmp(t->shape, v->dims, v->n_dims * sizeof *v->dims);
 }
 
 static const col_stored_tensor *match_variable(matcher *m, const col_plan_variable *v)
@@ -64,9 +62,8 @@ static const col_stored_tensor *match_variable(matcher *m, const col_plan_variab
     static const char *const prefixes[] = {"transformer."};
     const col_stored_tensor *t = col_safetensors_find_prefixed(
         m->set, v->name, prefixes, m->match == COL_TENSORS_FOREIGN ? COL_COUNT(prefixes) : 0);
-    size_t rank;
-    const int64_t *dims = col_plan_stored_dims(v, &rank);
-    const char *wanted = shape_text(m->arena, col_store_dtype_name(col_tensors_dtype(v->dtype)), rank, dims);
+    const char *wanted =
+        shape_text(m->arena, col_store_dtype_name(col_tensors_dtype(v->dtype)), v->n_dims, v->dims);
     if (!t) {
         add_fault(&m->missing, col_arena_printf(m->arena, "'%s' %s", v->name, wanted));
         return NULL;
@@ -218,12 +215,10 @@ const col_tensor_source *col_tensors_sources(col_session *session, col_tensors_p
         const col_plan_variable *v = plan->variables[i];
         if (!belongs(v, part)) continue;
         col_tensor_source *s = &sources[count++];
-        size_t rank;
-        const int64_t *dims = col_plan_stored_dims(v, &rank);
         *s = (col_tensor_source){.name = v->name,
                                  .dtype = col_tensors_dtype(v->dtype),
-                                 .rank = (uint32_t)rank,
-                                 .shape = dims,
+                                 .rank = (uint32_t)v->n_dims,
+                                 .shape = v->dims,
                                  .data = col_session_host(session, v)};
         if (s->data) continue;
         if (!block) block = col_arena_alloc(arena, FETCH_BYTES);

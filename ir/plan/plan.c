@@ -42,17 +42,19 @@ col_mesh col_plan_mesh(const col_plan *plan)
     return mesh;
 }
 
-const int64_t *col_plan_stored_dims(const col_plan_variable *variable, size_t *out_rank)
+const int64_t *col_plan_cut_dims(const col_plan_variable *variable, int *out_rank)
 {
-    *out_rank = variable->n_stored ? variable->n_stored : variable->n_dims;
-    return variable->n_stored ? variable->stored : variable->dims;
+    bool own = variable->n_cut_dims > 0;
+    *out_rank = (int)(own ? variable->n_cut_dims : variable->n_dims);
+    return own ? variable->cut_dims : variable->dims;
 }
 
 col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable)
 {
     col_layout layout = col_layout_whole();
-    if (*variable->layout)
-        COL_ASSERT(col_layout_parse(variable->layout, (int)variable->n_dims, (int)plan->n_mesh, &layout));
+    int rank;
+    col_plan_cut_dims(variable, &rank);
+    if (*variable->layout) COL_ASSERT(col_layout_parse(variable->layout, rank, (int)plan->n_mesh, &layout));
     return layout;
 }
 

@@ -28,11 +28,10 @@ int64_t col_plan_numel(size_t rank, const int64_t *dims);
 /* Bytes of the whole tensor, row-major. */
 uint64_t col_plan_variable_bytes(const col_plan_variable *variable);
 
-/* The shape of the variable in files and to users. */
-const int64_t *col_plan_stored_dims(const col_plan_variable *variable, size_t *out_rank);
-
 /* Of a plan that the verifier has passed. A plan for one device has the mesh of rank 0. */
 col_mesh col_plan_mesh(const col_plan *plan);
+/* The shape that the variable's layout is of. */
+const int64_t *col_plan_cut_dims(const col_plan_variable *variable, int *out_rank);
 col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variable);
 /* Bytes of the block of a variable that one rank holds. */
 uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *variable);

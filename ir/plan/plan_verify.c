@@ -378,17 +378,20 @@ static bool count_elements(size_t rank, const int64_t *dims, int64_t *out_count)
     return *out_count <= INT64_MAX / (int64_t)sizeof(double);
 }
 
-/* `out_dims`: the shape of the block that a rank holds. */
-static col_status check_layout(const col_plan *plan, const col_plan_variable *v, int64_t *out_dims)
+/* `out_dims`: the shape of the block that a rank holds, of rank `out_rank`. */
+static col_status check_layout(const col_plan *plan, const col_plan_variable *v, int *out_rank,
+                               int64_t *out_dims)
 {
     col_layout layout = col_layout_whole();
     col_mesh mesh = col_plan_mesh(plan);
-    int rank = (int)v->n_dims;
+    int rank;
+    const int64_t *dims = col_plan_cut_dims(v, &rank);
     if (*v->layout && !col_layout_parse(v->layout, rank, mesh.rank, &layout))
         return bad("variable", v->name, "has a malformed layout");
-    if (layout.partial || !col_layout_fits(&layout, &mesh, rank, v->dims))
+    if (layout.partial || !col_layout_fits(&layout, &mesh, rank, dims))
         return bad("variable", v->name, "has a layout that does not fit its shape");
-    col_layout_local(&layout, &mesh, rank, v->dims, out_dims);
+    col_layout_local(&layout, &mesh, rank, dims, out_dims);
+    *out_rank = rank;
     if (strcmp(v->name, COL_PLAN_COORDINATE)) return NULL;
     bool fits = v->kind == COL__PLAN__VARIABLE_KIND__INPUT && v->dtype == COL__PLAN__DTYPE__I32 &&
                 v->n_dims == 1 && v->dims[0] == COL_MAX(mesh.rank, 1) && !col_layout_axes(&layout);
@@ -397,18 +400,19 @@ static col_status check_layout(const col_plan *plan, const col_plan_variable *v,
 
 static col_status check_variable(const col_plan *plan, const col_plan_variable *v, extent *out_extent)
 {
-    int64_t strides[COL_PLAN_MAX_RANK] = {0}, dims[COL_PLAN_MAX_RANK], count, stored;
-    if (!count_elements(v->n_dims, v->dims, &count) || !count_elements(v->n_stored, v->stored, &stored) ||
-        (v->n_stored && stored != count)) {
+    int64_t strides[COL_PLAN_MAX_RANK] = {0}, dims[COL_PLAN_MAX_RANK], count, cut_count;
+    int rank = 0;
+    if (!count_elements(v->n_dims, v->dims, &count) ||
+        !count_elements(v->n_cut_dims, v->cut_dims, &cut_count) || (v->n_cut_dims && cut_count != count)) {
         return bad("variable", v->name, "has a malformed shape");
     }
-    COL_TRY(check_layout(plan, v, dims));
+    COL_TRY(check_layout(plan, v, &rank, dims));
     int64_t stride = 1;
-    for (size_t i = v->n_dims; i-- > 0; stride *= dims[i]) strides[i] = stride;
+    for (int i = rank; i-- > 0; stride *= dims[i]) strides[i] = stride;
     col_plan_view view = COL__PLAN__VIEW__INIT;
     view.offset = v->offset;
     view.dtype = v->dtype;
-    view.n_dims = view.n_strides = v->n_dims;
+    view.n_dims = view.n_strides = (size_t)rank;
     view.dims = dims;
     view.strides = strides;
     uint64_t end;

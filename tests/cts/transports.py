@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 
-COLRUN, MESH_PLAN, TRANSPORT = sys.argv[1:4]
+COLRUN, MESH_PLAN = map(os.path.abspath, sys.argv[1:3])
+TRANSPORT = sys.argv[3]
 ROWS, COLUMNS = 24, 1000
 
 

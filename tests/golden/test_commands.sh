@@ -34,6 +34,9 @@ for option in --batch --seq; do
     ends 2 "$option does not apply to generation" "$colc" generate "$model" --weights none --prompt x "$option" 2
 done
 
+printf 'model m()\nmesh 2x2\ninput x : f32[4]\noutput y = all_reduce(x, mesh_axes = 0)\n' >"$scratch/part.ir"
+ends 2 "give the model that it was made from, and --mesh 2x2" "$colc" compile "$scratch/part.ir" -o "$scratch/plan"
+
 # A model whose graph takes more than is given. Sanitizers reserve address space, and have a limit of their own.
 if [ "$kind" = plain ]; then
     (

@@ -55,13 +55,16 @@ follow() {
     done
 }
 
-# Training with dropout and tied rows; what generation adds; a forward pass.
+# Training with dropout and tied rows; what generation adds; running statistics; forward passes.
 backend="lower fold cse dce legalize cse dce fuse schedule"
+resnet="layers1=1 layers2=1 layers3=0 layers4=0 width=4 classes=3 size=32 batch=2"
 gpt2="layers=2 width=8 heads=2 vocab=11 context=6 batch=2 seq=5 dropout=0.1"
 # shellcheck disable=SC2086
 {
     follow gpt2 models/gpt2.ir "autodiff optimizer $backend" --set $gpt2
     follow generate models/gpt2.ir "inference kv_cache dce $backend" --set $gpt2 batch=1 seq=1
+    follow resnet models/resnet.ir "autodiff optimizer $backend" --set $resnet
+    follow resnet_forward models/resnet.ir "inference dce $backend" --set $resnet
 }
 follow mlp tests/golden/parse/mlp.ir "inference dce $backend"
 follow partitioned tests/golden/parse/partitioned.ir "$backend"

@@ -77,7 +77,7 @@ def write_safetensors(path, tensors):
     header, body = {}, b""
     for name, (shape, values) in tensors.items():
         data = values.tobytes()
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        header[name] = {"dtype": {"f": "F32", "q": "I64"}[values.typecode], "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -107,11 +107,13 @@ def read_checkpoint(folder):
     return out
 
 
-def write_npy(path, shape, ids):
-    header = str({"descr": "<i4", "fortran_order": False, "shape": tuple(shape)}).encode()
+def write_npy(path, shape, values):
+    """Whole numbers, or an array of floats."""
+    values = values if isinstance(values, array.array) else array.array("i", values)
+    header = str({"descr": {"i": "<i4", "f": "<f4"}[values.typecode], "fortran_order": False, "shape": tuple(shape)}).encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     with open(path, "wb") as f:
-        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + array.array("i", ids).tobytes())
+        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + values.tobytes())
 
 
 def read_npy(path):

@@ -5,15 +5,13 @@
 
 #include "ir/evaluate.h"
 #include "ir/factors.h"
-#include "passes/autodiff.h"
-#include "passes/gradcheck.h"
 #include "passes/pass.h"
 #include "tests/unit/factor_cases.h"
 #include "tests/unit/samples.h"
 
 #include <math.h>
 
-enum { MAX_RANKS = 8, MAX_RESULTS = 64 };
+enum { MAX_RANKS = 8, MAX_RESULTS = 64, MAX_OPERANDS = 64 };
 
 static const char *const meshes[] = {"2", "4", "3", "2x2", "2x3"};
 
@@ -58,7 +56,8 @@ static void run_rank(const play *p, int64_t rank, col_tensor *results, col_arena
     col_local local = {.b = &b, .mesh = p->mesh, .f = p->f, .strategy = p->strategy};
     local.coordinate =
         col_graph_add_var(graph, COL_VAR_INPUT, "mesh.coordinate", type, (col_init){0}, (col_loc){0})->value;
-    col_value *operands[COL_MAX(MAX_RESULTS, 8)], *out[MAX_RESULTS] = {NULL};
+    col_value *operands[MAX_OPERANDS], *out[MAX_RESULTS] = {NULL};
+    assert_true(node->operand_count <= MAX_OPERANDS);
     col_tensor *vars = COL_NEW_ARRAY(arena, col_tensor, node->operand_count + 2);
     vars[0] = (col_tensor){type, COL_NEW_ARRAY(arena, double, p->mesh->rank)};
     for (int a = 0; a < p->mesh->rank; a++) vars[0].data[a] = (double)col_mesh_coordinate(p->mesh, rank, a);
@@ -179,9 +178,7 @@ static void check_inside(const play *p)
 {
     for (uint32_t i = 0; i < p->node->operand_count; i++) {
         const col_value *x = col_node_operand(p->node, i);
-        bool inside = false;
-        for (col_node *n = x->producer; n && n == x->producer; n = NULL) inside = n->group == p->node->group;
-        if (!inside || p->node->group < 0) continue;
+        if (!x->producer || p->node->group < 0 || x->producer->group != p->node->group) continue;
         col_layout read = col_factors_operand_layout(p->f, p->strategy, p->node, i);
         col_layout made = col_factors_result_layout(p->f, p->strategy, x);
         made.partial = 0;
@@ -295,6 +292,14 @@ static void test_every_op(void **unused)
     }
 }
 
+static col_factors *factors_of_graph(const col_graph *graph, col_arena *arena)
+{
+    const col_node **nodes = COL_NEW_ARRAY(arena, const col_node *, graph->node_count);
+    size_t count = 0;
+    COL_FOR_EACH_NODE (node, graph) nodes[count++] = node;
+    return col_factors_of(nodes, count, arena);
+}
+
 /* Composites lowered, all of their nodes as one unit. */
 static void test_lowered_composites(void **unused)
 {
@@ -313,6 +318,7 @@ static void test_lowered_composites(void **unused)
         {COL_OP_GELU_TANH, -1, "f32[4, 6]", 2},
         {COL_OP_MEAN, -1, "f32[4, 6]", 2},
     };
+    static const int64_t first_axis = 0;
     unit_random random = {2};
     col_pass_options options = col_pass_options_default();
     for (size_t i = 0; i < COL_COUNT(cases); i++) {
@@ -323,7 +329,7 @@ static void test_lowered_composites(void **unused)
         uint32_t count = sample_types(cases[i].types, types);
         for (uint32_t k = 0; k < count; k++) x[k] = factor_input(&c, types[k].dtype, types[k].shape);
         col_attr axis = col_attr_int(COL_ATTR_AXIS, cases[i].axis);
-        if (cases[i].op == COL_OP_MEAN) axis = col_attr_ints(COL_ATTR_AXES, 1, (int64_t[]){0});
+        if (cases[i].op == COL_OP_MEAN) axis = col_attr_ints(COL_ATTR_AXES, 1, &first_axis);
         col_node *node =
             col_build(&c.b, cases[i].op, count, x, cases[i].op == COL_OP_MEAN || cases[i].axis >= 0, &axis);
         for (uint32_t k = 0; k < node->result_count; k++)
@@ -337,6 +343,47 @@ static void test_lowered_composites(void **unused)
         assert_true(check_together(c.b.graph, factor_case_fill(&c, arena), arena) > 0);
         col_arena_destroy(arena);
     }
+}
+
+/* Queries, keys and values of one product, split into heads that meet: [b, t, 3 h d] to [b, h, t, t]. */
+static void test_heads(void **unused)
+{
+    (void)unused;
+    col_arena *arena = col_arena_create();
+    unit_random random = {5};
+    factor_case c = factor_case_start(arena, &random);
+    col_value *x = factor_input(&c, COL_F32, col_shape_make(3, (int64_t[]){2, 3, 24})), *heads[3];
+    col_attr attrs[] = {col_attr_int(COL_ATTR_PARTS, 3), col_attr_int(COL_ATTR_AXIS, 2)};
+    col_node *parts = col_build(&c.b, COL_OP_SPLIT, 1, &x, 2, attrs);
+    for (int i = 0; i < 3; i++) {
+        heads[i] = col_build_reshape(&c.b, &parts->results[i], col_shape_make(4, (int64_t[]){2, 3, 4, 2}));
+        heads[i] = col_build_transpose(&c.b, heads[i], (int64_t[]){0, 2, 1, 3});
+    }
+    col_value *scores = col_build_einsum(&c.b, "bhtd,bhsd->bhts", heads[0], heads[1]);
+    col_value *mixed = col_build_einsum(&c.b, "bhts,bhsd->bhtd", scores, heads[2]);
+    assert_true(check_together(c.b.graph, factor_case_fill(&c, arena), arena) > 0);
+    col_factors *f = factors_of_graph(c.b.graph, arena);
+    assert_true(col_factors_of_dim(f, x, 0) >= 0);
+    assert_int_equal(col_factors_of_dim(f, x, 2), -1);
+    assert_int_equal(col_factors_of_dim(f, mixed, 0), col_factors_of_dim(f, x, 0));
+    col_arena_destroy(arena);
+}
+
+/* Rows of a table that are also the rows of what is looked up in it: a sum over them cannot have them. */
+static void test_sum_over_own_factor(void **unused)
+{
+    (void)unused;
+    col_arena *arena = col_arena_create();
+    unit_random random = {6};
+    factor_case c = factor_case_start(arena, &random);
+    col_value *table = factor_input(&c, COL_F32, col_shape_make(2, (int64_t[]){4, 6}));
+    col_value *ids = factor_input(&c, COL_I32, col_shape_make(1, (int64_t[]){4}));
+    c.limit[1] = 4;
+    col_value *rows = col_build_binary(&c.b, COL_OP_EMBEDDING, table, ids);
+    col_build_binary(&c.b, COL_OP_ADD, rows, table);
+    assert_true(check_together(c.b.graph, factor_case_fill(&c, arena), arena) > 0);
+    assert_int_equal(col_factors_of_dim(factors_of_graph(c.b.graph, arena), table, 0), -1);
+    col_arena_destroy(arena);
 }
 
 /* Random graphs of views, reductions and elementwise ops, each as one unit. */
@@ -389,14 +436,6 @@ static void test_random_units(void **unused)
         col_arena_destroy(arena);
     }
     assert_true(split > 500);
-}
-
-static col_factors *factors_of_graph(const col_graph *graph, col_arena *arena)
-{
-    const col_node **nodes = COL_NEW_ARRAY(arena, const col_node *, graph->node_count);
-    size_t count = 0;
-    COL_FOR_EACH_NODE (node, graph) nodes[count++] = node;
-    return col_factors_of(nodes, count, arena);
 }
 
 static void test_expected_factors(void **unused)
@@ -473,10 +512,9 @@ static void test_expected_factors(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expected_factors),
-        cmocka_unit_test(test_every_op),
-        cmocka_unit_test(test_lowered_composites),
-        cmocka_unit_test(test_random_units),
+        cmocka_unit_test(test_expected_factors),    cmocka_unit_test(test_every_op),
+        cmocka_unit_test(test_lowered_composites),  cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_sum_over_own_factor), cmocka_unit_test(test_random_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "ir/evaluate.h"
 #include "passes/partition.h"
 #include "passes/pass.h"
+#include "passes/shard.h"
 #include "tests/unit/random.h"
 
 #include <math.h>
@@ -42,6 +43,19 @@ static const char views_text[] =
     "output f = f\noutput least = min(g, axes = [1])\noutput all = sum(g, axes = [0, 1, 2])\n"
     "output loss = cross_entropy(linear(f, classes) @ head, labels) + mean(g * g, axes = [0, 1, "
     "2])\n";
+
+static const char conv_text[] =
+    "model conv(batch = 4, width = 4, classes = 4)\n"
+    "input x : f32[batch, width, 6, 6]\ninput labels : i32[batch]\n"
+    "param w1, w2 : f32[2 * width, width, 3, 3] ~ normal(0, 0.3)\n"
+    "param scale, shift : f32[2 * width] ~ ones\nstate mean, variance : f32[2 * width]\n"
+    "h = conv(x, w1, low = [1, 1], high = [1, 1])\n"
+    "h, centre, deviation, next_mean, next_variance = batch_norm(h, scale, shift, mean, variance)\n"
+    "assign(next_mean, variable = \"mean\")\nassign(next_variance, variable = \"variance\")\n"
+    "h = max_pool(relu(h), kernel = [2, 2], strides = [2, 2])\n"
+    "h = conv(h, w2, low = [1, 1], high = [1, 1], strides = [2, 2], groups = 2)\n"
+    "h = reshape(avg_pool(h, kernel = [2, 2], strides = [1, 1]), shape = [batch, 2 * width])\n"
+    "output loss = cross_entropy(linear(h, classes) @ head, labels)\n";
 
 enum { SIZES = 2 };
 
@@ -247,20 +261,41 @@ static void assert_close(const char *what, const char *name, const col_tensor *g
     }
 }
 
-static void assert_same_step(const col_graph *graph, const col_graph *part, const col_tensor *vars,
-                             const col_tensor *after, const col_tensor *outputs, const char *problem,
-                             col_arena *arena)
+/* A training step on one device: what goes in and what comes out. */
+typedef struct step {
+    col_arena *arena;
+    col_graph *graph;
+    const col_tensor *vars, *after, *outputs;
+} step;
+
+static step make_step(const model *m, unit_random *r)
 {
-    col_tensor *own = copy_vars(part, vars, graph->vars.len, arena);
+    static const char *const names[] = {"autodiff", "optimizer", "lower", "fold",
+                                        "cse",      "dce",       "fuse",  "schedule"};
+    step s = {.arena = col_arena_create()};
+    s.graph = parse(m, s.arena);
+    run_passes(s.graph, names, COL_COUNT(names), r);
+    s.vars = random_vars(r, s.graph, s.arena);
+    s.after = copy_vars(s.graph, s.vars, s.graph->vars.len, s.arena);
+    col_evaluation expected;
+    assert_ok(col_evaluate(s.graph, NULL, s.after, s.arena, &expected));
+    s.outputs = expected.outputs;
+    return s;
+}
+
+static void assert_same_step(const step *s, const col_graph *part, const char *problem)
+{
+    const col_graph *graph = s->graph;
+    col_tensor *own = copy_vars(part, s->vars, graph->vars.len, s->arena);
     const col_tensor *got;
-    assert_ok(col_evaluate_whole(part, NULL, own, arena, &got));
+    assert_ok(col_evaluate_whole(part, NULL, own, s->arena, &got));
     assert_int_equal(part->outputs.len, graph->outputs.len);
     for (size_t i = 0; i < graph->outputs.len; i++) {
         assert_string_equal(part->outputs.data[i].name, graph->outputs.data[i].name);
-        assert_close("output", graph->outputs.data[i].name, &got[i], &outputs[i], problem);
+        assert_close("output", graph->outputs.data[i].name, &got[i], &s->outputs[i], problem);
     }
     for (size_t i = 0; i < graph->vars.len; i++)
-        assert_close("variable", graph->vars.data[i]->name, &own[i], &after[i], problem);
+        assert_close("variable", graph->vars.data[i]->name, &own[i], &s->after[i], problem);
 }
 
 static void assert_reads_back(const col_graph *graph, col_arena *arena)
@@ -289,26 +324,50 @@ static void assert_reads_back(const col_graph *graph, col_arena *arena)
 
 static void check(const model *m, const char *mesh, uint64_t seed)
 {
-    static const char *const before[] = {"autodiff", "optimizer", "lower", "fold",
-                                         "cse",      "dce",       "fuse",  "schedule"};
     static const char *const behind[] = {"fold", "cse", "dce", "legalize", "cse", "dce", "fuse", "schedule"};
-    col_arena *arena = col_arena_create();
     unit_random r = {seed};
-    const char *problem = col_arena_printf(arena, "%s on %s, seed %d", m->name, mesh, (int)seed);
-    col_graph *graph = parse(m, arena);
-    run_passes(graph, before, COL_COUNT(before), &r);
-    col_tensor *vars = random_vars(&r, graph, arena), *after = copy_vars(graph, vars, graph->vars.len, arena);
-    col_evaluation expected;
-    assert_ok(col_evaluate(graph, NULL, after, arena, &expected));
+    step s = make_step(m, &r);
+    const char *problem = col_arena_printf(s.arena, "%s on %s, seed %d", m->name, mesh, (int)seed);
     col_machine machine = random_machine(&r);
-    const col_sharding *sharding = random_sharding(&r, graph, mesh, &machine, arena);
-    col_graph *part = col_partition(graph, sharding, arena);
+    const col_sharding *sharding = random_sharding(&r, s.graph, mesh, &machine, s.arena);
+    col_graph *part = col_partition(s.graph, sharding, s.arena);
     assert_ok(col_graph_verify(part));
-    assert_same_step(graph, part, vars, after, expected.outputs, problem, arena);
-    assert_reads_back(part, arena);
+    assert_same_step(&s, part, problem);
+    assert_reads_back(part, s.arena);
     run_passes(part, behind, COL_COUNT(behind), &r);
-    assert_same_step(graph, part, vars, after, expected.outputs, problem, arena);
-    col_arena_destroy(arena);
+    assert_same_step(&s, part, problem);
+    col_arena_destroy(s.arena);
+}
+
+/* What the solver chooses, under every plan that it knows. Some plans want meshes of a certain rank. */
+static void solved_steps_agree(void **unused)
+{
+    (void)unused;
+    static const char *const shapes[] = {"4", "2x2", "2x2x2"};
+    for (int plan = 0; plan < COL_PLAN_COUNT; plan++) {
+        unit_random r = {(uint64_t)plan};
+        step s = make_step(&models[0][0], &r);
+        col_machine machine = random_machine(&r);
+        machine.traffic = (col_rate){.count = 1, .size = {1}, .rate = {1e12}};
+        for (int i = 0; i < COL_COST_COUNT; i++) machine.rates[i][machine.precision] = machine.traffic;
+        machine.cores = 1;
+        col_shard_options options = {
+            .machine = &machine, .plan = (col_plan_kind)plan, .accumulate = 1, .seconds = 5};
+        int solved = 0;
+        for (size_t i = 0; i < COL_COUNT(shapes); i++) {
+            col_sharding sharding;
+            col_shard_report report;
+            assert_true(col_mesh_parse(shapes[i], &options.mesh));
+            if (col_error_ignore(col_shard(s.graph, &options, s.arena, &sharding, &report))) continue;
+            const char *name = col_plan_kind_name(options.plan);
+            col_graph *part = col_partition(s.graph, &sharding, s.arena);
+            assert_ok(col_graph_verify(part));
+            assert_same_step(&s, part, col_arena_printf(s.arena, "plan %s on %s", name, shapes[i]));
+            solved++;
+        }
+        assert_true(solved > 0);
+        col_arena_destroy(s.arena);
+    }
 }
 
 static int rounds = 2;
@@ -333,6 +392,54 @@ static void gpt2_steps_agree(void **unused)
     check_model(models[1], 2 * rounds);
 }
 
+/* Batch norm's statistics are those of the whole batch, pictures are split by sample and by channel. */
+static void conv_steps_agree(void **unused)
+{
+    (void)unused;
+    static const model sizes[SIZES] = {{"conv", conv_text, {0}},
+                                       {"conv", conv_text, {"batch=6", "width=6", "classes=3"}}};
+    check_model(sizes, 2 * rounds);
+}
+
+/* A product summed over a split dimension has two users that want it whole. */
+static void sums_are_combined_once(void **unused)
+{
+    (void)unused;
+    static const model m = {"product",
+                            "model product()\ninput x : f32[4, 8]\ninput w : f32[8, 6]\n"
+                            "y = einsum(x, w, equation = \"bc,cn->bn\")\n"
+                            "output s = sum(y, axes = [0])\noutput y = y\noutput t = transpose(y)\n",
+                            {0}};
+    static const col_op reduced[] = {COL_OP_ALL_REDUCE},
+                        scattered[] = {COL_OP_REDUCE_SCATTER, COL_OP_ALL_GATHER};
+    for (int stop = 0; stop < 2; stop++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {1};
+        col_machine machine = random_machine(&r);
+        col_graph *graph = parse(&m, arena);
+        const col_node *product = graph->first;
+        col_sharding *s = random_sharding(&r, graph, "2", &machine, arena);
+        memset(s->has_stop, 0, graph->next_value_id * sizeof *s->has_stop);
+        for (uint32_t u = 0; u < s->units->count; u++) s->strategies[u] = col_strategy_replicated();
+        assert_true(col_layout_parse("RS0", 2, 1, &s->variables[0]) &&
+                    col_layout_parse("S0R", 2, 1, &s->variables[1]));
+        uint32_t unit = s->units->by_node[product->id];
+        s->strategies[unit].factor[0] =
+            (int8_t)col_factors_of_dim(s->factors[unit], graph->vars.data[0]->value, 1);
+        s->has_stop[product->results[0].id] = stop;
+        assert_true(col_layout_parse("S0R", 2, 1, &s->stops[product->results[0].id]));
+        col_graph *part = col_partition(graph, s, arena);
+        assert_ok(col_graph_verify(part));
+        assert_null(col_graph_find_var(part, COL_MESH_COORDINATE)); /* nobody asked where a rank is */
+        assert_int_equal(part->vars.len, 2);
+        int count = stop ? 2 : 1, i = 0;
+        assert_int_equal(part->node_count, graph->node_count + (size_t)count);
+        for (const col_node *node = part->first->next; i < count; node = node->next, i++)
+            assert_int_equal(node->op, (stop ? scattered : reduced)[i]);
+        col_arena_destroy(arena);
+    }
+}
+
 static void odd_steps_agree(void **unused)
 {
     (void)unused;
@@ -345,9 +452,9 @@ int main(int argc, char **argv)
 {
     if (argc > 1) rounds = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mlp_steps_agree),
-        cmocka_unit_test(gpt2_steps_agree),
-        cmocka_unit_test(odd_steps_agree),
+        cmocka_unit_test(sums_are_combined_once), cmocka_unit_test(mlp_steps_agree),
+        cmocka_unit_test(gpt2_steps_agree),       cmocka_unit_test(conv_steps_agree),
+        cmocka_unit_test(odd_steps_agree),        cmocka_unit_test(solved_steps_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

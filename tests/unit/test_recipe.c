@@ -111,13 +111,16 @@ static void test_shipped_recipes(void **state)
         const char *path;
         int64_t parameters;
     } recipes[] = {
-        {"models/recipes/gpt2_nano.yaml", 1853760},     {"models/recipes/gpt2_124m.yaml", 124439808},
-        {"models/recipes/gpt2_355m.yaml", 354823168},   {"models/recipes/gpt2_774m.yaml", 774030080},
-        {"models/recipes/gpt2_1558m.yaml", 1557611200},
+        {"models/recipes/gpt2_nano.yaml", 1853760},         {"models/recipes/gpt2_124m.yaml", 124439808},
+        {"models/recipes/gpt2_355m.yaml", 354823168},       {"models/recipes/gpt2_774m.yaml", 774030080},
+        {"models/recipes/gpt2_1558m.yaml", 1557611200},     {"models/recipes/resnet18.yaml", 11689512},
+        {"models/recipes/resnet50.yaml", 25557032},         {"models/recipes/resnet152.yaml", 60192808},
+        {"models/recipes/resnet18_cifar10.yaml", 11173962},
     };
-    static const char *const names[] = {"set",   "batch",     "seq",       "accumulate",  "optimizer",
-                                        "beta2", "schedule",  "tokenizer", "lr",          "warmup",
-                                        "steps", "val-every", "clip",      "val-batches", "weight-decay"};
+    static const char *const names[] = {"set",      "batch",     "seq",       "accumulate",  "optimizer",
+                                        "beta2",    "schedule",  "tokenizer", "lr",          "warmup",
+                                        "steps",    "val-every", "clip",      "val-batches", "weight-decay",
+                                        "momentum", "min-lr"};
     col_option options_of_all[COL_COUNT(names)];
     for (size_t i = 0; i < COL_COUNT(names); i++)
         options_of_all[i] = (col_option){names[i], "X", "", !strcmp(names[i], "set")};
