@@ -291,6 +291,7 @@ static void rebuild_vars(partitioner *p, const col_graph *graph)
         made->frozen = var->frozen;
         made->layout = *layout;
         made->whole = var->type.shape;
+        made->stored = var->stored;
         col_layout wide = without_narrow_axes(p, layout);
         add_form(p, var->value, &wide, made->value);
     }
