@@ -10,11 +10,15 @@
 #define _GNU_SOURCE
 #include "runtime/mpi/mpi.h"
 
+#include <errno.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ir/base/str.h"
 #include "runtime/pieces.h"
@@ -29,7 +33,7 @@ enum {
 
 typedef struct request_list {
     MPI_Request *requests;
-    int *peers; /* whose message it waits for; -1: sending */
+    int *peers; /* who is on the other side; -1: all are */
     int count, capacity;
 } request_list;
 
@@ -88,7 +92,7 @@ static void send_to(mpi *m, int64_t peer, const void *data, int64_t bytes)
 {
     for (int64_t at = 0; at < bytes; at += SLICE) {
         MPI_Isend((const char *)data + at, (int)COL_MIN(bytes - at, (int64_t)SLICE), MPI_BYTE, (int)peer, TAG,
-                  m->world, add_request(m, -1));
+                  m->world, add_request(m, (int)peer));
     }
 }
 
@@ -105,7 +109,11 @@ static col_status too_late(mpi *m, const char *what)
 {
     int late = -1;
     for (int i = 0; i < m->list.count && late < 0; i++) {
-        if (m->list.requests[i] != MPI_REQUEST_NULL) late = m->list.peers[i];
+        int done = 0;
+        if (m->list.peers[i] >= 0 &&
+            MPI_Test(&m->list.requests[i], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && !done) {
+            late = m->list.peers[i];
+        }
     }
     col_str who = {0};
     if (late >= 0)
@@ -357,11 +365,50 @@ static col_status check_plans(mpi *m, uint64_t hash)
     return status;
 }
 
+/* MPI_Init waits for all processes without an end of its own: a thread that ends this process instead, after
+ * which mpirun ends the others. */
+typedef struct watch {
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    struct timespec deadline;
+    bool started;
+} watch;
+
+static void *watch_start(void *context)
+{
+    watch *w = context;
+    pthread_mutex_lock(&w->lock);
+    while (!w->started) {
+        if (pthread_cond_timedwait(&w->change, &w->lock, &w->deadline) != ETIMEDOUT || w->started) continue;
+        fprintf(stderr, "colrun: error: not all processes of mpirun came to MPI_Init within the timeout\n");
+        _exit(COL_DEVICE);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+static col_status start_mpi(double timeout)
+{
+    watch w = {.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+    pthread_t thread;
+    int provided;
+    clock_gettime(CLOCK_REALTIME, &w.deadline);
+    w.deadline.tv_sec += (time_t)timeout + 1;
+    int error = pthread_create(&thread, NULL, watch_start, &w);
+    if (error) return col_error_from_errno(error, "cannot start a thread");
+    int started = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    pthread_mutex_lock(&w.lock);
+    w.started = true;
+    pthread_cond_signal(&w.change);
+    pthread_mutex_unlock(&w.lock);
+    pthread_join(thread, NULL);
+    return started == MPI_SUCCESS ? NULL : col_error_make(COL_DEVICE, "MPI cannot be started: use mpirun");
+}
+
 col_status col_mpi_open(const col_mesh *mesh, uint64_t plan_hash, double timeout, col_comm **out_comm)
 {
-    int provided, rank;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
-        return col_error_make(COL_DEVICE, "MPI cannot be started: use mpirun");
+    int rank;
+    COL_TRY(start_mpi(timeout));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     atexit(abort_others);
