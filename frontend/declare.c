@@ -190,7 +190,7 @@ void col_elab_var(col_elab *e, const col_stmt *s)
         const char *name = fine ? col_elab_join(e, s->names[i].loc, symbol->name) : NULL;
         if (name) value = col_elab_declare(e, s->names[i].loc, s->var_kind, name, type, init, s->frozen);
         if (value) value->var->layout = layout;
-        if (value) value->var->whole = whole;
+        if (value) value->var->whole = value->var->stored = whole;
         col_elab_bind(e, symbol, value ? col_datum_of_tensor(e, value) : (col_datum){.kind = COL_DATUM_BAD});
     }
 }

@@ -376,21 +376,31 @@ static col_node *clone_node(col_graph *graph, const col_node *node, col_phase ph
 typedef struct clones {
     col_node **of;
     uint32_t *owner;
-    uint32_t originals; /* ids below are originals */
+    uint32_t originals;             /* ids below are originals */
+    COL_VEC(const col_node *) origins; /* of clones, by id after the originals' */
 } clones;
+
+/* What a node is a clone of: one that a unit delivers, too, reads that unit's clones by the time that it is cloned
+ * for another. */
+static const col_node *origin_of(const clones *c, const col_node *node)
+{
+    return node && node->id >= c->originals ? c->origins.data[node->id - c->originals] : node;
+}
 
 /* Lists the node behind clones of the inlined nodes that it reads. */
 static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t owner, node_list *out)
 {
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i);
-        const col_node *producer = operand->producer;
-        if (!producer || producer->id >= c->originals || !f->inlined[producer->id]) continue;
+        const col_node *producer = origin_of(c, operand->producer);
+        if (!producer || !f->inlined[producer->id]) continue;
         /* Read from memory, or a view of what the unit is for. */
         if (node->group == NONE || producer->group == node->group || col_operand_is_read(node, i)) continue;
         if (c->owner[producer->id] != owner + 1) {
             col_node *copy = clone_node(f->graph, producer, node->phase);
             copy->group = node->group;
+            COL_ASSERT(copy->id == c->originals + c->origins.len);
+            col_vec_push(f->arena, &c->origins, producer);
             c->of[producer->id] = copy;
             c->owner[producer->id] = owner + 1;
             list_with_operands(f, c, copy, owner, out);
@@ -445,8 +455,9 @@ static void write_unit(node_list list, col_phase phase, int32_t *next)
 
 static void write_groups(fuser *f)
 {
-    clones c = {COL_NEW_ARRAY(f->arena, col_node *, f->graph->next_node_id),
-                COL_NEW_ARRAY(f->arena, uint32_t, f->graph->next_node_id), f->graph->next_node_id};
+    clones c = {.of = COL_NEW_ARRAY(f->arena, col_node *, f->graph->next_node_id),
+                .owner = COL_NEW_ARRAY(f->arena, uint32_t, f->graph->next_node_id),
+                .originals = f->graph->next_node_id};
     node_list *lists = COL_NEW_ARRAY(f->arena, node_list, f->ordered.len);
     for (uint32_t u = 0; u < f->ordered.len; u++) {
         for (size_t i = 0; f->ordered.data[u] && i < f->ordered.data[u]->nodes.len; i++)

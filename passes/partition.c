@@ -290,7 +290,7 @@ static void rebuild_vars(partitioner *p, const col_graph *graph)
         col_var *made = col_graph_add_var(p->graph, var->kind, var->name, type, var->init, var->loc);
         made->frozen = var->frozen;
         made->layout = *layout;
-        made->whole = var->type.shape;
+        made->whole = var->whole;
         made->stored = var->stored;
         col_layout wide = without_narrow_axes(p, layout);
         add_form(p, var->value, &wide, made->value);

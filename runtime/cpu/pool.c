@@ -30,32 +30,25 @@ col_status cpu_pool_check(const col_plan_instruction *in)
                           in->name, AXES, view->n_dims - 2);
 }
 
-/* Taps [begin, end) of window i lie inside the input; `*first` is the position of the first of them. */
-static void clip(const axis *a, int64_t i, int64_t *begin, int64_t *end, int64_t *first)
-{
-    int64_t start = i * a->stride - a->low;
-    *begin = start < 0 ? (-start + a->dilation - 1) / a->dilation : 0;
-    *end = COL_MIN(a->kernel, (a->size - start + a->dilation - 1) / a->dilation);
-    *first = start + *begin * a->dilation;
-}
-
 /* One window of a plane: where it begins, how many taps are inside and how far they are apart. */
 typedef struct window {
     int64_t first, count[AXES], step[AXES];
 } window;
 
-static window window_at(const pool_job *job, const int64_t index[AXES])
+/* The least n >= 0 with n d >= x; mostly d is 1. */
+static int64_t steps_over(int64_t x, int64_t d)
 {
-    window w = {0};
-    int64_t plane_step = 1;
-    for (int i = AXES; i-- > 0; plane_step *= job->axes[i].size) {
-        int64_t begin, end, first;
-        clip(&job->axes[i], index[i], &begin, &end, &first);
-        w.first += first * plane_step;
-        w.count[i] = end - begin;
-        w.step[i] = job->axes[i].dilation * plane_step;
-    }
-    return w;
+    if (x <= 0) return 0;
+    return d == 1 ? x : (x + d - 1) / d;
+}
+
+/* Puts window i along one axis into `w`: the taps that are inside the input. */
+static inline void place(const axis *a, int number, int64_t i, int64_t plane_step, window *w)
+{
+    int64_t start = i * a->stride - a->low, begin = steps_over(-start, a->dilation);
+    w->count[number] = COL_MIN(a->kernel, steps_over(a->size - start, a->dilation)) - begin;
+    w->step[number] = a->dilation * plane_step;
+    w->first += (start + begin * a->dilation) * plane_step;
 }
 
 static int64_t largest(const float *x, const window *w)
@@ -105,12 +98,17 @@ static inline __attribute__((always_inline)) void walk(const pool_job *job, int6
                                                        void (*visit)(const pool_job *, int64_t, int64_t,
                                                                      const window *))
 {
+    const axis *a = job->axes;
     for (int64_t plane = begin; plane < end; plane++) {
-        int64_t output = plane * job->outputs, index[AXES];
-        for (index[0] = 0; index[0] < job->axes[0].out; index[0]++) {
-            for (index[1] = 0; index[1] < job->axes[1].out; index[1]++) {
-                for (index[2] = 0; index[2] < job->axes[2].out; index[2]++) {
-                    window w = window_at(job, index);
+        int64_t output = plane * job->outputs;
+        for (int64_t i = 0; i < a[0].out; i++) {
+            for (int64_t j = 0; j < a[1].out; j++) {
+                window row = {0};
+                place(&a[0], 0, i, a[1].size * a[2].size, &row);
+                place(&a[1], 1, j, a[2].size, &row);
+                for (int64_t k = 0; k < a[2].out; k++) {
+                    window w = row;
+                    place(&a[2], 2, k, 1, &w);
                     visit(job, plane, output++, &w);
                 }
             }
