@@ -229,7 +229,7 @@ static col_value *sgd_update(state *s, const trained *p, col_value *weights, col
 static void update_parameter(state *s, const trained *p)
 {
     col_builder *b = &s->b;
-    double decay = p->var->type.shape.rank >= 2 ? s->options->weight_decay : 0;
+    double decay = p->var->stored.rank >= 2 ? s->options->weight_decay : 0;
     b->scope = p->var->name;
     col_value *weights = col_build_cast(b, p->var->value, COL_F32);
     col_value *gradient = s->clip ? op_mul(b, p->gradient, s->clip) : p->gradient;

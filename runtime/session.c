@@ -67,7 +67,7 @@ static col_status check_ranks(const col_plan *plan, int64_t asked)
     return status;
 }
 
-static col_status open_ranks(col_session *session, const col_session_options *options, uint64_t hash)
+static col_status open_ranks(col_session *session, const col_session_options *options)
 {
     const char *name = options->target ? options->target : session->plan->target;
     const col_device_type *type = col_device_type_find(name);
@@ -78,7 +78,7 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(check_ranks(session->plan, options->ranks));
     col_ranks_options ranks = {.device = options->device,
                                .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};
-    COL_TRY(col_transport_open(options->transport, session->plan, hash, ranks.timeout, &session->comm));
+    COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
     ranks.comm = session->comm;
     ranks.sharing = col_transport_sharing(session->comm);
     /* Rank 0 prints; errors go to standard error from wherever they are. */
@@ -92,10 +92,8 @@ col_status col_session_open(const char *plan_path, const col_session_options *op
 {
     col_session *session = calloc(1, sizeof *session);
     if (!session) col_out_of_memory(0);
-    uint64_t hash = 0;
     col_status status = col_plan_read(plan_path, &session->plan);
-    if (!status) status = col_plan_hash(plan_path, &hash);
-    if (!status) status = col_error_annotate(open_ranks(session, options, hash), "'%s'", plan_path);
+    if (!status) status = col_error_annotate(open_ranks(session, options), "'%s'", plan_path);
     if (status) return col_session_end(session, status);
     *out_session = session;
     return NULL;

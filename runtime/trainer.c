@@ -40,7 +40,6 @@ static void trace_instruction(void *context, const col_plan_instruction *in, dou
 
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 {
-    COL_TRY(col_plan_hash(plan_path, &t->plan_hash));
     col_session_options options = t->settings->session;
     if (t->settings->trace) {
         options.device.observe = trace_instruction;
@@ -48,6 +47,7 @@ col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
     }
     COL_TRY(col_session_open(plan_path, &options, &t->session));
     t->plan = col_session_plan(t->session);
+    t->plan_hash = col_plan_hash(t->plan);
     return col_error_annotate(check_plan(t), "'%s'", plan_path);
 }
 

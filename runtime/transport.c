@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ir/plan/plan_io.h"
 #include "runtime/mpi/mpi.h"
 
 #define MODULE "colc_mpi.so"
@@ -30,8 +31,7 @@ static void *open_module(void)
     return NULL;
 }
 
-col_status col_transport_open(const char *name, const col_plan *plan, uint64_t plan_hash, double timeout,
-                              col_comm **out_comm)
+col_status col_transport_open(const char *name, const col_plan *plan, double timeout, col_comm **out_comm)
 {
     *out_comm = NULL;
     if (name ? !strcmp(name, "local") : !getenv("OMPI_COMM_WORLD_SIZE")) return NULL;
@@ -48,7 +48,7 @@ col_status col_transport_open(const char *name, const col_plan *plan, uint64_t p
     }
     memcpy(&open, &symbol, sizeof open);
     col_mesh mesh = col_plan_mesh(plan);
-    return open(&mesh, plan_hash, timeout, out_comm);
+    return open(&mesh, col_plan_hash(plan), timeout, out_comm);
 }
 
 int col_transport_sharing(const col_comm *comm)

@@ -7,8 +7,8 @@
 /* "local": all ranks are threads of this process, and `*out_comm` is NULL. "mpi": this process is one rank;
  * opens colc_mpi.so, which lies beside the program or in ../lib/colc. NULL: mpi when mpirun started this
  * process. COL_BAD_INPUT when the processes are not as many as the plan's ranks, or have different plans. */
-COL_MUST_USE col_status col_transport_open(const char *name, const col_plan *plan, uint64_t plan_hash,
-                                           double timeout, col_comm **out_comm);
+COL_MUST_USE col_status col_transport_open(const char *name, const col_plan *plan, double timeout,
+                                           col_comm **out_comm);
 /* Ranks on this host. */
 int col_transport_sharing(const col_comm *comm);
 

@@ -91,15 +91,18 @@ col_status col_plan_read(const char *path, col_plan **out_plan)
     return status;
 }
 
-col_status col_plan_hash(const char *path, uint64_t *out_hash)
+uint64_t col_plan_hash(const col_plan *plan)
 {
-    col_mapping file;
-    header h;
-    COL_TRY(col_file_map(path, &file));
-    col_status status = check_header(path, file.data, file.size, &h);
-    if (!status) *out_hash = h.hash;
-    col_file_unmap(&file);
-    return status;
+    col_plan untimed = *plan;
+    untimed.n_passes = 0;
+    untimed.compile_seconds = 0;
+    size_t size = col__plan__plan__get_packed_size(&untimed);
+    uint8_t *message = malloc(size ? size : 1);
+    if (!message) col_out_of_memory(size);
+    col__plan__plan__pack(&untimed, message);
+    uint64_t hash = XXH3_64bits(message, size);
+    free(message);
+    return hash;
 }
 
 bool col_plan_is_file(const char *path)

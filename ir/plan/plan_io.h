@@ -18,7 +18,8 @@ void col_plan_free(col_plan *plan); /* NULL is fine */
 /* Whether the file starts as a plan does: what it is, not whether it is sound. */
 bool col_plan_is_file(const char *path);
 
-/* XXH3-64 of the message: names the plan when ranks compare what they run. */
-COL_MUST_USE col_status col_plan_hash(const char *path, uint64_t *out_hash);
+/* XXH3-64 of the message without the times that compiling took: names what ranks run, and what a checkpoint
+ * was made with. Compiling the same again gives the same. */
+uint64_t col_plan_hash(const col_plan *plan);
 
 #endif

@@ -115,6 +115,10 @@ static void append_number(col_str *line, const char *key, double value, col_str 
         return;
     }
     char text[32];
+    if (fabs(value) < 0x1p53 && value == floor(value)) { /* without an exponent */
+        col_str_printf(line, ",\"%s\":%.0f", key, value);
+        return;
+    }
     for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
