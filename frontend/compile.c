@@ -142,7 +142,8 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
                                .accumulate = options->accumulate,
                                .gap = SOLVER_GAP,
                                .seconds = SOLVER_SECONDS,
-                               .settled = c->settled};
+                               .settled = c->settled,
+                               .compare = c->program_count == 1};
     COL_ASSERT(col_plan_kind_parse(o->plan_name, &shard.plan));
     if (c->program_count > 1) shard.plan = COL_PLAN_AUTO;
     col_sharding sharding = {0};

@@ -80,17 +80,25 @@ double col_predict_step(const col_plan *plan)
     return seconds;
 }
 
-void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes)
+/* Whole bytes of all ranks are summed, so that the figure is exactly what the run counts. */
+void col_predict_communication(const col_plan *plan, col_predicted_communication *out)
 {
-    *out_seconds = *out_bytes = 0;
+    col_mesh mesh = col_plan_mesh(plan);
+    double ranks = (double)col_mesh_size(&mesh);
+    *out = (col_predicted_communication){0};
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         double runs = (double)col_predict_runs(plan, program);
         for (size_t i = 0; i < program->n_instructions; i++) {
             const col_plan_instruction *in = program->instructions[i];
             if (!col_predict_communicates(in)) continue;
-            *out_seconds += runs * in->seconds;
-            *out_bytes += runs * col_plan_sent_bytes(plan, in->collective);
+            out->seconds += runs * in->seconds;
+            out->by_kind[in->collective->kind] += runs * col_plan_total_bytes(plan, in->collective);
         }
     }
+    for (size_t k = 0; k < COL_COUNT(out->by_kind); k++) {
+        out->bytes += out->by_kind[k];
+        out->by_kind[k] /= ranks;
+    }
+    out->bytes /= ranks;
 }

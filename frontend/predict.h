@@ -17,8 +17,11 @@ bool col_predict_communicates(const col_plan_instruction *instruction);
 /* How often the program runs in one step: in a training step, a forward pass, or for one generated token. */
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program);
 
-/* Seconds of the step in which ranks communicate, and bytes that each sends, on average. */
-void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes);
+typedef struct col_predicted_communication {
+    double seconds; /* of the step in which ranks communicate */
+    double bytes, by_kind[COL__PLAN__COLLECTIVE_KIND__BROADCAST + 1]; /* that each sends, on average */
+} col_predicted_communication;
+void col_predict_communication(const col_plan *plan, col_predicted_communication *out);
 /* Sum of `seconds` over the program, and over the step. */
 double col_predict_program(const col_plan_program *program);
 double col_predict_step(const col_plan *plan);

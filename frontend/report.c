@@ -105,18 +105,31 @@ static json_t *mesh_json(const col_plan *plan)
     return mesh;
 }
 
+/* Bytes of a rank, on average, which may be no whole number. */
+static json_t *average(double bytes)
+{
+    bool is_whole = bytes == (double)(json_int_t)bytes;
+    return is_whole ? json_integer((json_int_t)bytes) : json_real(bytes);
+}
+
 static json_t *predicted_json(const col_plan *plan, const col_report_figures *f)
 {
     json_t *out = json_object();
-    double seconds = col_predict_step(plan), communication, bytes;
-    col_predict_communication(plan, &communication, &bytes);
+    double seconds = col_predict_step(plan);
+    col_predicted_communication c;
+    col_predict_communication(plan, &c);
     set(out, "step_seconds", json_real(seconds));
-    set(out, "compute_seconds", json_real(seconds - communication));
-    set(out, "communication_seconds", json_real(communication));
+    set(out, "compute_seconds", json_real(seconds - c.seconds));
+    set(out, "communication_seconds", json_real(c.seconds));
     set(out, "peak_bytes", number(plan->arena_bytes));
     set(out, "state_bytes", number(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes));
-    bool is_whole = bytes == (double)(json_int_t)bytes; /* an average over ranks may not be */
-    set(out, "communication_bytes", is_whole ? json_integer((json_int_t)bytes) : json_real(bytes));
+    set(out, "communication_bytes", average(c.bytes));
+    json_t *kinds = json_object();
+    for (size_t k = 0; k < COL_COUNT(c.by_kind); k++) {
+        if (c.by_kind[k])
+            set(kinds, col_plan_collective_name((Col__Plan__CollectiveKind)k), average(c.by_kind[k]));
+    }
+    set(out, "collective_bytes", kinds);
     return out;
 }
 

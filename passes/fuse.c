@@ -338,6 +338,8 @@ static void collect_readers(fuser *f, const col_value *value)
 static void merge_siblings(fuser *f, const col_value *value)
 {
     if (!value->first_use || !value->first_use->next_use) return;
+    /* What is inlined is not read; a constant has users all over the graph. */
+    if (value->producer && f->inlined[value->producer->id]) return;
     f->stamp += 2;
     f->reached.len = 0;
     collect_readers(f, value);
@@ -376,12 +378,12 @@ static col_node *clone_node(col_graph *graph, const col_node *node, col_phase ph
 typedef struct clones {
     col_node **of;
     uint32_t *owner;
-    uint32_t originals;             /* ids below are originals */
+    uint32_t originals;                /* ids below are originals */
     COL_VEC(const col_node *) origins; /* of clones, by id after the originals' */
 } clones;
 
-/* What a node is a clone of: one that a unit delivers, too, reads that unit's clones by the time that it is cloned
- * for another. */
+/* What a node is a clone of: one that a unit delivers, too, reads that unit's clones by the time that it is
+ * cloned for another. */
 static const col_node *origin_of(const clones *c, const col_node *node)
 {
     return node && node->id >= c->originals ? c->origins.data[node->id - c->originals] : node;

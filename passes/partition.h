@@ -19,6 +19,7 @@ typedef struct col_sharding {
      * (`has_stop` false: every use starts from the layout of its maker). */
     col_layout *stops;
     bool *has_stop;
+    double *seconds; /* by unit: predicted, of one run, with the reductions inside it; NULL: not known */
 } col_sharding;
 
 /* The program that every rank runs: local shapes, collectives inserted (docs/sharding.md). Its mesh is set,

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const double FORCED_SECONDS = 3; /* of the solver for each plan that auto is compared with */
+
 /* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
  */
 typedef struct source {
@@ -369,18 +371,20 @@ static void take_answer(const builder *b, const int32_t *choice, col_sharding *o
     const col_layout *layouts = m->layouts.list.data;
     out->mesh = m->options->mesh;
     out->machine = m->options->machine;
-    out->machine = m->options->machine;
     out->units = m->units;
     out->factors = COL_NEW_ARRAY(m->arena, col_factors *, m->units->count + 1);
     out->strategies = COL_NEW_ARRAY(m->arena, col_strategy, m->units->count + 1);
     out->variables = COL_NEW_ARRAY(m->arena, col_layout, m->graph->vars.len + 1);
     out->stops = COL_NEW_ARRAY(m->arena, col_layout, m->graph->next_value_id);
     out->has_stop = COL_NEW_ARRAY(m->arena, bool, m->graph->next_value_id);
+    out->seconds = COL_NEW_ARRAY(m->arena, double, m->units->count + 1);
     for (uint32_t i = 0; i < m->units->count; i++) {
         const shard_unit *u = &m->by_unit[i];
         out->factors[i] = u->factors;
         out->strategies[i] =
             u->is_assign ? col_strategy_replicated() : u->strategies[choice[b->unit_nodes[i]]];
+        if (!u->is_assign)
+            out->seconds[i] = 1e-9 * (double)u->cost[choice[b->unit_nodes[i]]] / (double)runs_of(b, u->phase);
     }
     for (size_t v = 0; v < m->graph->vars.len; v++)
         out->variables[v] = layouts[m->variable_layouts[v][choice[b->variable_nodes[v]]]];
@@ -425,6 +429,128 @@ static col_status judge(const builder *b, const col_sharding_solution *solution)
                           plan, (double)limit / (1 << 20));
 }
 
+/* Fills the report in also when there is no answer that fits. */
+static col_status solve(builder *b, double seconds, col_sharding_solution *solution, col_shard_report *report)
+{
+    const col_shard_options *o = b->m.options;
+    COL_TRY(shard_restrict(&b->m));
+    build(b);
+    col_sharding_problem problem = {.node_count = (int32_t)b->nodes.len,
+                                    .edge_count = (int32_t)b->edges.len,
+                                    .nodes = b->nodes.data,
+                                    .edges = b->edges.data,
+                                    .limit = o->memory ? o->memory : INT64_MAX / 4};
+    col_sharding_limits limits = {.seconds = seconds, .gap = o->gap};
+    COL_TRY(col_sharding_solve(b->m.arena, &problem, &limits, solution));
+    fill_report(b, solution, report);
+    return NULL;
+}
+
+/* Forced plans beside auto's. */
+
+static bool fits(const builder *b, const col_sharding_solution *solution)
+{
+    int64_t limit = b->m.options->memory;
+    return solution->choice && (!limit || solution->peak <= limit);
+}
+
+static col_shard_row make_row(const builder *b, const col_sharding_solution *solution)
+{
+    col_shard_row row = {.plan = b->m.options->plan, .status = solution->status, .peak = solution->peak};
+    if (!solution->choice) return row;
+    double communication = 0;
+    for (size_t e = 0; e < b->edges.len; e++) {
+        const col_sharding_edge *edge = &b->edges.data[e];
+        int32_t row_of = solution->choice[edge->u] * b->nodes.data[edge->v].strategies;
+        communication += 1e-9 * (double)edge->cost[row_of + solution->choice[edge->v]];
+    }
+    for (uint32_t i = 0; i < b->m.units->count; i++) {
+        const shard_unit *u = &b->m.by_unit[i];
+        if (u->is_assign) continue;
+        const col_strategy *s = &u->strategies[solution->choice[b->unit_nodes[i]]];
+        communication += (double)runs_of(b, u->phase) * shard_inner_reductions(&b->m, u, s);
+    }
+    row.seconds = 1e-9 * (double)solution->objective;
+    row.communication = fmin(communication, row.seconds);
+    row.compute = row.seconds - row.communication;
+    return row;
+}
+
+/* A copy whose candidates may be taken away; what layouts and ways cost is shared. */
+static builder copy_candidates(const builder *b, const col_shard_options *options)
+{
+    const shard_model *m = &b->m;
+    builder c = {.m = *m, .ways = b->ways, .tables = b->tables};
+    c.m.options = options;
+    c.m.by_unit = col_arena_copy(m->arena, m->by_unit, sizeof *m->by_unit * m->units->count);
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        shard_unit *u = &c.m.by_unit[i];
+        size_t count = (size_t)u->count;
+        u->strategies = col_arena_copy(m->arena, u->strategies, sizeof *u->strategies * count);
+        u->cost = col_arena_copy(m->arena, u->cost, sizeof *u->cost * count);
+        u->reads = col_arena_copy(m->arena, u->reads, sizeof *u->reads * (size_t)u->read_count);
+        u->writes = col_arena_copy(m->arena, u->writes, sizeof *u->writes * (size_t)u->write_count);
+        for (int p = 0; p < u->read_count + u->write_count; p++) {
+            shard_port *port = p < u->read_count ? &u->reads[p] : &u->writes[p - u->read_count];
+            port->layouts = col_arena_copy(m->arena, port->layouts, sizeof *port->layouts * count);
+        }
+    }
+    size_t vars = m->graph->vars.len;
+    c.m.variable_layouts = col_arena_copy(m->arena, m->variable_layouts, sizeof *m->variable_layouts * vars);
+    c.m.variable_counts = col_arena_copy(m->arena, m->variable_counts, sizeof *m->variable_counts * vars);
+    for (size_t v = 0; v < vars; v++) {
+        size_t bytes = sizeof **m->variable_layouts * (size_t)m->variable_counts[v];
+        c.m.variable_layouts[v] = col_arena_copy(m->arena, m->variable_layouts[v], bytes);
+    }
+    return c;
+}
+
+/* The answer of a forced plan stands in for auto's. */
+static void take_over(const col_shard_options *options, const col_sharding_solution *solution,
+                      col_shard_report *report)
+{
+    report->objective = 1e-9 * (double)solution->objective;
+    report->bound = fmin(report->bound, report->objective);
+    report->gap = report->objective > 0 ? 1 - report->bound / report->objective : 0;
+    report->peak = solution->peak;
+    report->status = report->gap <= options->gap ? COL_SOLVE_OPTIMAL : COL_SOLVE_FEASIBLE;
+}
+
+/* Solves for each forced plan. Where one beats `*solution`, it and `*best`, whose answer it is, become that
+ * plan's. */
+static col_status compare(builder *b, col_sharding_solution *solution, builder *best,
+                          col_shard_report *report)
+{
+    report->plans[report->plan_count++] = make_row(b, solution);
+    for (int kind = COL_PLAN_AUTO + 1; kind < COL_PLAN_COUNT; kind++) {
+        col_shard_options *options = col_arena_copy(b->m.arena, b->m.options, sizeof *b->m.options);
+        options->plan = (col_plan_kind)kind;
+        builder c = copy_candidates(b, options);
+        col_sharding_solution forced = {0};
+        col_shard_report own;
+        col_shard_row row = {.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
+        col_status status = solve(&c, FORCED_SECONDS, &forced, &own);
+        b->m.layouts = c.m.layouts; /* ids go on from there: ways are known by them */
+        if (col_error_code(status) == COL_BAD_INPUT) {
+            row.reason = col_arena_strdup(b->m.arena, col_error_message(status));
+            col_error_ignore(status);
+            report->plans[report->plan_count++] = row;
+            continue;
+        }
+        COL_TRY(status);
+        report->plans[report->plan_count++] = row = make_row(&c, &forced);
+        bool beats = !fits(best, solution) || forced.objective < solution->objective;
+        if (!fits(&c, &forced) || !beats) continue;
+        *best = c;
+        *solution = forced;
+        take_over(b->m.options, &forced, report);
+        report->plans[0] = row;
+        report->plans[0].plan = COL_PLAN_AUTO;
+        report->plans[0].status = report->status;
+    }
+    return NULL;
+}
+
 col_status col_shard(const col_graph *graph, const col_shard_options *options, col_arena *arena,
                      col_sharding *out, col_shard_report *report)
 {
@@ -434,18 +560,12 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
     b.m.units = col_units_of(graph, arena);
     shard_strategies(&b.m);
     list_variable_layouts(&b);
-    COL_TRY(shard_restrict(&b.m));
-    build(&b);
-    col_sharding_problem problem = {.node_count = (int32_t)b.nodes.len,
-                                    .edge_count = (int32_t)b.edges.len,
-                                    .nodes = b.nodes.data,
-                                    .edges = b.edges.data,
-                                    .limit = options->memory ? options->memory : INT64_MAX / 4};
-    col_sharding_limits limits = {.seconds = options->seconds, .gap = options->gap};
     col_sharding_solution solution;
-    COL_TRY(col_sharding_solve(arena, &problem, &limits, &solution));
-    fill_report(&b, &solution, report);
-    COL_TRY(judge(&b, &solution));
-    take_answer(&b, solution.choice, out);
+    COL_TRY(solve(&b, options->seconds, &solution, report));
+    builder best = b;
+    bool compares = options->compare && options->plan == COL_PLAN_AUTO;
+    if (compares && solution.status != COL_SOLVE_INFEASIBLE) COL_TRY(compare(&b, &solution, &best, report));
+    COL_TRY(judge(&best, &solution));
+    take_answer(&best, solution.choice, out);
     return NULL;
 }

@@ -46,7 +46,20 @@ typedef struct col_shard_options {
     double gap;         /* at which it may stop; 0: none */
     /* Layouts that are settled, by variable name (another program of the plan chose them); NULL: none. */
     const col_map *settled; /* const col_layout * */
+    /* Of plan auto: also solve for every forced plan, which the report then lists, and take the best of them
+     * where the search ended worse. */
+    bool compare;
 } col_shard_options;
+
+/* What a plan costs by the model: a step's seconds, and bytes of one device. */
+typedef struct col_shard_row {
+    col_plan_kind plan;
+    /* INFEASIBLE: `peak` is the least that was found. */
+    col_solve_status status;
+    const char *reason; /* why shapes or mesh forbid the plan, and no figure holds; NULL: they do not */
+    double seconds, compute, communication;
+    int64_t peak;
+} col_shard_row;
 
 typedef struct col_shard_report {
     col_solve_status status;
@@ -56,6 +69,8 @@ typedef struct col_shard_report {
     int64_t least_memory; /* proved: less will not do */
     int32_t variables, rows;
     int32_t nodes, edges, strategies; /* of the model as built */
+    int plan_count;                   /* with `compare`, else 0; the answer's own row is the first */
+    col_shard_row plans[COL_PLAN_COUNT];
 } col_shard_report;
 
 /* Solves for the graph, which has groups (`fuse`) and an order (`schedule`). `out` lives in `arena` and

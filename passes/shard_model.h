@@ -54,6 +54,9 @@ typedef struct shard_model {
 /* passes/shard_strategies.c: the strategies of every unit, with layouts and costs; one that gives every port
  * the layouts of another and is not cheaper is left out. */
 void shard_strategies(shard_model *m);
+/* Seconds of one run of the unit that go into reductions over split factors whose result something in the
+ * unit reads, which are combined at once. They are part of the strategy's cost. */
+double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s);
 
 /* passes/shard_plans.c: takes away what the plan of the options forbids. COL_BAD_INPUT when nothing is left
  * somewhere. */

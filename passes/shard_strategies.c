@@ -85,8 +85,7 @@ static int64_t nanoseconds(double seconds)
     return (int64_t)llround(fmin(seconds, 1e6) * 1e9);
 }
 
-/* Reductions over split factors whose result something in the unit reads: combined at once. */
-static double inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
+double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
 {
     double seconds = 0;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
@@ -119,7 +118,7 @@ static col_cost_class cost_class(const col_node *node)
 
 static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
 {
-    double seconds = inner_reductions(m, u, s);
+    double seconds = shard_inner_reductions(m, u, s);
     if (u->is_free) return seconds;
     double flops = 0, bytes = 0;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {

@@ -339,21 +339,20 @@ col_status col_session_output_f32(col_session *session, const char *program, con
     return col_session_output(session, program, name, out_value, sizeof *out_value);
 }
 
-col_status col_session_sent(col_session *session, double *out_bytes)
+col_status col_session_sent(col_session *session, uint64_t out_bytes[COL_COMM_KINDS])
 {
-    uint64_t kinds[COL_COMM_KINDS], sum = 0;
+    uint64_t mine[COL_COMM_KINDS];
     col_mesh mesh = col_plan_mesh(session->plan);
     int64_t size = col_mesh_size(&mesh);
-    col_ranks_sent(session->ranks, kinds);
-    for (int k = 0; k < COL_COMM_KINDS; k++) sum += kinds[k];
-    col_status status = NULL;
-    if (session->comm) {
-        uint64_t *all = calloc((size_t)size, sizeof *all), mine = sum;
-        if (!all) col_out_of_memory(0);
-        status = session->comm->type->exchange(session->comm, &mine, all, sizeof mine);
-        for (int64_t r = 0; r < size; r++) sum += r == session->comm->rank ? 0 : all[r];
-        free(all);
+    col_ranks_sent(session->ranks, out_bytes);
+    if (!session->comm) return NULL;
+    memcpy(mine, out_bytes, sizeof mine);
+    uint64_t(*all)[COL_COMM_KINDS] = calloc((size_t)size, sizeof *all);
+    if (!all) col_out_of_memory(0);
+    col_status status = session->comm->type->exchange(session->comm, mine, all, sizeof mine);
+    for (int64_t r = 0; r < size; r++) {
+        for (int k = 0; k < COL_COMM_KINDS; k++) out_bytes[k] += r == session->comm->rank ? 0 : all[r][k];
     }
-    *out_bytes = (double)sum / (double)size;
+    free(all);
     return status;
 }

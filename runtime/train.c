@@ -134,6 +134,20 @@ static col_status open_run(run *r, const char *plan_path, const col_options *opt
     return NULL;
 }
 
+static void count_sent(const col_plan *plan, const uint64_t sent[COL_COMM_KINDS], col_metrics_row *row)
+{
+    col_mesh mesh = col_plan_mesh(plan);
+    double ranks = (double)col_mesh_size(&mesh);
+    uint64_t sum = 0;
+    for (int k = 0; k < COL_COMM_KINDS; k++) {
+        sum += sent[k];
+        if (!sent[k]) continue;
+        const char *name = col_plan_collective_name((Col__Plan__CollectiveKind)k);
+        row->collectives[row->collective_count++] = (col_metrics_collective){name, (double)sent[k] / ranks};
+    }
+    row->communication_bytes = (double)sum / ranks;
+}
+
 static col_status log_step(run *r, const col_step_result *result, double seconds, bool validated,
                            double val_loss)
 {
@@ -149,9 +163,9 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            .units_per_second = speed,
                            .mfu = peak > 0 && flops > 0 ? flops / seconds / peak : -1,
                            .peak_bytes = t->plan->arena_bytes,
-                           .communication_bytes = result->sent,
                            .has_val_loss = validated,
                            .val_loss = val_loss};
+    count_sent(t->plan, result->sent, &row);
     char speed_tag[64];
     snprintf(speed_tag, sizeof speed_tag, "train/%s_per_second", t->feed->type->unit);
     col_tag_value tags[] = {{"train/loss", result->loss},

@@ -82,11 +82,18 @@ bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64
     return !__builtin_mul_overflow(times, bytes, out_bytes);
 }
 
+double col_plan_total_bytes(const col_plan *plan, const Col__Plan__Collective *collective)
+{
+    col_mesh mesh = col_plan_mesh(plan);
+    int64_t members = 1;
+    for (size_t i = 0; i < collective->n_axes; i++) members *= mesh.dims[collective->axes[i]];
+    return (double)collective->bytes * (double)(col_mesh_size(&mesh) / members);
+}
+
 double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *collective)
 {
-    double ranks = 1;
-    for (size_t i = 0; i < collective->n_axes; i++) ranks *= (double)plan->mesh[collective->axes[i]];
-    return (double)collective->bytes / ranks;
+    col_mesh mesh = col_plan_mesh(plan);
+    return col_plan_total_bytes(plan, collective) / (double)col_mesh_size(&mesh);
 }
 
 const col_plan_program *col_plan_find_program(const col_plan *plan, const char *name)

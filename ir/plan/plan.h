@@ -43,7 +43,8 @@ const char *col_plan_collective_name(Col__Plan__CollectiveKind kind);
  * uint64. */
 bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
                                uint64_t *out_bytes);
-/* Bytes that each rank sends in a collective, on average. */
+/* Bytes that all ranks of the mesh send in a collective: a whole number; and each rank, on average. */
+double col_plan_total_bytes(const col_plan *plan, const Col__Plan__Collective *collective);
 double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *collective);
 
 #endif

@@ -144,6 +144,12 @@ static void append_row(col_str *line, const col_metrics_row *row)
     }
     col_str_printf(line, ",\"peak_bytes\":%" PRIu64, row->peak_bytes);
     append_number(line, "communication_bytes", row->communication_bytes, &non_finite);
+    for (size_t i = 0; i < row->collective_count; i++) {
+        const char *before = i ? "" : ",\"collective_bytes\":{";
+        col_str_printf(line, "%s%s\"%s\":%.17g", before, i ? "," : "", row->collectives[i].name,
+                       row->collectives[i].bytes);
+    }
+    if (row->collective_count) col_str_append(line, "}");
     if (row->has_val_loss) append_number(line, "val_loss", row->val_loss, &non_finite);
     if (non_finite.len) col_str_printf(line, ",\"non_finite\":{%s}", col_str_text(&non_finite));
     col_str_append(line, "}\n");

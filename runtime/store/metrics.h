@@ -2,7 +2,7 @@
  * a killed run loses at most the step it was in.
  *
  *     {"step":1,"loss":10.9,"grad_norm":2.1,"lr":0.0003,"step_seconds":0.25,"tokens_per_second":4096,"mfu":0.31,
- *      "peak_bytes":1073741824,"communication_bytes":0}
+ *      "peak_bytes":1073741824,"communication_bytes":96,"collective_bytes":{"all-reduce":96}}
  *
  * with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
  * finite is null, and "non_finite" says what it was:
@@ -13,6 +13,13 @@
 
 #include "ir/base/status.h"
 
+enum { COL_METRICS_COLLECTIVES = 8 };
+
+typedef struct col_metrics_collective {
+    const char *name;
+    double bytes; /* that a rank sends in the step, on average */
+} col_metrics_collective;
+
 typedef struct col_metrics_row {
     int64_t step;
     double loss, grad_norm, lr;
@@ -21,7 +28,9 @@ typedef struct col_metrics_row {
     double units_per_second;
     double mfu; /* fraction of the machine's peak; negative: unknown, written as null */
     uint64_t peak_bytes;
-    double communication_bytes; /* that a rank sends in the step, on average */
+    double communication_bytes; /* that a rank sends in the step, on average: the sum of */
+    size_t collective_count;
+    col_metrics_collective collectives[COL_METRICS_COLLECTIVES];
     bool has_val_loss;
     double val_loss;
 } col_metrics_row;

@@ -60,6 +60,9 @@ static void lines_have_the_promised_keys(void **state)
     col_metrics_row row = row_of(3);
     assert_ok(col_metrics_write(metrics, &row));
     row.step = 4;
+    row.collective_count = 2;
+    row.collectives[0] = (col_metrics_collective){"all-reduce", 4.5};
+    row.collectives[1] = (col_metrics_collective){"all-gather", 2.5};
     row.loss = NAN;
     row.grad_norm = -INFINITY;
     row.mfu = -1;
@@ -74,7 +77,8 @@ static void lines_have_the_promised_keys(void **state)
         "\"communication_bytes\":7}\n"
         "{\"step\":4,\"loss\":null,\"grad_norm\":null,\"lr\":0.0003,\"step_seconds\":0.25,"
         "\"tokens_per_second\":4096,\"mfu\":null,\"peak_bytes\":1099511627776,"
-        "\"communication_bytes\":7,\"val_loss\":0.3333333333333333,"
+        "\"communication_bytes\":7,\"collective_bytes\":{\"all-reduce\":4.5,\"all-gather\":2.5},"
+        "\"val_loss\":0.3333333333333333,"
         "\"non_finite\":{\"loss\":\"nan\",\"grad_norm\":\"-inf\"}}\n");
 }
 

@@ -36,7 +36,6 @@ try --mesh 1x1x1x1x1x1x1
 try --machine h200x4 --mesh 2x4
 try --machine a100-80g:16 --mesh 17
 try --machine cpu:2 --mesh 1048576x1048576x1048576x1048576
-try --machine h200x4 --mesh 2x2
 try --memory 12parsecs
 try --memory 0
 try --memory -1GiB
