@@ -161,8 +161,8 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
 }
 
 /* From primitives to scheduled kernels: the same for every program. */
-static const char *const backend_passes[] = {"lower", "fold", "cse",  "dce",     "legalize",
-                                             "cse",   "dce",  "fuse", "schedule"};
+static const char *const backend_passes[] = {"lower",    "fold", "cse", "dce",  "bucket",
+                                             "legalize", "cse",  "dce", "fuse", "schedule"};
 
 /* Outputs that a program keeps. */
 

@@ -71,6 +71,8 @@ COL_MUST_USE col_status col_pass_fold(col_graph *graph, const col_pass_options *
 COL_MUST_USE col_status col_pass_cse(col_graph *graph, const col_pass_options *options);
 /* Removes nodes that nothing needs. */
 COL_MUST_USE col_status col_pass_dce(col_graph *graph, const col_pass_options *options);
+/* Joins small all-reduces into few. */
+COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options *options);
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
  * strides they cannot take. */
 COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_options *options);

@@ -324,7 +324,8 @@ static void assert_reads_back(const col_graph *graph, col_arena *arena)
 
 static void check(const model *m, const char *mesh, uint64_t seed)
 {
-    static const char *const behind[] = {"fold", "cse", "dce", "legalize", "cse", "dce", "fuse", "schedule"};
+    static const char *const behind[] = {"fold", "cse", "dce",  "bucket",  "legalize",
+                                         "cse",  "dce", "fuse", "schedule"};
     unit_random r = {seed};
     step s = make_step(m, &r);
     const char *problem = col_arena_printf(s.arena, "%s on %s, seed %d", m->name, mesh, (int)seed);
