@@ -80,9 +80,10 @@ double col_predict_step(const col_plan *plan)
     return seconds;
 }
 
-void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes)
+void col_predict_communication(const col_plan *plan, double *out_seconds, double out_bytes[COL_PREDICT_KINDS])
 {
-    *out_seconds = *out_bytes = 0;
+    *out_seconds = 0;
+    for (int k = 0; k < COL_PREDICT_KINDS; k++) out_bytes[k] = 0;
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         double runs = (double)col_predict_runs(plan, program);
@@ -90,7 +91,7 @@ void col_predict_communication(const col_plan *plan, double *out_seconds, double
             const col_plan_instruction *in = program->instructions[i];
             if (!col_predict_communicates(in)) continue;
             *out_seconds += runs * in->seconds;
-            *out_bytes += runs * col_plan_sent_bytes(plan, in->collective);
+            out_bytes[in->collective->kind] += runs * col_plan_sent_bytes(plan, in->collective);
         }
     }
 }

@@ -17,8 +17,11 @@ bool col_predict_communicates(const col_plan_instruction *instruction);
 /* How often the program runs in one step: in a training step, a forward pass, or for one generated token. */
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program);
 
-/* Seconds of the step in which ranks communicate, and bytes that each sends, on average. */
-void col_predict_communication(const col_plan *plan, double *out_seconds, double *out_bytes);
+/* Seconds of the step in which ranks communicate. Bytes that each sends, on average, by kind of collective.
+ */
+enum { COL_PREDICT_KINDS = COL__PLAN__COLLECTIVE_KIND__BROADCAST + 1 };
+void col_predict_communication(const col_plan *plan, double *out_seconds,
+                               double out_bytes[COL_PREDICT_KINDS]);
 /* Sum of `seconds` over the program, and over the step. */
 double col_predict_program(const col_plan_program *program);
 double col_predict_step(const col_plan *plan);

@@ -105,18 +105,31 @@ static json_t *mesh_json(const col_plan *plan)
     return mesh;
 }
 
+/* Averages over ranks, which may be fractions. */
+static json_t *bytes_json(double bytes)
+{
+    bool is_whole = bytes == (double)(json_int_t)bytes;
+    return is_whole ? json_integer((json_int_t)bytes) : json_real(bytes);
+}
+
 static json_t *predicted_json(const col_plan *plan, const col_report_figures *f)
 {
     json_t *out = json_object();
-    double seconds = col_predict_step(plan), communication, bytes;
-    col_predict_communication(plan, &communication, &bytes);
+    double seconds = col_predict_step(plan), communication, bytes[COL_PREDICT_KINDS], sum = 0;
+    json_t *sent = json_object();
+    col_predict_communication(plan, &communication, bytes);
+    for (int k = 0; k < COL_PREDICT_KINDS; k++) {
+        sum += bytes[k];
+        const char *kind = col_plan_collective_name((Col__Plan__CollectiveKind)k);
+        if (bytes[k] > 0) set(sent, kind, bytes_json(bytes[k]));
+    }
     set(out, "step_seconds", json_real(seconds));
     set(out, "compute_seconds", json_real(seconds - communication));
     set(out, "communication_seconds", json_real(communication));
     set(out, "peak_bytes", number(plan->arena_bytes));
     set(out, "state_bytes", number(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes));
-    bool is_whole = bytes == (double)(json_int_t)bytes; /* an average over ranks may not be */
-    set(out, "communication_bytes", is_whole ? json_integer((json_int_t)bytes) : json_real(bytes));
+    set(out, "communication_bytes", bytes_json(sum));
+    set(out, "sent", sent);
     return out;
 }
 

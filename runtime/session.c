@@ -341,21 +341,22 @@ col_status col_session_output_f32(col_session *session, const char *program, con
     return col_session_output(session, program, name, out_value, sizeof *out_value);
 }
 
-col_status col_session_sent(col_session *session, double *out_bytes)
+col_status col_session_sent(col_session *session, double out_bytes[COL_COMM_KINDS])
 {
-    uint64_t kinds[COL_COMM_KINDS], sum = 0;
+    uint64_t kinds[COL_COMM_KINDS];
     col_mesh mesh = col_plan_mesh(session->plan);
     int64_t size = col_mesh_size(&mesh);
     col_ranks_sent(session->ranks, kinds);
-    for (int k = 0; k < COL_COMM_KINDS; k++) sum += kinds[k];
+    for (int k = 0; k < COL_COMM_KINDS; k++) out_bytes[k] = (double)kinds[k];
     col_status status = NULL;
     if (session->comm) {
-        uint64_t *all = calloc((size_t)size, sizeof *all), mine = sum;
+        uint64_t *all = calloc((size_t)size, sizeof kinds);
         if (!all) col_out_of_memory(0);
-        status = session->comm->type->exchange(session->comm, &mine, all, sizeof mine);
-        for (int64_t r = 0; r < size; r++) sum += r == session->comm->rank ? 0 : all[r];
+        status = session->comm->type->exchange(session->comm, kinds, all, sizeof kinds);
+        for (int64_t i = 0; i < size * COL_COMM_KINDS; i++)
+            out_bytes[i % COL_COMM_KINDS] += i / COL_COMM_KINDS == session->comm->rank ? 0 : (double)all[i];
         free(all);
     }
-    *out_bytes = (double)sum / (double)size;
+    for (int k = 0; k < COL_COMM_KINDS; k++) out_bytes[k] /= (double)size;
     return status;
 }

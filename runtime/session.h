@@ -70,7 +70,7 @@ COL_MUST_USE col_status col_session_output(col_session *session, const char *pro
 COL_MUST_USE col_status col_session_output_f32(col_session *session, const char *program, const char *name,
                                                float *out_value);
 
-/* Bytes that a rank has sent so far, on average. */
-COL_MUST_USE col_status col_session_sent(col_session *session, double *out_bytes);
+/* Bytes that a rank has sent so far, on average, by kind of collective. */
+COL_MUST_USE col_status col_session_sent(col_session *session, double out_bytes[COL_COMM_KINDS]);
 
 #endif

@@ -149,9 +149,12 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            .units_per_second = speed,
                            .mfu = peak > 0 && flops > 0 ? flops / seconds / peak : -1,
                            .peak_bytes = t->plan->arena_bytes,
-                           .communication_bytes = result->sent,
                            .has_val_loss = validated,
                            .val_loss = val_loss};
+    for (int k = 0; k < COL_COMM_KINDS; k++) {
+        row.communication_bytes += result->sent[k];
+        row.sent[k] = (col_metrics_sent){col_plan_collective_name(k), result->sent[k]};
+    }
     char speed_tag[64];
     snprintf(speed_tag, sizeof speed_tag, "train/%s_per_second", t->feed->type->unit);
     col_tag_value tags[] = {{"train/loss", result->loss},

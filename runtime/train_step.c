@@ -88,11 +88,11 @@ static col_status run_micro(col_trainer *t, int64_t index, double *loss_sum)
 
 col_status col_trainer_step(col_trainer *t, col_step_result *out)
 {
-    double loss_sum = 0, before;
-    COL_TRY(col_session_sent(t->session, &before));
+    double loss_sum = 0, before[COL_COMM_KINDS];
+    COL_TRY(col_session_sent(t->session, before));
     for (int64_t i = 0; i < t->accumulate; i++) COL_TRY(run_micro(t, i, &loss_sum));
-    COL_TRY(col_session_sent(t->session, &out->sent));
-    out->sent -= before;
+    COL_TRY(col_session_sent(t->session, out->sent));
+    for (int k = 0; k < COL_COMM_KINDS; k++) out->sent[k] -= before[k];
     out->loss = loss_sum / (double)t->accumulate;
     COL_TRY(output_or(t, "step", "grad_norm", 0, &out->grad_norm));
     COL_TRY(output_or(t, "step", "learning_rate", t->settings->lr, &out->lr));

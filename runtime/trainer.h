@@ -41,7 +41,7 @@ int64_t col_trainer_step_units(const col_trainer *trainer);
 typedef struct col_step_result {
     double loss; /* mean over micro-batches */
     double grad_norm, lr;
-    double sent; /* bytes, by each rank on average */
+    double sent[COL_COMM_KINDS]; /* bytes, by each rank on average, by kind of collective */
 } col_step_result;
 
 /* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and

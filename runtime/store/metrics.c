@@ -122,6 +122,19 @@ static void append_number(col_str *line, const char *key, double value, col_str 
     col_str_printf(line, ",\"%s\":%s", key, text);
 }
 
+/* Finite numbers: bytes that were counted. */
+static void append_sent(col_str *line, const col_metrics_row *row)
+{
+    const char *before = ",\"sent\":{";
+    bool any = false;
+    for (int k = 0; k < COL_METRICS_KINDS && row->sent[k].kind; k++) {
+        if (row->sent[k].bytes == 0) continue;
+        col_str_printf(line, "%s\"%s\":%.17g", any ? "," : before, row->sent[k].kind, row->sent[k].bytes);
+        any = true;
+    }
+    if (any) col_str_append(line, "}");
+}
+
 static void append_row(col_str *line, const col_metrics_row *row)
 {
     col_str non_finite = {0};
@@ -140,6 +153,7 @@ static void append_row(col_str *line, const col_metrics_row *row)
     }
     col_str_printf(line, ",\"peak_bytes\":%" PRIu64, row->peak_bytes);
     append_number(line, "communication_bytes", row->communication_bytes, &non_finite);
+    append_sent(line, row);
     if (row->has_val_loss) append_number(line, "val_loss", row->val_loss, &non_finite);
     if (non_finite.len) col_str_printf(line, ",\"non_finite\":{%s}", col_str_text(&non_finite));
     col_str_append(line, "}\n");

@@ -2,16 +2,23 @@
  * a killed run loses at most the step it was in.
  *
  *     {"step":1,"loss":10.9,"grad_norm":2.1,"lr":0.0003,"step_seconds":0.25,"tokens_per_second":4096,"mfu":0.31,
- *      "peak_bytes":1073741824,"communication_bytes":0}
+ *      "peak_bytes":1073741824,"communication_bytes":4096,"sent":{"all-reduce":4096}}
  *
- * with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
- * finite is null, and "non_finite" says what it was:
+ * "sent" where there is something, by kind of collective; "images_per_second" for a model of images;
+ * "val_loss" where it was measured. A number that is not finite is null, and "non_finite" says what it was:
  * {"loss":null,…,"non_finite":{"loss":"nan"}}.
  */
 #ifndef COL_STORE_METRICS_H
 #define COL_STORE_METRICS_H
 
 #include "ir/base/status.h"
+
+typedef struct col_metrics_sent {
+    const char *kind; /* "all-reduce"; NULL: no more */
+    double bytes;
+} col_metrics_sent;
+
+enum { COL_METRICS_KINDS = 8 };
 
 typedef struct col_metrics_row {
     int64_t step;
@@ -21,7 +28,8 @@ typedef struct col_metrics_row {
     double units_per_second;
     double mfu; /* fraction of the machine's peak; negative: unknown, written as null */
     uint64_t peak_bytes;
-    double communication_bytes; /* that a rank sends in the step, on average */
+    double communication_bytes;               /* that a rank sends in the step, on average */
+    col_metrics_sent sent[COL_METRICS_KINDS]; /* of these, by kind of collective */
     bool has_val_loss;
     double val_loss;
 } col_metrics_row;

@@ -18,7 +18,8 @@ static col_metrics_row row_of(int64_t step)
                              .units_per_second = 4096,
                              .mfu = 0.31,
                              .peak_bytes = UINT64_C(1) << 40,
-                             .communication_bytes = 7};
+                             .communication_bytes = 7,
+                             .sent = {{"all-reduce", 0}, {"all-gather", 4.5}, {"all-to-all", 2.5}}};
 }
 
 static col_status log_steps(const char *dir, int64_t resume, int64_t first, int64_t last)
@@ -71,10 +72,11 @@ static void lines_have_the_promised_keys(void **state)
         folder_read(f, folder_file(f, "a/log/metrics.jsonl"), NULL),
         "{\"step\":3,\"loss\":3.3333333333333335,\"grad_norm\":0.1,\"lr\":0.0003,\"step_seconds\":0.25,"
         "\"tokens_per_second\":4096,\"mfu\":0.31,\"peak_bytes\":1099511627776,"
-        "\"communication_bytes\":7}\n"
+        "\"communication_bytes\":7,\"sent\":{\"all-gather\":4.5,\"all-to-all\":2.5}}\n"
         "{\"step\":4,\"loss\":null,\"grad_norm\":null,\"lr\":0.0003,\"step_seconds\":0.25,"
         "\"tokens_per_second\":4096,\"mfu\":null,\"peak_bytes\":1099511627776,"
-        "\"communication_bytes\":7,\"val_loss\":0.3333333333333333,"
+        "\"communication_bytes\":7,\"sent\":{\"all-gather\":4.5,\"all-to-all\":2.5},"
+        "\"val_loss\":0.3333333333333333,"
         "\"non_finite\":{\"loss\":\"nan\",\"grad_norm\":\"-inf\"}}\n");
 }
 
