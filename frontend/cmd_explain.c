@@ -16,6 +16,7 @@ static const col_option own_options[] = {
     {"program", "NAME", "only this program", false},
     {"machine", "NAME|FILE", "predict times for this machine instead of the plan's", false},
     {"variables", NULL, "also every parameter, state and input with its place", false},
+    {"edges", NULL, "also edges between equal layouts, and views", false},
 };
 
 enum { FORMAT_TEXT, FORMAT_JSON };
@@ -87,7 +88,8 @@ static col_status explain(col_options *options, const col_command *command, col_
     COL_TRY(col_options_choice(options, "format", formats, COL_COUNT(formats), &format));
     COL_TRY(col_plan_read(path, &plan));
     col_explain_options how = {.program = col_options_get(options, "program"),
-                               .variables = col_options_has(options, "variables")};
+                               .variables = col_options_has(options, "variables"),
+                               .edges = col_options_has(options, "edges")};
     col_status status = check_program(plan, how.program);
     if (!status) {
         status = explain_for(col_options_get(options, "machine"), plan, &how, format,

@@ -150,7 +150,11 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
     COL_TRY(col_shard(p->graph, &shard, c->arena, &sharding, &p->shard));
     record_time(c, "shard", now() - start);
     start = now();
-    p->graph = col_partition(p->graph, &sharding, c->arena);
+    bool is_first = c->program_count == 1;
+    col_shard_log log;
+    col_shard_log_init(&log, p->graph, &sharding, c->arena);
+    p->graph = col_partition(p->graph, &sharding, c->arena, is_first ? &log : NULL);
+    if (is_first) c->plan->sharding = col_describe_sharding(p->name, shard.plan, &log, &p->shard, c->arena);
     record_time(c, "partition", now() - start);
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         const col_var *var = p->graph->vars.data[i];

@@ -6,6 +6,8 @@
 #include "frontend/compile.h"
 #include "ir/units.h"
 #include "passes/memory.h"
+#include "passes/shard.h"
+#include "passes/shard_log.h"
 
 /* Fills in the plan's head, of a plan whose programs are emitted. `graph` is that of its first program,
  * `source` the model's text; what is not copied into `arena` must live as long as the plan. */
@@ -17,5 +19,9 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
 Col__Plan__MemoryReport *col_describe_memory(const char *program, const col_graph *graph,
                                              const col_units *units, const col_memory *memory,
                                              const uint32_t *starts, uint64_t state_bytes, col_arena *arena);
+
+/* The strategy log of the program that was split (describe_sharding.c); refers to the log's graph. */
+Col__Plan__Sharding *col_describe_sharding(const char *program, col_plan_kind kind, const col_shard_log *log,
+                                           const col_shard_report *report, col_arena *arena);
 
 #endif

@@ -11,6 +11,7 @@
 typedef struct col_explain_options {
     const char *program; /* only this one; NULL: all */
     bool variables;      /* also the table of parameters and states */
+    bool edges;          /* also the edges between equal layouts, and views */
     const col_machine
         *machine; /* that the plan's times are predicted for; NULL: not known, no floors are given */
 } col_explain_options;
@@ -19,6 +20,12 @@ typedef struct col_explain_options {
 void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out);
 /* The report's fields (frontend/report.h), then programs, memory and variables. json_decref it. */
 json_t *col_explain_json(const col_plan *plan, const col_explain_options *options);
+
+/* The strategies of a plan that has them (explain_sharding.c). */
+void col_explain_sharding(const col_plan *plan, bool all_edges, col_str *out);
+json_t *col_explain_sharding_json(const Col__Plan__Sharding *sharding);
+/* Whether a value is wanted in another layout than it was made in. */
+bool col_explain_edge_moves(const Col__Plan__EdgeLog *edge);
 
 /* "matmul", "kernel", "attention", "attention_grad", ...: what executes the instruction. */
 const char *col_explain_kind(const col_plan_instruction *instruction);

@@ -204,6 +204,8 @@ static bool is_shown(const col_explain_options *options, const char *program)
 void col_explain_text(const col_plan *plan, const col_explain_options *options, col_str *out)
 {
     col_report_summary(plan, out);
+    if (plan->sharding && is_shown(options, plan->sharding->program))
+        col_explain_sharding(plan, options->edges, out);
     for (size_t i = 0; i < plan->n_programs; i++) {
         if (is_shown(options, plan->programs[i]->name))
             print_program(options->machine, plan->programs[i], out);
@@ -317,6 +319,8 @@ json_t *col_explain_json(const col_plan *plan, const col_explain_options *option
         if (is_shown(options, plan->memory[i]->program))
             json_array_append_new(memory, memory_json(plan->memory[i]));
     }
+    if (plan->sharding && is_shown(options, plan->sharding->program))
+        set(out, "sharding", col_explain_sharding_json(plan->sharding));
     set(out, "programs", programs);
     set(out, "memory", memory);
     if (options->variables) {

@@ -146,8 +146,8 @@ static uint64_t overlapping_pairs(const Col__Plan__MemoryReport *m)
     return pairs;
 }
 
-/* The only problem that is solved here: where the temporaries lie. Bytes are the objective. */
-static json_t *solver_json(const col_report_figures *f)
+/* Where the temporaries lie. Bytes are the objective. */
+static json_t *offsets_json(const col_report_figures *f)
 {
     const Col__Plan__MemoryReport *m = f->memory;
     json_t *out = json_object();
@@ -161,6 +161,47 @@ static json_t *solver_json(const col_report_figures *f)
     set(out, "variables", number(m ? m->n_buffers : 0));
     set(out, "rows", number(m ? overlapping_pairs(m) : 0));
     return out;
+}
+
+/* How the program is split. Seconds of a step are the objective. */
+static json_t *sharding_json(const Col__Plan__Sharding *s)
+{
+    json_t *out = json_object();
+    set(out, "problem", json_string("sharding"));
+    set(out, "plan", col_report_text(s->plan));
+    set(out, "status", col_report_text(s->status));
+    set(out, "objective", json_real(s->objective));
+    set(out, "bound", json_real(s->bound));
+    set(out, "gap", json_real(s->gap));
+    set(out, "seconds", json_real(s->seconds));
+    set(out, "variables", json_integer(s->variables));
+    set(out, "rows", json_integer(s->rows));
+    set(out, "nodes", json_integer(s->nodes));
+    set(out, "edges", json_integer(s->edge_count));
+    set(out, "strategies", json_integer(s->strategies));
+    set(out, "peak_bytes", number(s->peak_bytes));
+    return out;
+}
+
+static json_t *alternatives_json(const Col__Plan__Sharding *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_alternatives; i++) {
+        const Col__Plan__Alternative *a = s->alternatives[i];
+        json_t *row = json_object();
+        set(row, "plan", col_report_text(a->plan));
+        set(row, "status", col_report_text(a->status));
+        if (*a->reason) {
+            set(row, "reason", col_report_text(a->reason));
+        } else {
+            set(row, "step_seconds", json_real(a->seconds));
+            set(row, "compute_seconds", json_real(a->compute_seconds));
+            set(row, "communication_seconds", json_real(a->communication_seconds));
+            set(row, "peak_bytes", number(a->peak_bytes));
+        }
+        json_array_append_new(list, row);
+    }
+    return list;
 }
 
 static json_t *passes_json(const col_plan *plan)
@@ -214,7 +255,13 @@ json_t *col_report_json(const col_plan *plan)
     set(out, "ops", number(step_instructions(plan)));
     set(out, "parameters", number(f.parameters));
     set(out, "predicted", predicted_json(plan, &f));
-    set(out, "solver", solver_json(&f));
+    if (plan->sharding) {
+        set(out, "solver", sharding_json(plan->sharding));
+        set(out, "alternatives", alternatives_json(plan->sharding));
+        set(out, "placement", offsets_json(&f));
+    } else {
+        set(out, "solver", offsets_json(&f));
+    }
     set(out, "passes", passes_json(plan));
     set(out, "compile_seconds", json_real(plan->compile_seconds));
     set(out, "producer", col_report_text(plan->producer));

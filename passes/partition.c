@@ -14,7 +14,7 @@
 #include "passes/partition.h"
 
 #include "ir/builder.h"
-#include "passes/reshard.h"
+#include "passes/shard_log.h"
 
 /* A value of the old graph in one layout. */
 typedef struct form {
@@ -32,6 +32,8 @@ typedef struct partitioner {
     col_builder b;
     form_list *forms; /* by id of the old value; the first is the maker's */
     col_var *coordinate;
+    col_shard_log *log;      /* NULL: none is wanted */
+    col_reshard_steps steps; /* inserted for the value that is being brought to a user */
 } partitioner;
 
 /* Without the axes of one rank: of two such layouts, equal ones are the same, and no step is about those
@@ -112,13 +114,25 @@ static col_value *build_step(partitioner *p, const col_reshard_step *step, col_v
     return &col_build(&p->b, ops[step->kind], 1, &x, count, attrs)->results[0];
 }
 
-static col_value *build_all_reduce(partitioner *p, col_value *x, uint32_t axes, col_op kind)
+static col_axes wide_axes(const partitioner *p, uint32_t axes)
 {
     col_axes list = {0};
-    int64_t numbers[COL_MESH_RANK];
     for (int a = 0; a < p->sharding->mesh.rank; a++) {
         if (axes >> a & 1 && p->sharding->mesh.dims[a] > 1) list.axis[list.count++] = (uint8_t)a;
     }
+    return list;
+}
+
+static void log_inner(partitioner *p, uint32_t unit, const col_value *x, uint32_t axes)
+{
+    col_axes list = wide_axes(p, axes);
+    if (p->log && list.count) col_shard_log_inner(p->log, unit, &list, (double)col_type_bytes(x->type));
+}
+
+static col_value *build_all_reduce(partitioner *p, col_value *x, uint32_t axes, col_op kind)
+{
+    col_axes list = wide_axes(p, axes);
+    int64_t numbers[COL_MESH_RANK];
     if (!list.count) return x;
     col_attr attrs[] = {
         mesh_axes_attr(&list, numbers),
@@ -152,23 +166,38 @@ static col_value *reshard(partitioner *p, const col_value *value, form from, con
         apply_step(&from.layout, &path.steps[i]);
         known = find_form(p, value, &from.layout);
         from.value = known ? known->value : build_step(p, &path.steps[i], from.value);
-        if (!known) add_form(p, value, &from.layout, from.value);
+        if (known) continue;
+        add_form(p, value, &from.layout, from.value);
+        if (p->log) col_vec_push(p->log->arena, &p->steps, path.steps[i]);
     }
     return from.value;
 }
 
-/* The value as a user wants it. */
-static col_value *bring(partitioner *p, const col_value *value, const col_layout *layout)
+/* The value as a user wants it, on the way over its stop. */
+static col_value *bring_to(partitioner *p, const col_value *value, const col_layout *wanted)
 {
-    col_layout wanted = without_narrow_axes(p, layout);
     form from = *maker_form(p, value);
-    const form *known = find_form(p, value, &wanted);
+    const form *known = find_form(p, value, wanted);
     if (known) return known->value;
     if (p->sharding->has_stop[value->id]) {
         col_layout stop = without_narrow_axes(p, &p->sharding->stops[value->id]);
         from = (form){stop, reshard(p, value, from, &stop)};
     }
-    return reshard(p, value, from, &wanted);
+    return reshard(p, value, from, wanted);
+}
+
+/* For a unit, or for an output of the graph. */
+static col_value *bring(partitioner *p, const col_value *value, const col_layout *layout, uint32_t unit,
+                        const col_output *output)
+{
+    col_layout wanted = without_narrow_axes(p, layout), made = maker_form(p, value)->layout;
+    p->steps = (col_reshard_steps){0};
+    col_value *local = bring_to(p, value, &wanted);
+    if (p->log) {
+        col_shard_edge edge = {value, unit, output, made, wanted, p->steps};
+        col_shard_log_edge(p->log, &edge);
+    }
+    return local;
 }
 
 /* Nodes. */
@@ -201,6 +230,7 @@ static void take_result(partitioner *p, uint32_t unit, const col_value *result, 
     col_op kind = COL_OP_SUM;
     uint32_t axes = col_factors_reduced_axes(f, s, result, &kind);
     if (axes && (kind != COL_OP_SUM || is_read_inside(p, result, unit))) {
+        log_inner(p, unit, local, axes);
         local = build_all_reduce(p, local, axes, kind);
         layout.partial = (uint8_t)(layout.partial & ~axes);
     }
@@ -227,7 +257,8 @@ static void rebuild_node(partitioner *p, const col_node *node, uint32_t unit)
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *value = col_node_operand(node, i);
         col_layout wanted = col_factors_operand_layout(f, s, node, i);
-        operands[i] = is_inside(p, value, unit) ? inner_operand(p, value, &wanted) : bring(p, value, &wanted);
+        operands[i] = is_inside(p, value, unit) ? inner_operand(p, value, &wanted)
+                                                : bring(p, value, &wanted, unit, NULL);
     }
     col_local local = {&p->b, &p->sharding->mesh, f, s, p->coordinate->value};
     COL_ASSERT(col_op_info_of(node->op)->local);
@@ -235,11 +266,12 @@ static void rebuild_node(partitioner *p, const col_node *node, uint32_t unit)
     for (uint32_t i = 0; i < node->result_count; i++) take_result(p, unit, &node->results[i], results[i]);
 }
 
-static void rebuild_assign(partitioner *p, const col_node *node)
+static void rebuild_assign(partitioner *p, const col_node *node, uint32_t unit)
 {
     col_var *var = col_graph_find_var(p->graph, col_node_text(node, COL_ATTR_VARIABLE));
     set_place(p, node);
-    col_build_assign(&p->b, var, bring(p, col_node_operand(node, 0), &p->sharding->variables[var->index]));
+    const col_layout *layout = &p->sharding->variables[var->index];
+    col_build_assign(&p->b, var, bring(p, col_node_operand(node, 0), layout, unit, NULL));
 }
 
 /* The phase in which an output is first there. */
@@ -256,7 +288,7 @@ static void finish_outputs(partitioner *p, const col_graph *graph, col_phase pha
         if (phase_of(output->value) != phase) continue;
         p->b = (col_builder){.graph = p->graph, .phase = phase, .scope = "", .loc = output->loc};
         if (output->value->producer) set_place(p, output->value->producer);
-        bring(p, output->value, &whole);
+        bring(p, output->value, &whole, p->sharding->units->count, output);
     }
 }
 
@@ -269,7 +301,7 @@ static void rebuild_units(partitioner *p, const col_graph *graph)
             const col_unit *unit = &units->units[next];
             for (uint32_t i = 0; i < unit->node_count; i++) {
                 if (unit->nodes[i]->op == COL_OP_ASSIGN)
-                    rebuild_assign(p, unit->nodes[i]);
+                    rebuild_assign(p, unit->nodes[i], next);
                 else
                     rebuild_node(p, unit->nodes[i], next);
             }
@@ -318,10 +350,12 @@ static void drop_unused_coordinate(partitioner *p)
     col_map_set(p->graph->var_by_name, COL_MESH_COORDINATE, NULL);
 }
 
-col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, col_arena *arena)
+col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, col_arena *arena,
+                         col_shard_log *log)
 {
     col_arena *scratch = col_arena_create();
-    partitioner p = {.sharding = sharding, .graph = col_graph_create(arena, graph->name), .scratch = scratch};
+    partitioner p = {
+        .sharding = sharding, .graph = col_graph_create(arena, graph->name), .scratch = scratch, .log = log};
     p.graph->mesh = sharding->mesh;
     p.b = (col_builder){.graph = p.graph, .scope = ""};
     p.forms = COL_NEW_ARRAY(scratch, form_list, graph->next_value_id);
@@ -331,7 +365,7 @@ col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, c
     col_layout whole = col_layout_whole();
     for (size_t i = 0; i < graph->outputs.len; i++) {
         const col_output *output = &graph->outputs.data[i];
-        col_graph_add_output(p.graph, output->name, bring(&p, output->value, &whole), output->loc);
+        col_graph_add_output(p.graph, output->name, bring_to(&p, output->value, &whole), output->loc);
     }
     drop_unused_coordinate(&p);
     col_arena_destroy(scratch);

@@ -22,10 +22,13 @@ typedef struct col_sharding {
     double *seconds; /* by unit: predicted, of one run, with the reductions inside it; NULL: not known */
 } col_sharding;
 
+typedef struct col_shard_log col_shard_log; /* passes/shard_log.h */
+
 /* The program that every rank runs: local shapes, collectives inserted (docs/sharding.md). Its mesh is set,
  * its variables have a layout and their whole shape; outputs are whole on every rank. Nothing is shared with
  * `graph`; names, scopes, phases and places stay. Values that are brought to the same layout twice are
- * brought there once. */
-col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, col_arena *arena);
+ * brought there once. `log` gets what was inserted where; NULL: it is not wanted. */
+col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, col_arena *arena,
+                         col_shard_log *log);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double FORCED_SECONDS = 3; /* of the solver for each plan that auto is compared with */
+static const double FORCED_SECONDS = 10; /* of the solver for each plan that auto is compared with */
 
 /* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
  */

@@ -1,5 +1,6 @@
 #include "ir/plan/plan_verify.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -459,6 +460,46 @@ static col_status check_program(const col_plan *plan, const col_plan_program *pr
     return status;
 }
 
+/* The strategy log: nothing runs by it, but what prints it relies on numbers that are numbers. */
+
+static bool are_amounts(size_t count, const double *list)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!(list[i] >= 0 && list[i] <= DBL_MAX)) return false;
+    }
+    return true;
+}
+
+static col_status check_sharding(const col_plan *plan)
+{
+    const Col__Plan__Sharding *s = plan->sharding;
+    if (!s) return NULL;
+    double figures[] = {s->objective, s->bound, s->gap, s->seconds};
+    bool sound = are_amounts(COL_COUNT(figures), figures) && col_plan_find_program(plan, s->program);
+    sound = sound && s->variables >= 0 && s->rows >= 0 && s->nodes >= 0 && s->edge_count >= 0 &&
+            s->strategies >= 0 && s->peak_bytes <= INT64_MAX;
+    if (!sound) return bad("strategy log of program", s->program, "is malformed");
+    for (size_t i = 0; i < s->n_ops; i++) {
+        const Col__Plan__OpStrategy *op = s->ops[i];
+        double amounts[] = {op->compute_seconds, op->communication_seconds, op->communication_bytes};
+        if (!are_amounts(COL_COUNT(amounts), amounts) || op->phase > 2 || op->memory_bytes > INT64_MAX)
+            return bad("strategy of op", op->name, "is malformed");
+    }
+    for (size_t i = 0; i < s->n_edges; i++) {
+        const Col__Plan__EdgeLog *edge = s->edges[i];
+        double amounts[] = {edge->bytes, edge->seconds};
+        if (!are_amounts(COL_COUNT(amounts), amounts) || edge->phase > 2)
+            return bad("logged edge from", edge->from, "is malformed");
+    }
+    for (size_t i = 0; i < s->n_alternatives; i++) {
+        const Col__Plan__Alternative *a = s->alternatives[i];
+        double amounts[] = {a->seconds, a->compute_seconds, a->communication_seconds};
+        if (!are_amounts(COL_COUNT(amounts), amounts) || a->peak_bytes > INT64_MAX)
+            return bad("alternative plan", a->plan, "is malformed");
+    }
+    return NULL;
+}
+
 col_status col_plan_verify(const col_plan *plan)
 {
     if (plan->version != COL_PLAN_VERSION)
@@ -479,6 +520,7 @@ col_status col_plan_verify(const col_plan *plan)
         status = check_program(plan, plan->programs[i]);
     }
     if (!status) status = check_unique("program", names, plan->n_programs);
+    if (!status) status = check_sharding(plan);
     free(names);
     free(extents);
     return status;

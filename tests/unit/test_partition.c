@@ -331,7 +331,7 @@ static void check(const model *m, const char *mesh, uint64_t seed)
     const char *problem = col_arena_printf(s.arena, "%s on %s, seed %d", m->name, mesh, (int)seed);
     col_machine machine = random_machine(&r);
     const col_sharding *sharding = random_sharding(&r, s.graph, mesh, &machine, s.arena);
-    col_graph *part = col_partition(s.graph, sharding, s.arena);
+    col_graph *part = col_partition(s.graph, sharding, s.arena, NULL);
     assert_ok(col_graph_verify(part));
     assert_same_step(&s, part, problem);
     assert_reads_back(part, s.arena);
@@ -361,7 +361,7 @@ static void solved_steps_agree(void **unused)
             assert_true(col_mesh_parse(shapes[i], &options.mesh));
             if (col_error_ignore(col_shard(s.graph, &options, s.arena, &sharding, &report))) continue;
             const char *name = col_plan_kind_name(options.plan);
-            col_graph *part = col_partition(s.graph, &sharding, s.arena);
+            col_graph *part = col_partition(s.graph, &sharding, s.arena, NULL);
             assert_ok(col_graph_verify(part));
             assert_same_step(&s, part, col_arena_printf(s.arena, "plan %s on %s", name, shapes[i]));
             solved++;
@@ -429,7 +429,7 @@ static void sums_are_combined_once(void **unused)
             (int8_t)col_factors_of_dim(s->factors[unit], graph->vars.data[0]->value, 1);
         s->has_stop[product->results[0].id] = stop;
         assert_true(col_layout_parse("S0R", 2, 1, &s->stops[product->results[0].id]));
-        col_graph *part = col_partition(graph, s, arena);
+        col_graph *part = col_partition(graph, s, arena, NULL);
         assert_ok(col_graph_verify(part));
         assert_null(col_graph_find_var(part, COL_MESH_COORDINATE)); /* nobody asked where a rank is */
         assert_int_equal(part->vars.len, 2);
