@@ -4,7 +4,7 @@
  * dimension of every input is the batch, the second of integer inputs the sequence. A mesh axis has a duty in
  * a plan:
  *
- *     data      forward and backward units split it over the batch, or not at all
+ *     data      forward and backward units split it over the batch wherever they can
  *     model     ... over anything but batch and sequence
  *     sequence  ... over anything but the batch
  *     either    ... over anything
@@ -177,17 +177,23 @@ static void keep(shard_unit *u, const bool *kept)
     u->count = n;
 }
 
+/* Of what the duties allow, the strategies that split over the most of the data axes: replication where they
+ * can split over none. */
 static void restrict_unit(shard_model *m, shard_unit *u, const plan_rules *r, const uint8_t *factor_roles)
 {
     bool *kept = COL_NEW_ARRAY(m->arena, bool, u->count + 1);
+    int *data_axes = COL_NEW_ARRAY(m->arena, int, u->count + 1), most = 0;
     for (int k = 0; k < u->count; k++) {
         kept[k] = true;
         for (int a = 0; a < m->options->mesh.rank; a++) {
             int f = u->strategies[k].factor[a];
             if (f >= 0 && !allows(r->duties[a], factor_roles[f])) kept[k] = false;
+            data_axes[k] += f >= 0 && r->duties[a] == DUTY_DATA;
         }
+        if (kept[k]) most = COL_MAX(most, data_axes[k]);
     }
-    keep(u, kept); /* replication is always left */
+    for (int k = 0; k < u->count; k++) kept[k] &= data_axes[k] == most;
+    keep(u, kept);
 }
 
 /* Variables. */
@@ -295,6 +301,10 @@ col_status shard_restrict(shard_model *m)
 {
     if (m->options->plan == COL_PLAN_AUTO) return NULL;
     plan_rules r = rules_of(m->options->plan, m->options->mesh.rank);
+    for (int a = 0; a < m->options->mesh.rank; a++) {
+        if (m->options->mesh.dims[a] > 1) continue;
+        for (int d = 0; d < 2; d++) r.input_axes[d] &= ~(UINT32_C(1) << a); /* there is nothing to split */
+    }
     if (m->options->mesh.rank < r.least_rank || m->options->mesh.rank > r.most_rank) {
         return col_error_make(COL_BAD_INPUT, "plan %s needs a mesh of %d axes, as --mesh %s",
                               names[m->options->plan], r.least_rank, r.least_rank == 3 ? "2x2x2" : "2x2");
