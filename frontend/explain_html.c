@@ -119,15 +119,17 @@ static void print_tile(const char *what, void (*print)(col_str *, double), doubl
 
 static void print_tiles(const col_plan *plan, const col_report_figures *f, col_str *out)
 {
-    double seconds = col_predict_step(plan), communication, kinds[COL_PREDICT_KINDS], sent = 0;
-    col_predict_communication(plan, &communication, kinds);
-    for (int k = 0; k < COL_PREDICT_KINDS; k++) sent += kinds[k];
+    double seconds = col_predict_step(plan);
+    col_predicted_communication c;
+    col_predict_communication(plan, &c);
     col_str_append(out, "<dl class=\"tiles\">\n");
     print_tile("step, predicted", html_seconds, seconds, out);
-    print_tile("of it compute", html_seconds, seconds - communication, out);
-    print_tile("communication", html_seconds, communication, out);
-    print_tile("a rank sends", html_bytes, sent, out);
-    print_tile("peak memory per device", html_bytes, (double)plan->arena_bytes, out);
+    if (plan->n_mesh) {
+        print_tile("of it compute", html_seconds, seconds - c.seconds, out);
+        print_tile("communication", html_seconds, c.seconds, out);
+        print_tile("a rank sends", html_bytes, c.bytes, out);
+    }
+    print_tile("peak memory", html_bytes, (double)plan->arena_bytes, out);
     print_tile("of it state", html_bytes, (double)(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes),
                out);
     col_str_append(out, "</dl>\n");

@@ -10,6 +10,7 @@
 #include "ir/base/vec.h"
 
 enum { SHOWN_FLOWS = 5 };
+static const char TOP_LEVEL[] = "top level";
 
 /* A line of a block: an op, or a value that comes to one in another layout. */
 typedef struct row {
@@ -35,6 +36,7 @@ typedef struct page {
     col_arena *arena;
     COL_VEC(block) blocks;
     col_map *by_label; /* index + 1, by phase and label */
+    size_t current;    /* index + 1 of the block of the op before */
     double longest;    /* seconds of one row */
 } page;
 
@@ -65,18 +67,20 @@ static const char *label_of(const page *p, const char *name)
         if (!first && at < size) first = at;
         from = at + 1;
     }
-    return first ? col_arena_strndup(p->arena, name, first) : "top level";
+    return first ? col_arena_strndup(p->arena, name, first) : TOP_LEVEL;
 }
 
+/* What has no block stands where it is used: a new one, unless the op before was of that kind, too. */
 static block *find_block(page *p, const char *label, uint32_t phase)
 {
     const char *key = col_arena_printf(p->arena, "%u %s", phase, label);
     uintptr_t known = (uintptr_t)col_map_get(p->by_label, key);
-    if (!known) {
+    if (!known || (known != p->current && !strcmp(label, TOP_LEVEL))) {
         col_vec_push(p->arena, &p->blocks, ((block){.label = label, .phase = phase}));
         known = p->blocks.len;
         col_map_set(p->by_label, key, (void *)known);
     }
+    p->current = known;
     return &p->blocks.data[known - 1];
 }
 
@@ -241,7 +245,7 @@ static void print_block(const page *p, const block *b, col_str *out)
 {
     col_str_append(out, "<details><summary><span class=\"name\">");
     html_text(out, b->label);
-    col_str_printf(out, "</span><span class=\"times\">%zu ops</span>", b->ops);
+    col_str_printf(out, "</span><span class=\"times\">%zu op%s</span>", b->ops, b->ops == 1 ? "" : "s");
     print_times(b, 1, out);
     col_str_append(out,
                    "</summary>\n<div class=\"wide\"><table>\n<tr><th>op</th><th>result = operands</th><th>"
@@ -326,7 +330,8 @@ static void print_group(const page *p, size_t from, size_t to, col_str *out)
     html_text(out, first->label);
     col_str_append(out, " … ");
     html_text(out, last->label);
-    col_str_printf(out, " (%zu×)</span><span class=\"times\">%zu ops each</span>", to - from, first->ops);
+    col_str_printf(out, " (%zu×)</span><span class=\"times\">%zu op%s each</span>", to - from, first->ops,
+                   first->ops == 1 ? "" : "s");
     print_times(first, (double)(to - from), out);
     col_str_append(out, "</summary>\n");
     for (size_t i = from; i < to; i++) print_block(p, &p->blocks.data[i], out);
