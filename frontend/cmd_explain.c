@@ -11,7 +11,7 @@
 #include "ir/plan/plan_io.h"
 
 static const col_option own_options[] = {
-    {"format", "NAME", "text (default) or json", false},
+    {"format", "NAME", "text (default), json or html", false},
     {"output", "FILE", "write to this file (-o; default: standard output)", false},
     {"program", "NAME", "only this program", false},
     {"machine", "NAME|FILE", "predict times for this machine instead of the plan's", false},
@@ -19,7 +19,7 @@ static const col_option own_options[] = {
     {"edges", NULL, "also edges between equal layouts, and views", false},
 };
 
-enum { FORMAT_TEXT, FORMAT_JSON };
+enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_HTML };
 
 static col_status check_program(const col_plan *plan, const char *name)
 {
@@ -40,6 +40,8 @@ static col_status print(const col_plan *plan, const col_explain_options *how, in
         json_t *json = col_explain_json(plan, how);
         col_report_print_json(json, &text);
         json_decref(json);
+    } else if (format == FORMAT_HTML) {
+        col_explain_html(plan, &text);
     } else {
         col_explain_text(plan, how, &text);
     }
@@ -80,7 +82,7 @@ static col_status explain_for(const char *machine_option, col_plan *plan, col_ex
 static col_status explain(col_options *options, const col_command *command, col_arena *arena)
 {
     (void)arena;
-    static const char *const formats[] = {"text", "json"};
+    static const char *const formats[] = {"text", "json", "html"};
     const char *path;
     int format = FORMAT_TEXT;
     col_plan *plan;

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "ir/base/arena.h"
 #include "ir/base/str.h"
 #include "ir/plan/plan.h"
 #include "passes/cost.h"
@@ -32,5 +33,15 @@ const char *col_explain_kind(const col_plan_instruction *instruction);
 
 /* Memory over time (explain_memory.c): a chart of live temporaries and a table of the largest at the peak. */
 void col_explain_memory(const col_plan *plan, const Col__Plan__MemoryReport *report, col_str *out);
+/* Bytes of live temporaries at each of `count` instructions and after the last, in `arena`. */
+uint64_t *col_explain_live_bytes(const Col__Plan__MemoryReport *report, size_t count, col_arena *arena);
+
+/* What an instruction writes and reads: "[256, 2304] = [256, 768] x [768, 2304]". */
+void col_explain_notation(const col_plan_instruction *instruction, col_str *out);
+/* Bytes of its results. */
+double col_explain_written_bytes(const col_plan_instruction *instruction);
+
+/* The whole log as a page of HTML that refers to nothing outside itself (explain_html.c). */
+void col_explain_html(const col_plan *plan, col_str *out);
 
 #endif

@@ -12,8 +12,8 @@ static uint64_t placed_bytes(const Col__Plan__LiveBuffer *b)
     return (b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Live bytes at every instruction, by adding each buffer where it begins and taking it away where it ends. */
-static uint64_t *live_bytes(const Col__Plan__MemoryReport *m, size_t count, col_arena *arena)
+/* Adds each buffer where it begins and takes it away where it ends. */
+uint64_t *col_explain_live_bytes(const Col__Plan__MemoryReport *m, size_t count, col_arena *arena)
 {
     uint64_t *live = COL_NEW_ARRAY(arena, uint64_t, count + 2);
     for (size_t i = 0; i < m->n_buffers; i++) {
@@ -112,7 +112,7 @@ void col_explain_memory(const col_plan *plan, const Col__Plan__MemoryReport *m, 
     if (count && m->n_buffers) {
         size_t at = COL_MIN((size_t)m->peak_instruction, count - 1);
         col_str_printf(out, " (instruction %zu, %s)\n\n", at, list[at]->name);
-        print_chart(live_bytes(m, count, arena), count, list, out);
+        print_chart(col_explain_live_bytes(m, count, arena), count, list, out);
         print_largest(m, at, count, list, arena, out);
     } else {
         col_str_append(out, "\n");

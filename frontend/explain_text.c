@@ -58,7 +58,7 @@ static void print_views(col_plan_view *const *views, size_t count, col_str *out)
 }
 
 /* "[256, 2304] = [256, 768] x [768, 2304]", "[4, 64, 768] +1 = k7([4, 64, 768] +2)". */
-static void print_notation(const col_plan_instruction *in, col_str *out)
+void col_explain_notation(const col_plan_instruction *in, col_str *out)
 {
     print_views(in->writes, in->n_writes, out);
     col_str_append(out, " = ");
@@ -74,7 +74,7 @@ static void print_notation(const col_plan_instruction *in, col_str *out)
     col_str_append(out, ")");
 }
 
-static double written_bytes(const col_plan_instruction *in)
+double col_explain_written_bytes(const col_plan_instruction *in)
 {
     double bytes = 0;
     for (size_t i = 0; i < in->n_writes; i++) {
@@ -89,11 +89,11 @@ static void print_instruction(const col_plan_instruction *in, col_str *scratch, 
     char seconds[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE];
     bool communicates = col_predict_communicates(in);
     col_str_clear(scratch);
-    print_notation(in, scratch);
+    col_explain_notation(in, scratch);
     col_format_seconds(seconds, in->seconds);
     col_str_printf(out, "%-*s %-*s compute %8s  comm %s  mem %9s\n", NAME_WIDTH, in->name, NOTATION_WIDTH,
                    col_str_text(scratch), communicates ? "0" : seconds, communicates ? seconds : "0",
-                   col_format_bytes(bytes, written_bytes(in)));
+                   col_format_bytes(bytes, col_explain_written_bytes(in)));
 }
 
 /* Totals. */
@@ -257,7 +257,7 @@ static json_t *instruction_json(const col_plan_instruction *in)
     set(out, "bytes", json_real(in->bytes));
     set(out, "compute_seconds", json_real(col_predict_communicates(in) ? 0 : in->seconds));
     set(out, "communication_seconds", json_real(col_predict_communicates(in) ? in->seconds : 0));
-    set(out, "memory_bytes", json_real(written_bytes(in)));
+    set(out, "memory_bytes", json_real(col_explain_written_bytes(in)));
     return out;
 }
 

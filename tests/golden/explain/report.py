@@ -117,7 +117,7 @@ def main():
             error = run(*command, status=status).stderr
             assert words in error, error
 
-        refused("html", colc, "explain", plan, "--format", "html")
+        refused("none of: text, json, html", colc, "explain", plan, "--format", "pdf")
         refused("no program 'nothing'", colc, "explain", plan, "--program", "nothing")
         refused("not a plan", colc, "explain", model)
         refused("usage", colc, "explain")
