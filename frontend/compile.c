@@ -13,6 +13,7 @@
 enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
     SOLVER_SECONDS = 60, /* of the sharding solver for one program */
+    MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
 };
 static const double SOLVER_GAP = 0.01; /* at which it may stop */
 
@@ -31,7 +32,9 @@ typedef struct compiler {
     col_arena *arena;
     col_plan *plan;
     col_emitter emitter;
-    bool graphs_only; /* stop before lowering */
+    bool graphs_only;       /* stop before lowering */
+    int64_t sharding_bytes; /* that the sharding solver may use of a device; 0: no limit */
+    int sharding_threads;   /* 0: as the solver likes */
     program programs[COL_COMPILE_PROGRAMS];
     size_t program_count;
     const col_source *source;
@@ -138,7 +141,8 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
     const col_compile_options *o = c->options;
     col_shard_options shard = {.mesh = o->mesh,
                                .machine = &o->machine,
-                               .memory = (int64_t)o->memory_bytes,
+                               .memory = c->sharding_bytes,
+                               .threads = c->sharding_threads,
                                .accumulate = options->accumulate,
                                .gap = SOLVER_GAP,
                                .seconds = SOLVER_SECONDS,
@@ -399,15 +403,6 @@ static void emit_programs(compiler *c)
     c->plan->memory = reports.data;
 }
 
-static col_status check_memory(const compiler *c)
-{
-    double limit = c->options->memory_bytes, needed = (double)c->plan->arena_bytes;
-    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
-    if (!limit || needed <= limit) return NULL;
-    return col_error_make(COL_INFEASIBLE, "the plan needs %s (%.0f bytes), but --memory allows %s",
-                          col_format_bytes(need, needed), needed, col_format_bytes(have, limit));
-}
-
 static col_status generate_code(compiler *c)
 {
     double start = now();
@@ -456,28 +451,130 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
     return NULL;
 }
 
+static void start_plan(compiler *c)
+{
+    col_arena *arena = c->arena;
+    *c = (compiler){.options = c->options,
+                    .arena = arena,
+                    .emitter = {.arena = arena},
+                    .source = c->source,
+                    .sharding_bytes = c->sharding_bytes,
+                    .sharding_threads = c->sharding_threads,
+                    .settled = col_map_create(arena),
+                    .program_name = ""};
+    col_variables_init(&c->variables, arena);
+    c->plan = COL_NEW(arena, col_plan);
+    col__plan__plan__init(c->plan);
+}
+
+/* All but the code: the plan then has its memory. */
+static col_status lay_out(compiler *c, bool *out_stopped)
+{
+    start_plan(c);
+    COL_TRY(make[c->options->use](c, out_stopped));
+    if (*out_stopped) return NULL;
+    for (size_t i = 0; i < c->program_count; i++)
+        COL_TRY(col_variables_add(&c->variables, c->programs[i].graph));
+    c->plan->n_variables = c->variables.list.len;
+    c->plan->variables = c->variables.list.data;
+    c->plan->state_bytes = c->variables.bytes;
+    for (size_t i = 0; i < c->program_count; i++) COL_TRY(place_program(c, &c->programs[i]));
+    emit_programs(c);
+    return NULL;
+}
+
+/* Whether the sharding solver proved that the last program does not fit, and knows what does; then how much.
+ */
+static bool is_too_large(const compiler *c, const col_status status, int64_t *out_bytes)
+{
+    if (!status || col_error_code(status) != COL_INFEASIBLE || !c->program_count) return false;
+    const col_shard_report *report = &c->programs[c->program_count - 1].shard;
+    *out_bytes = report->peak;
+    return report->status == COL_SOLVE_INFEASIBLE && report->peak > c->sharding_bytes;
+}
+
+/* The least memory in which the sharding solver knows a plan. */
+static col_status find_least(compiler *c, bool *out_stopped, int64_t *out_bytes)
+{
+    col_status status = NULL;
+    *out_bytes = 1;
+    for (size_t i = 0; i <= COL_COMPILE_PROGRAMS;
+         i++) { /* a later program may need more than one before it */
+        c->sharding_bytes = *out_bytes;
+        status = lay_out(c, out_stopped);
+        if (!is_too_large(c, status, out_bytes)) break;
+        col_error_free(status);
+        status = NULL;
+    }
+    return status;
+}
+
+/* Gives the solver somewhat more than the least. These steps depend neither on --memory nor, on
+ * one thread, on chance: what one of them takes is enough when it is asked for. `*out_needed` is the least
+ * that a plan took, 0 if one fits and is laid out. */
+static col_status lay_out_smallest(compiler *c, bool *out_stopped, int64_t *out_needed)
+{
+    static const double steps[] = {1, 1.02, 1.05, 1.1, 1.2};
+    int64_t least, limit = (int64_t)c->options->memory_bytes, needed = INT64_MAX;
+    c->sharding_threads = 1;
+    COL_TRY(find_least(c, out_stopped, &least));
+    for (size_t i = 0; i < COL_COUNT(steps) && !*out_stopped && needed > limit; i++) {
+        c->sharding_bytes = (int64_t)((double)least * steps[i]);
+        if (i) COL_TRY(lay_out(c, out_stopped));
+        needed = COL_MIN(needed, (int64_t)c->plan->arena_bytes);
+    }
+    *out_needed = *out_stopped || needed <= limit ? 0 : needed;
+    return NULL;
+}
+
+/* Gives the solver what there is, and then less by what its plan took too much. */
+static col_status lay_out_less_and_less(compiler *c, bool *out_stopped, int64_t *out_needed)
+{
+    int64_t limit = (int64_t)c->options->memory_bytes, ignored;
+    c->sharding_bytes = limit;
+    for (int i = 0; i < MEMORY_TRIES && c->sharding_bytes > 0; i++) {
+        col_status status = lay_out(c, out_stopped);
+        if (is_too_large(c, status, &ignored)) {
+            col_error_free(status);
+            break;
+        }
+        *out_needed = 0;
+        if (status || *out_stopped || (int64_t)c->plan->arena_bytes <= limit) return status;
+        *out_needed = (int64_t)c->plan->arena_bytes;
+        c->sharding_bytes -= *out_needed - limit;
+    }
+    return lay_out_smallest(c, out_stopped, out_needed);
+}
+
+/* Memory is what the plan really takes: more than the solver's model says where buffers do not pack, less
+ * where kernels work in place. */
+static col_status lay_out_within(compiler *c, bool *out_stopped)
+{
+    int64_t limit = (int64_t)c->options->memory_bytes, needed = 0;
+    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
+    if (limit && col_mesh_size(&c->options->mesh) > 1) {
+        COL_TRY(lay_out_less_and_less(c, out_stopped, &needed));
+    } else {
+        COL_TRY(lay_out(c, out_stopped));
+        if (limit && (int64_t)c->plan->arena_bytes > limit) needed = (int64_t)c->plan->arena_bytes;
+    }
+    if (!needed) return NULL;
+    return col_error_make(COL_INFEASIBLE,
+                          "plan %s does not fit --memory %s of a device: it needs --memory %lld (%s) or more",
+                          c->options->plan_name, col_format_bytes(have, (double)limit), (long long)needed,
+                          col_format_bytes(need, (double)needed));
+}
+
 col_status col_compile(const col_compile_options *options, col_arena *arena, col_plan **out_plan)
 {
     double start = now();
     bool stopped = false;
-    compiler c = {.options = options, .arena = arena, .emitter = {.arena = arena}, .program_name = ""};
-    col_variables_init(&c.variables, arena);
-    c.settled = col_map_create(arena);
+    compiler c = {.options = options, .arena = arena};
     *out_plan = NULL;
-    c.plan = COL_NEW(arena, col_plan);
-    col__plan__plan__init(c.plan);
     COL_TRY(read_source(options, arena, &c.source));
     if (options->dump_dir) COL_TRY(col_make_folder(options->dump_dir));
-    COL_TRY(make[options->use](&c, &stopped));
+    COL_TRY(lay_out_within(&c, &stopped));
     if (stopped) return NULL;
-    for (size_t i = 0; i < c.program_count; i++)
-        COL_TRY(col_variables_add(&c.variables, c.programs[i].graph));
-    c.plan->n_variables = c.variables.list.len;
-    c.plan->variables = c.variables.list.data;
-    c.plan->state_bytes = c.variables.bytes;
-    for (size_t i = 0; i < c.program_count; i++) COL_TRY(place_program(&c, &c.programs[i]));
-    emit_programs(&c);
-    COL_TRY(check_memory(&c));
     COL_TRY(generate_code(&c));
     col_describe_plan(options, c.source, c.programs[0].graph, arena, c.plan);
     c.plan->n_passes = c.times.len;
