@@ -5,6 +5,7 @@
  * breaks    nothing: the graph is only read */
 #include "passes/shard_model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -455,11 +456,11 @@ static col_shard_row make_row(const builder *b, const col_sharding_solution *sol
     return row;
 }
 
-/* A copy whose candidates may be taken away; what layouts and ways cost is shared. */
+/* A copy whose candidates may be taken away; layouts keep their ids. */
 static builder copy_candidates(const builder *b, const col_shard_options *options)
 {
     const shard_model *m = &b->m;
-    builder c = {.m = *m, .ways = b->ways, .tables = b->tables};
+    builder c = {.m = *m};
     c.m.options = options;
     c.m.by_unit = col_arena_copy(m->arena, m->by_unit, sizeof *m->by_unit * m->units->count);
     for (uint32_t i = 0; i < m->units->count; i++) {
@@ -509,7 +510,7 @@ static col_status compare(builder *b, col_sharding_solution *solution, builder *
         col_shard_report own;
         col_shard_row row = {.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
         col_status status = solve(&c, FORCED_SECONDS, &forced, &own);
-        b->m.layouts = c.m.layouts; /* ids go on from there: ways are known by them */
+        b->m.layouts = c.m.layouts; /* ids go on from there */
         if (col_error_code(status) == COL_BAD_INPUT) {
             row.reason = col_arena_strdup(b->m.arena, col_error_message(status));
             col_error_ignore(status);
