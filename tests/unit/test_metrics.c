@@ -134,7 +134,7 @@ static void failures_are_told(void **state)
     /* A disk that fills up in the middle of a line leaves the lines before it. */
     int64_t steps[64];
     col_status status = NULL;
-    WITH_FILE_LIMIT(650, status, log_steps(f->path, -1, 1, 20));
+    WITH_FILE_LIMIT(600, status, log_steps(f->path, -1, 1, 20));
     assert_fails(status, COL_DEVICE, "metrics.jsonl");
     assert_int_equal(read_steps(f, folder_file(f, "metrics.jsonl"), steps, 64), 3);
     WITH_FILE_LIMIT(10, status, col_tensorboard_open(f->path, -1, &board));
