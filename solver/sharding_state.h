@@ -43,6 +43,12 @@ void sharding_state_offer_core(state *st, const model *m, const records *r, cons
 void sharding_state_raise(state *st, int64_t bound);
 void sharding_state_publish(state *st, const core *g, const double *lambda);
 
+/* Strategies and pairs up to which branching pays. */
+enum { SHARDING_BRANCH_SIZE = 400000 };
+
+/* Offers what the last round decoded, if it fits and is cheaper. */
+void sharding_state_offer_decoded(state *st, const model *m, const records *r, const ascent *a);
+
 /* sharding_prove.c. Proves that no answer below the cut is left in the core, or finds better ones, until done
  * or stopped. Takes the core. Returns a bound on every answer in the core that is below the cut; INF: none
  * is. */
@@ -53,7 +59,7 @@ typedef struct worker worker;
 worker *sharding_worker_make(state *st, const model *m, const records *r, uint64_t seed);
 void sharding_worker_free(worker *w);
 void sharding_worker_start_from(worker *w, const int32_t *choice);
-/* Steps until stopped, or `steps` of them (0: no limit). */
-void sharding_worker_run(worker *w, int steps);
+/* Steps until stopped, or until about so much work is done (0: no limit). */
+void sharding_worker_run(worker *w, double work);
 
 #endif
