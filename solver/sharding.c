@@ -215,12 +215,21 @@ void sharding_state_raise(state *st, int64_t bound)
     pthread_mutex_unlock(&st->lock);
 }
 
-void sharding_state_publish(state *st, const core *g, const double *lambda)
+void sharding_state_publish(state *st, const ascent *a)
 {
+    const model *m = a->d->m;
+    const core *g = m->g;
     pthread_mutex_lock(&st->lock);
     int32_t last = g->time_count ? g->time[g->time_count - 1] : -1;
     for (int32_t t = 0; t <= last; t++) st->lambda[t] = 0;
-    for (int32_t t = 0; t < g->time_count; t++) st->lambda[g->time[t]] = lambda[t];
+    for (int32_t t = 0; t < g->time_count; t++) st->lambda[g->time[t]] = a->best_lambda[t];
+    for (int32_t i = 0; i < m->n; i++) {
+        const double *f = a->frequency + m->offset[i];
+        int32_t most = 0;
+        for (int32_t p = 1; p < m->k[i]; p++)
+            if (f[p] > f[most]) most = p;
+        st->hint[g->rep[i]] = g->label[i][most];
+    }
     st->version++;
     pthread_mutex_unlock(&st->lock);
 }
@@ -268,7 +277,7 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
         if (rose) mark = a->best;
     }
     sharding_ascent_settle(a, st->deadline);
-    sharding_state_publish(st, m->g, a->best_lambda);
+    sharding_state_publish(st, a);
 }
 
 /* Rules out on a copy of the core what the bound allows, and proves on what is left if that is small enough
@@ -339,6 +348,7 @@ static void state_init(state *st, const col_sharding_problem *problem, double se
     st->deadline = st->started + seconds;
     st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
     st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
+    st->hint = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
     if (pthread_mutex_init(&st->lock, NULL)) COL_PANIC("cannot make a lock");
 }
 

@@ -32,6 +32,8 @@ search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed)
     s->mark = COL_NEW_ARRAY(arena, int32_t, n);
     s->profile = COL_NEW_ARRAY(arena, int64_t, times);
     s->lambda = COL_NEW_ARRAY(arena, double, times);
+    s->hint = COL_NEW_ARRAY(arena, int32_t, n);
+    memset(s->hint, -1, sizeof(int32_t) * n);
     s->row = COL_NEW_ARRAY(arena, int32_t, times);
     s->base = COL_NEW_ARRAY(arena, int64_t, times);
     s->level = COL_NEW_ARRAY(arena, int64_t, times);
@@ -84,11 +86,19 @@ static int64_t local_cost(const search *s, const int32_t *choice)
     return sum;
 }
 
-/* Grows a connected set, drawing the next node at random from its border. */
-static int32_t grow_set(search *s, int32_t start, int32_t size)
+static bool is_doubtful(const search *s, int32_t i)
+{
+    return s->hint[i] >= 0 && s->hint[i] != s->choice[i];
+}
+
+/* Grows a connected set, drawing the next node at random from its border; one that differs from its hint
+ * is preferred if `hinted`. */
+static int32_t grow_set(search *s, int32_t size, bool hinted)
 {
     const model *m = s->m;
-    int32_t count = 1, border = 1;
+    int32_t count = 1, border = 1, start = random_below(&s->seed, m->n);
+    for (int draw = 0; hinted && draw < 16 && !is_doubtful(s, start); draw++)
+        start = random_below(&s->seed, m->n);
     s->now++;
     s->nodes[0] = start;
     s->mark[start] = s->now;
@@ -104,6 +114,8 @@ static int32_t grow_set(search *s, int32_t start, int32_t size)
         }
         if (count == border) break;
         int32_t pick = count + random_below(&s->seed, border - count);
+        for (int draw = 0; hinted && draw < 4 && !is_doubtful(s, s->nodes[pick]); draw++)
+            pick = count + random_below(&s->seed, border - count);
         int32_t swap = s->nodes[pick];
         s->nodes[pick] = s->nodes[count];
         s->nodes[count++] = swap;
@@ -146,7 +158,7 @@ static void draw_neighbourhood(search *s, int32_t size, double cap)
 {
     const model *m = s->m;
     bool live = m->g->time_count && random_below(&s->seed, 3) == 0;
-    int32_t count = live ? live_set(s, size) : grow_set(s, random_below(&s->seed, m->n), size);
+    int32_t count = live ? live_set(s, size) : grow_set(s, size, random_below(&s->seed, 2) == 0);
     s->work += 100.0 * count;
     sharding_eliminator_plan(s->x, s->nodes, count, cap, &s->seed);
     const int32_t *nodes = sharding_eliminator_nodes(s->x, &s->count);

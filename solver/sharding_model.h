@@ -97,6 +97,7 @@ typedef struct search {
     int64_t *profile; /* [times + 1] of it */
     int64_t over;     /* sum of what passes the room; 0: feasible */
     double *lambda;   /* [times] prices that neighbourhoods start from */
+    int32_t *hint;    /* [n] strategies to try, -1: none */
     uint64_t seed;
     double work; /* done so far, in table cells read or so */
     uint64_t tries;

@@ -22,7 +22,8 @@ typedef struct state {
     bool first_only;      /* any answer will do */
     bool costless;        /* the core's costs are 0 in place of the problem's */
     double *lambda;       /* [times of the problem] */
-    int version;          /* of lambda */
+    int32_t *hint;        /* [problem nodes] what the dual decodes most often; meaningless before version 1 */
+    int version;          /* of lambda and hint */
     bool stop;
     uint64_t nodes; /* of the search tree */
 
@@ -41,7 +42,8 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost);
 void sharding_state_offer_core(state *st, const model *m, const records *r, const int32_t *choice,
                                int64_t cost);
 void sharding_state_raise(state *st, int64_t bound);
-void sharding_state_publish(state *st, const core *g, const double *lambda);
+/* Shares the best multipliers and the most frequent strategies of an ascent. */
+void sharding_state_publish(state *st, const ascent *a);
 
 /* Strategies and pairs up to which branching pays. */
 enum { SHARDING_BRANCH_SIZE = 400000 };

@@ -9,7 +9,7 @@ enum {
     PATIENCE = 1000000000,
     SMALLEST = 3,
     GAIN_WEIGHT = 4,
-    EXCHANGE_WORK = 20000000
+    EXCHANGE_WORK = 200000000
 }; /* work units: see search */
 
 struct worker {
@@ -69,6 +69,7 @@ static void exchange(worker *w)
     pthread_mutex_lock(&st->lock);
     if (st->version != w->version) {
         for (int32_t t = 0; t < w->m->g->time_count; t++) w->s->lambda[t] = st->lambda[w->m->g->time[t]];
+        for (int32_t i = 0; i < w->m->n; i++) w->s->hint[i] = w->index[i][st->hint[w->m->g->rep[i]]];
         w->version = st->version;
     }
     /* A start that does not fit yet is given time: it came from the dual, and is better than it looks. */
