@@ -215,12 +215,21 @@ void sharding_state_raise(state *st, int64_t bound)
     pthread_mutex_unlock(&st->lock);
 }
 
-void sharding_state_publish(state *st, const core *g, const double *lambda)
+void sharding_state_publish(state *st, const ascent *a)
 {
+    const model *m = a->d->m;
+    const core *g = m->g;
     pthread_mutex_lock(&st->lock);
     int32_t last = g->time_count ? g->time[g->time_count - 1] : -1;
     for (int32_t t = 0; t <= last; t++) st->lambda[t] = 0;
-    for (int32_t t = 0; t < g->time_count; t++) st->lambda[g->time[t]] = lambda[t];
+    for (int32_t t = 0; t < g->time_count; t++) st->lambda[g->time[t]] = a->best_lambda[t];
+    for (int32_t i = 0; i < m->n; i++) {
+        const double *f = a->frequency + m->offset[i];
+        int32_t most = 0;
+        for (int32_t p = 1; p < m->k[i]; p++)
+            if (f[p] > f[most]) most = p;
+        st->hint[g->rep[i]] = g->label[i][most];
+    }
     st->version++;
     pthread_mutex_unlock(&st->lock);
 }
@@ -230,8 +239,9 @@ void sharding_state_publish(state *st, const core *g, const double *lambda)
 typedef struct task {
     state *st;
     worker *w;
-    const core *g;
+    const model *m;
     const records *r;
+    ascent *a;
 } task;
 
 static void *run_search(void *argument)
@@ -241,52 +251,85 @@ static void *run_search(void *argument)
     return NULL;
 }
 
-/* Proves on copies of the core until closed or stopped; between attempts that ended for size, searches. */
+enum { CHUNK = 200, SEARCH_SLICE = 500000000 };
+
+/* Rounds of ascent on the whole core. Without an answer yet, aims at a multiple of the bound. Of the decoded
+ * assignments, the last that comes nearest to fitting goes to *out_nearest (NULL: nowhere). */
+static void ascend(state *st, const model *m, const records *r, ascent *a, int rounds, double until,
+                   int32_t *out_nearest)
+{
+    int64_t nearest = INT64_MAX;
+    int stall = 0;
+    double mark = a->best;
+    for (int i = 0; i < rounds && stall < CHUNK / 4; i++) {
+        if ((i >= 10 && col_solve_clock() >= until) || sharding_state_stopped(st)) break;
+        double cut = (double)sharding_state_cut(st);
+        double target = sharding_state_answered(st) ? cut : a->rounds ? fmin(cut, 2 * fabs(a->best) + 1) : 0;
+        sharding_ascent_round(a, target);
+        sharding_state_offer_decoded(st, m, r, a);
+        if (out_nearest && COL_MAX(a->over, 0) <= nearest) {
+            nearest = COL_MAX(a->over, 0);
+            memcpy(out_nearest, a->d->choice, sizeof(int32_t) * (size_t)m->n);
+        }
+        if (a->best > cut) break;
+        bool rose = a->best > mark + 1e-3 * fabs(cut - a->best);
+        stall = rose ? 0 : stall + 1;
+        if (rose) mark = a->best;
+    }
+    sharding_ascent_settle(a, st->deadline);
+    sharding_state_publish(st, a);
+}
+
+/* Rules out on a copy of the core what the bound allows, and proves on what is left if that is small enough
+ * or much smaller. Returns whether the whole is closed. */
+static bool prove_reduced(state *st, const model *m, const records *r, const ascent *a)
+{
+    const core *g = m->g;
+    col_arena *scratch = col_arena_create();
+    core *copy = sharding_core_copy(g);
+    changes *c = sharding_changes_make(scratch, copy);
+    size_t ruled_out, size = sharding_core_size(g);
+    int64_t cut = sharding_state_cut(st), bound = sharding_dual_fix(a->d, copy, c, cut, &ruled_out);
+    pthread_mutex_lock(&st->lock);
+    st->cut = COL_MIN(st->cut, cut);
+    pthread_mutex_unlock(&st->lock);
+    sharding_state_raise(st, COL_MIN(bound, cut));
+    bool closed = bound >= cut,
+         prove = size <= SHARDING_BRANCH_SIZE || (double)ruled_out > 0.03 * (double)size;
+    if (!closed && prove) {
+        records own = {.arena = scratch, .parent = r};
+        bool infeasible;
+        copy = sharding_rebuild(copy, c, &own, &infeasible);
+        int64_t left = infeasible ? INF : sharding_prove(st, copy, &own, 0);
+        if (infeasible) col_arena_destroy(copy->arena);
+        pthread_mutex_lock(&st->lock);
+        int64_t least = st->cut;
+        pthread_mutex_unlock(&st->lock);
+        sharding_state_raise(st, COL_MIN(COL_MAX(left, bound), least));
+        closed = left >= sharding_state_cut(st);
+    } else {
+        col_arena_destroy(copy->arena);
+    }
+    col_arena_destroy(scratch);
+    return closed;
+}
+
+/* Ascends, rules out, proves; searches in between where the core stays large. Until closed or stopped. */
 static void *run_prover(void *argument)
 {
     task *t = argument;
     state *st = t->st;
-    do {
-        int64_t bound = sharding_prove(st, sharding_core_copy(t->g), t->r, 0);
-        pthread_mutex_lock(&st->lock);
-        int64_t cut = COL_MIN(st->cut, st->cost < INF ? st->cost : st->ceiling);
-        pthread_mutex_unlock(&st->lock);
-        sharding_state_raise(st, COL_MIN(bound, cut));
-        if (bound >= sharding_state_cut(st)) break;
-        if (!sharding_state_stopped(st)) sharding_worker_run(t->w, 64);
-    } while (!sharding_state_stopped(st));
+    while (!prove_reduced(st, t->m, t->r, t->a)) {
+        if (sharding_state_stopped(st)) break;
+        sharding_worker_run(t->w, SEARCH_SLICE);
+        /* A better answer allows longer steps again. */
+        t->a->factor = fmax(t->a->factor, 2e-3);
+        ascend(st, t->m, t->r, t->a, CHUNK, st->deadline, NULL);
+    }
     pthread_mutex_lock(&st->lock);
     st->stop = true;
     pthread_mutex_unlock(&st->lock);
     return NULL;
-}
-
-/* First multipliers and a first assignment, for local search to start from. */
-static void warm_up(state *st, const model *m, const records *r, int32_t *out_choice)
-{
-    col_arena *scratch = col_arena_create();
-    dual *d = sharding_dual_make(scratch, m);
-    ascent *a = sharding_ascent_make(scratch, d);
-    int64_t best_over = INT64_MAX, best_cost = INF;
-    double until = st->started + 0.05 * (st->deadline - st->started);
-    for (int i = 0; i < 150 && (i < 10 || col_solve_clock() < until) && !sharding_state_stopped(st); i++) {
-        double cut = (double)sharding_state_cut(st);
-        double target = sharding_state_answered(st) || i == 0 ? fmin(cut, fabs(a->best) * 1.5 + 1)
-                                                              : fmin(cut, 1.05 * fabs(a->best) + 1);
-        if (i == 0) target = cut;
-        sharding_ascent_round(a, target);
-        int64_t over = COL_MAX(a->over, 0), cost = sharding_model_cost(m, d->choice);
-        if (cost >= INF || over > best_over || (over == best_over && cost >= best_cost)) continue;
-        best_over = over;
-        best_cost = cost;
-        memcpy(out_choice, d->choice, sizeof(int32_t) * (size_t)m->n);
-        if (!over && cost + m->g->constant < st->cost)
-            sharding_state_offer_core(st, m, r, d->choice, cost + m->g->constant);
-    }
-    sharding_ascent_settle(a, st->deadline);
-    sharding_state_raise(st, sharding_dual_bound(d));
-    sharding_state_publish(st, m->g, a->best_lambda);
-    col_arena_destroy(scratch);
 }
 
 static void state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
@@ -305,6 +348,7 @@ static void state_init(state *st, const col_sharding_problem *problem, double se
     st->deadline = st->started + seconds;
     st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
     st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
+    st->hint = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
     if (pthread_mutex_init(&st->lock, NULL)) COL_PANIC("cannot make a lock");
 }
 
@@ -313,7 +357,7 @@ static void solve_core(state *st, const core *g, const records *r, int threads);
 /* Looks for any assignment that fits, with costs out of the way: what is then dominated shrinks the core to
  * what memory is about. Writes its strategies in terms of `g`; or may prove that there is
  * none. */
-static void find_first(state *st, const core *g, const records *r, int threads, int32_t *out_choice)
+static void find_first(state *st, const core *g, const records *r, int threads)
 {
     col_arena *arena = col_arena_create();
     core *bare = sharding_core_copy(g);
@@ -336,13 +380,7 @@ static void find_first(state *st, const core *g, const records *r, int threads, 
     } else {
         solve_core(&sub, bare, &own, threads);
     }
-    bool found = sub.cost < INF;
-    if (found) {
-        for (int32_t i = 0; i < g->node_count; i++) {
-            int32_t p = 0;
-            while (g->label[i][p] != sub.choice[g->rep[i]]) p++;
-            out_choice[i] = p;
-        }
+    if (sub.cost < INF) {
         sharding_state_offer(st, sub.choice, col_sharding_cost(st->problem, sub.choice));
     } else if (sub.bound >= 1) {
         sharding_state_raise(st, st->ceiling);
@@ -356,28 +394,28 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
 {
     col_arena *arena = col_arena_create();
     model *m = sharding_model_make(arena, g);
+    dual *d = sharding_dual_make(arena, m);
+    ascent *a = sharding_ascent_make(arena, d);
     int32_t *first = COL_NEW_ARRAY(arena, int32_t, m->n);
-    warm_up(st, m, r, first);
-    if (!sharding_state_answered(st) && !st->costless) find_first(st, g, r, threads, first);
-    if (st->bound >= st->ceiling) {
-        col_arena_destroy(arena);
-        return;
+    ascend(st, m, r, a, CHUNK, st->started + 0.08 * (st->deadline - st->started), first);
+    if (!sharding_state_answered(st) && !st->costless) find_first(st, g, r, threads);
+    if (st->bound < st->ceiling) {
+        worker *w[2] = {sharding_worker_make(st, m, r, 1),
+                        threads > 1 ? sharding_worker_make(st, m, r, 2) : NULL};
+        for (int i = 0; i < 2; i++)
+            if (w[i]) sharding_worker_start_from(w[i], first);
+        task prover = {st, threads > 1 ? w[1] : w[0], m, r, a}, searcher = {st, w[0], m, r, NULL};
+        pthread_t thread;
+        if (threads > 1) {
+            if (pthread_create(&thread, NULL, run_search, &searcher)) COL_PANIC("cannot start a thread");
+            run_prover(&prover);
+            pthread_join(thread, NULL);
+        } else {
+            st->companion = w[0];
+            run_prover(&prover);
+        }
+        for (int i = 0; i < 2; i++) sharding_worker_free(w[i]);
     }
-    worker *w[2] = {sharding_worker_make(st, m, r, 1),
-                    threads > 1 ? sharding_worker_make(st, m, r, 2) : NULL};
-    for (int i = 0; i < 2; i++)
-        if (w[i]) sharding_worker_start_from(w[i], first);
-    task prover = {st, threads > 1 ? w[1] : w[0], g, r}, searcher = {st, w[0], g, r};
-    pthread_t thread;
-    if (threads > 1) {
-        if (pthread_create(&thread, NULL, run_search, &searcher)) COL_PANIC("cannot start a thread");
-        run_prover(&prover);
-        pthread_join(thread, NULL);
-    } else {
-        st->companion = w[0];
-        run_prover(&prover);
-    }
-    for (int i = 0; i < 2; i++) sharding_worker_free(w[i]);
     col_arena_destroy(arena);
 }
 

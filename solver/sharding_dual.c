@@ -142,7 +142,9 @@ ascent *sharding_ascent_make(col_arena *arena, dual *d)
     return a;
 }
 
-enum { SWEEPS = 2, FIRST_SWEEPS = 20, FIRST_ROUNDS = 5, PATIENCE = 20 };
+enum { SWEEPS = 2, FIRST_SWEEPS = 20, FIRST_ROUNDS = 5, PATIENCE = 8 };
+
+static const double LEAST_FACTOR = 2e-4; /* shorter steps no longer move anything */
 
 double sharding_ascent_round(ascent *a, double target)
 {
@@ -161,7 +163,7 @@ double sharding_ascent_round(ascent *a, double target)
         memcpy(a->best_lambda, d->lambda, sizeof(double) * (size_t)times);
         a->stale = 0;
     } else if (++a->stale > PATIENCE) {
-        a->factor *= 0.7;
+        a->factor = fmax(0.7 * a->factor, LEAST_FACTOR);
         a->stale = 0;
     }
     double keep = a->rounds++ ? 0.85 : 0, norm = 0;

@@ -60,6 +60,7 @@ struct eliminator {
     size_t factor_count, factor_capacity;
     double *cells;
     size_t cell_count, cell_capacity;
+    double work;
     double *unary;                    /* [max k] */
     int32_t *inbox_next, *inbox_head; /* clusters' messages by receiving cluster */
 };
@@ -117,6 +118,11 @@ const int32_t *sharding_eliminator_nodes(const eliminator *x, int32_t *out_count
 {
     *out_count = x->free_count;
     return x->free_nodes;
+}
+
+double sharding_eliminator_work(const eliminator *x)
+{
+    return x->work;
 }
 
 static void heap_push(eliminator *x, int32_t node)
@@ -213,11 +219,11 @@ static void eliminate(eliminator *x, int32_t a)
     for (int32_t i = 0; i < d; i++) weigh(x, scope[i]);
 }
 
-/* A node to fix: the widest of a few drawn at random. */
-static int32_t draw_wide(eliminator *x, const int32_t *left, int32_t left_count, uint64_t *seed)
+/* A node to fix: the widest of some drawn at random. */
+static int32_t draw_wide(eliminator *x, const int32_t *left, int32_t left_count, int draws, uint64_t *seed)
 {
     int32_t best = -1;
-    for (int draw = 0; draw < 4; draw++) {
+    for (int draw = 0; draw < draws; draw++) {
         int32_t a = left[random_below(seed, left_count)];
         if (best < 0 || x->weight[a] > x->weight[best]) best = a;
     }
@@ -237,6 +243,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
     float log_cap = logf((float)cap);
     int32_t *left = grow(NULL, ((size_t)count + 1) * sizeof *left), left_count = 0;
     bool listed = false;
+    int draws = 1 << random_below(seed, 4); /* few: nodes with many neighbours stay free more often */
     int32_t order = 0;
     while (x->heap_size) {
         heap_entry top = heap_pop(x);
@@ -250,7 +257,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
                     if (!x->done[b]) left[left_count++] = b;
                 listed = true;
             }
-            int32_t b = draw_wide(x, left, left_count, seed);
+            int32_t b = draw_wide(x, left, left_count, draws, seed);
             if (x->done[b]) {
                 listed = false;
                 continue;
@@ -278,6 +285,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
     /* Sort and clean the scopes, then place factors and messages. */
     const model *m = x->m;
     x->factor_count = x->cell_count = 0;
+    x->work = 0;
     for (int32_t i = 0; i < order; i++) x->inbox_head[i] = -1;
     for (int32_t i = 0; i < order; i++) {
         cluster *c = &x->clusters[i];
@@ -333,6 +341,7 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
             }
         }
         c->factor_count = (int32_t)x->factor_count - c->first_factor;
+        x->work += (double)cells * k * (c->factor_count + 2);
     }
     if (x->cell_count > x->cell_capacity) {
         x->cell_capacity = x->cell_count + x->cell_count / 2;

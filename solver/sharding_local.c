@@ -16,6 +16,8 @@
 
 enum { STEPS = 10 };
 
+static const double FIRST_STEP = 0.01; /* of the neighbourhood's cost */
+
 search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed)
 {
     search *s = COL_NEW(arena, search);
@@ -29,10 +31,16 @@ search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed)
     s->nodes = COL_NEW_ARRAY(arena, int32_t, n);
     s->mark = COL_NEW_ARRAY(arena, int32_t, n);
     s->profile = COL_NEW_ARRAY(arena, int64_t, times);
-    s->trial_profile = COL_NEW_ARRAY(arena, int64_t, times);
     s->lambda = COL_NEW_ARRAY(arena, double, times);
-    s->own_lambda = COL_NEW_ARRAY(arena, double, times);
-    s->prefix = COL_NEW_ARRAY(arena, double, times + 1);
+    s->hint = COL_NEW_ARRAY(arena, int32_t, n);
+    memset(s->hint, -1, sizeof(int32_t) * n);
+    s->row = COL_NEW_ARRAY(arena, int32_t, times);
+    s->base = COL_NEW_ARRAY(arena, int64_t, times);
+    s->level = COL_NEW_ARRAY(arena, int64_t, times);
+    s->row_lambda = COL_NEW_ARRAY(arena, double, times);
+    s->prefix = COL_NEW_ARRAY(arena, double, times);
+    s->cover = COL_NEW_ARRAY(arena, int32_t, times);
+    s->ends = COL_NEW_ARRAY(arena, uint8_t, times);
     s->price = COL_NEW_ARRAY(arena, double, m->offset[n]);
     sharding_search_set(s, s->choice);
     return s;
@@ -43,10 +51,10 @@ void sharding_search_free(search *s)
     if (s) sharding_eliminator_free(s->x);
 }
 
-static int64_t excess(const int64_t *profile, int32_t times)
+static int64_t excess(const int64_t *profile, int32_t lower, int32_t upper)
 {
     int64_t sum = 0;
-    for (int32_t t = 0; t < times; t++)
+    for (int32_t t = lower; t < upper; t++)
         if (profile[t] > 0) sum += profile[t];
     return sum;
 }
@@ -54,18 +62,19 @@ static int64_t excess(const int64_t *profile, int32_t times)
 void sharding_search_set(search *s, const int32_t *choice)
 {
     memmove(s->choice, choice, sizeof *choice * (size_t)s->m->n);
+    memcpy(s->trial, s->choice, sizeof *choice * (size_t)s->m->n);
     s->cost = sharding_model_cost(s->m, s->choice);
     sharding_model_profile(s->m, s->choice, s->profile);
-    s->over = excess(s->profile, s->m->g->time_count);
+    s->over = excess(s->profile, 0, s->m->g->time_count);
 }
 
-/* Cost of the nodes marked, their edges among each other counted once. */
-static int64_t local_cost(const search *s, const int32_t *nodes, int32_t count, const int32_t *choice)
+/* Cost of the neighbourhood, its edges among each other counted once. */
+static int64_t local_cost(const search *s, const int32_t *choice)
 {
     const model *m = s->m;
     int64_t sum = 0;
-    for (int32_t j = 0; j < count; j++) {
-        int32_t i = nodes[j];
+    for (int32_t j = 0; j < s->count; j++) {
+        int32_t i = s->nodes[j];
         sum = add_cost(sum, m->g->cost[i][choice[i]]);
         for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
             const arc *a = &m->arcs[y];
@@ -77,11 +86,19 @@ static int64_t local_cost(const search *s, const int32_t *nodes, int32_t count, 
     return sum;
 }
 
-/* Grows a connected set, drawing the next node at random from its border. */
-static int32_t grow_set(search *s, int32_t start, int32_t size)
+static bool is_doubtful(const search *s, int32_t i)
+{
+    return s->hint[i] >= 0 && s->hint[i] != s->choice[i];
+}
+
+/* Grows a connected set, drawing the next node at random from its border; one that differs from its hint
+ * is preferred if `hinted`. */
+static int32_t grow_set(search *s, int32_t size, bool hinted)
 {
     const model *m = s->m;
-    int32_t count = 1, border = 1;
+    int32_t count = 1, border = 1, start = random_below(&s->seed, m->n);
+    for (int draw = 0; hinted && draw < 16 && !is_doubtful(s, start); draw++)
+        start = random_below(&s->seed, m->n);
     s->now++;
     s->nodes[0] = start;
     s->mark[start] = s->now;
@@ -97,6 +114,8 @@ static int32_t grow_set(search *s, int32_t start, int32_t size)
         }
         if (count == border) break;
         int32_t pick = count + random_below(&s->seed, border - count);
+        for (int draw = 0; hinted && draw < 4 && !is_doubtful(s, s->nodes[pick]); draw++)
+            pick = count + random_below(&s->seed, border - count);
         int32_t swap = s->nodes[pick];
         s->nodes[pick] = s->nodes[count];
         s->nodes[count++] = swap;
@@ -134,103 +153,191 @@ static int32_t live_set(search *s, int32_t size)
     return count;
 }
 
-static void price_nodes(search *s, const int32_t *nodes, int32_t count)
+/* Draws the neighbourhood, plans its elimination, and keeps of it what the plan leaves free. */
+static void draw_neighbourhood(search *s, int32_t size, double cap)
 {
     const model *m = s->m;
-    int32_t times = m->g->time_count;
-    for (int32_t t = 0; t < times; t++) s->prefix[t + 1] = s->prefix[t] + s->own_lambda[t];
-    for (int32_t j = 0; j < count; j++) {
-        int32_t i = nodes[j], k = m->k[i];
+    bool live = m->g->time_count && random_below(&s->seed, 3) == 0;
+    int32_t count = live ? live_set(s, size) : grow_set(s, size, random_below(&s->seed, 2) == 0);
+    s->work += 100.0 * count;
+    sharding_eliminator_plan(s->x, s->nodes, count, cap, &s->seed);
+    const int32_t *nodes = sharding_eliminator_nodes(s->x, &s->count);
+    s->now++;
+    for (int32_t j = 0; j < s->count; j++) {
+        s->nodes[j] = nodes[j];
+        s->mark[nodes[j]] = s->now;
+    }
+}
+
+static void make_rows(search *s)
+{
+    const model *m = s->m;
+    s->lower = m->g->time_count;
+    s->upper = 0;
+    for (int32_t j = 0; j < s->count; j++) {
+        for (int32_t y = m->first_item[s->nodes[j]]; y < m->first_item[s->nodes[j] + 1]; y++) {
+            const item *x = &m->g->items[y];
+            s->ends[x->lower] = s->ends[x->upper] = 1;
+            s->cover[x->lower]++;
+            s->cover[x->upper]--;
+            s->lower = COL_MIN(s->lower, x->lower);
+            s->upper = COL_MAX(s->upper, x->upper);
+        }
+    }
+    s->row_count = 0;
+    int32_t covers = 0;
+    for (int32_t t = s->lower; t < s->upper; t++) {
+        if (s->ends[t]) {
+            s->base[s->row_count] = INT64_MIN;
+            s->row_lambda[s->row_count++] = 0;
+        }
+        covers += s->cover[t];
+        s->ends[t] = 0;
+        s->cover[t] = 0;
+        int32_t r = s->row[t] = s->row_count - 1;
+        s->base[r] = COL_MAX(s->base[r], s->profile[t]);
+        /* Where no item lives the neighbourhood changes nothing, and a price would blur its bound. */
+        if (covers) s->row_lambda[r] += s->lambda[t];
+    }
+    if (s->lower < s->upper) {
+        s->ends[s->upper] = 0;
+        s->cover[s->upper] = 0;
+        s->row[s->upper] = s->row_count;
+        s->work += s->upper - s->lower;
+    }
+}
+
+static void price_nodes(search *s)
+{
+    const model *m = s->m;
+    s->prefix[0] = 0;
+    for (int32_t r = 0; r < s->row_count; r++) s->prefix[r + 1] = s->prefix[r] + s->row_lambda[r];
+    for (int32_t j = 0; j < s->count; j++) {
+        int32_t i = s->nodes[j], k = m->k[i];
         double *price = s->price + m->offset[i];
         memcpy(price, m->cost + m->offset[i], sizeof(double) * (size_t)k);
         for (int32_t y = m->first_item[i]; y < m->first_item[i + 1]; y++) {
             const item *x = &m->g->items[y];
-            double weight = s->prefix[x->upper] - s->prefix[x->lower];
+            double weight = s->prefix[s->row[x->upper]] - s->prefix[s->row[x->lower]];
             if (weight <= 0) continue;
             for (int32_t p = 0; p < k; p++) price[p] += weight * (double)x->use[p];
         }
     }
 }
 
-/* While the incumbent does not fit: doubles the price of the times where the trial does not. */
-static void press(search *s, int64_t before)
+/* Excess of the trial by row; returns the largest. */
+static int64_t find_levels(search *s)
 {
-    int64_t worst = 1;
-    for (int32_t t = 0; t < s->m->g->time_count; t++) worst = COL_MAX(worst, s->trial_profile[t]);
-    double least = 1e-3 * ((double)before + 1) / (double)worst;
-    for (int32_t t = 0; t < s->m->g->time_count; t++)
-        if (s->trial_profile[t] > 0) s->own_lambda[t] = fmax(2 * s->own_lambda[t], least);
+    const model *m = s->m;
+    memset(s->level, 0, sizeof(int64_t) * ((size_t)s->row_count + 1));
+    for (int32_t j = 0; j < s->count; j++) {
+        int32_t i = s->nodes[j], p = s->trial[i], before = s->choice[i];
+        if (p == before) continue;
+        for (int32_t y = m->first_item[i]; y < m->first_item[i + 1]; y++) {
+            const item *x = &m->g->items[y];
+            s->level[s->row[x->lower]] += x->use[p] - x->use[before];
+            s->level[s->row[x->upper]] -= x->use[p] - x->use[before];
+        }
+    }
+    int64_t change = 0, largest = INT64_MIN;
+    for (int32_t r = 0; r < s->row_count; r++) {
+        change += s->level[r];
+        s->level[r] = s->base[r] + change;
+        largest = COL_MAX(largest, s->level[r]);
+    }
+    return largest;
+}
+
+/* Moves the profile from one choice of the neighbourhood to the other. Returns by how much the excess grows.
+ */
+static int64_t shift_profile(search *s, const int32_t *from, const int32_t *to)
+{
+    int64_t before = s->over ? excess(s->profile, s->lower, s->upper) : 0;
+    for (int32_t j = 0; j < s->count; j++) {
+        int32_t i = s->nodes[j];
+        if (from[i] == to[i]) continue;
+        sharding_model_shift(s->m, i, from[i], -1, s->profile);
+        sharding_model_shift(s->m, i, to[i], 1, s->profile);
+    }
+    return excess(s->profile, s->lower, s->upper) - before;
+}
+
+/* Takes the trial if it is better: exceeds less, or costs less and exceeds no more. */
+static bool take_trial(search *s, int64_t largest, int64_t before, int64_t cost)
+{
+    if (cost >= INF || (s->over == 0 && (largest > 0 || cost >= before))) return false;
+    int64_t grown = shift_profile(s, s->choice, s->trial);
+    if (grown > 0 || (grown == 0 && cost >= before)) {
+        shift_profile(s, s->trial, s->choice);
+        return false;
+    }
+    s->over += grown;
+    for (int32_t j = 0; j < s->count; j++) s->choice[s->nodes[j]] = s->trial[s->nodes[j]];
+    s->cost = s->cost >= INF ? sharding_model_cost(s->m, s->choice) : s->cost + cost - before;
+    memcpy(s->base, s->level, sizeof(int64_t) * (size_t)s->row_count);
+    return true;
+}
+
+/* While the incumbent does not fit: doubles the price of the rows where the trial does not. */
+static void press(search *s, int64_t largest, int64_t before)
+{
+    double least = 1e-3 * ((double)before + 1) / (double)COL_MAX(largest, 1);
+    for (int32_t r = 0; r < s->row_count; r++)
+        if (s->level[r] > 0) s->row_lambda[r] = fmax(2 * s->row_lambda[r], least);
 }
 
 /* Later neighbourhoods start from higher prices where the incumbent still does not fit. */
 static void keep_pressure(search *s)
 {
-    for (int32_t t = 0; t < s->m->g->time_count; t++)
+    for (int32_t t = s->lower; t < s->upper; t++)
         if (s->profile[t] > 0)
-            s->lambda[t] = fmax(s->lambda[t], fmin(1.2 * s->lambda[t] + 1e-9, s->own_lambda[t]));
+            s->lambda[t] = fmax(s->lambda[t], fmin(1.2 * s->lambda[t] + 1e-9, s->row_lambda[s->row[t]]));
+}
+
+/* A step of Polyak's length along the excess, aimed at the incumbent's cost. False: the Lagrangian value
+ * shows that the neighbourhood holds nothing better. */
+static bool move_prices(search *s, int step, bool full, int64_t before, int64_t cost)
+{
+    double value = (double)cost, norm = 0;
+    for (int32_t r = 0; r < s->row_count; r++) {
+        double g = (double)s->level[r];
+        value += s->row_lambda[r] * g;
+        if (g > 0 || s->row_lambda[r] > 0) norm += g * g;
+    }
+    double lack = (double)before - value;
+    if (lack < 0.5 || norm <= 0) return false;
+    double length = full ? lack / norm : fmin(lack, ldexp(FIRST_STEP * (double)before, step)) / norm;
+    for (int32_t r = 0; r < s->row_count; r++) {
+        double g = (double)s->level[r];
+        if (g > 0 || s->row_lambda[r] > 0) s->row_lambda[r] = fmax(0, s->row_lambda[r] + length * g);
+    }
+    return true;
 }
 
 bool sharding_search_step(search *s, int32_t size, double cap)
 {
-    const model *m = s->m;
-    int32_t times = m->g->time_count, n = m->n;
-    int32_t count = times && random_below(&s->seed, 3) == 0 ? live_set(s, size)
-                                                            : grow_set(s, random_below(&s->seed, n), size);
-    count = sharding_eliminator_plan(s->x, s->nodes, count, cap, &s->seed);
-    int32_t got;
-    const int32_t *nodes = sharding_eliminator_nodes(s->x, &got);
-    s->now++;
-    for (int32_t j = 0; j < count; j++) s->mark[nodes[j]] = s->now;
+    draw_neighbourhood(s, size, cap);
+    make_rows(s);
     s->tries++;
-    int64_t before = local_cost(s, nodes, count, s->choice);
-    memcpy(s->own_lambda, s->lambda, sizeof(double) * (size_t)times);
-    memcpy(s->trial, s->choice, sizeof(int32_t) * (size_t)n);
-    bool better = false;
+    int64_t before = local_cost(s, s->choice);
+    /* Far from the incumbent's value full steps overshoot, which short ones that double do not; on narrow
+     * neighbourhoods it is the full ones that arrive. */
+    bool better = false, full = random_below(&s->seed, 2) == 0;
     for (int step = 0; step < STEPS && col_solve_clock() < s->deadline; step++) {
-        price_nodes(s, nodes, count);
+        price_nodes(s);
         sharding_eliminator_run(s->x, s->price, s->trial);
-        /* Profile of the trial from the incumbent's. */
-        memcpy(s->trial_profile, s->profile, sizeof(int64_t) * (size_t)times);
-        bool moved = false;
-        for (int32_t j = 0; j < count; j++) {
-            int32_t i = nodes[j];
-            if (s->trial[i] == s->choice[i]) continue;
-            moved = true;
-            sharding_model_shift(m, i, s->choice[i], -1, s->trial_profile);
-            sharding_model_shift(m, i, s->trial[i], 1, s->trial_profile);
-        }
-        int64_t cost = local_cost(s, nodes, count, s->trial), over = excess(s->trial_profile, times);
-        if (moved && (over < s->over || (over == s->over && cost < before)) && cost < INF) {
-            s->cost += cost - before;
-            memcpy(s->choice, s->trial, sizeof(int32_t) * (size_t)n);
-            memcpy(s->profile, s->trial_profile, sizeof(int64_t) * (size_t)times);
-            s->over = over;
+        s->work += sharding_eliminator_work(s->x) + 10.0 * s->row_count;
+        int64_t largest = find_levels(s), cost = local_cost(s, s->trial);
+        if (take_trial(s, largest, before, cost)) {
             before = cost;
             better = true;
         }
-        if (s->over > 0) {
-            press(s, before);
-            continue;
-        }
-        /* Lagrangian value of the neighbourhood against the incumbent's. */
-        double value = (double)cost, norm = 0;
-        for (int32_t t = 0; t < times; t++) {
-            double g = (double)s->trial_profile[t];
-            value += s->own_lambda[t] * g;
-            if (g > 0 || s->own_lambda[t] > 0) norm += g * g;
-        }
-        double lack = (double)before - value;
-        if (lack < 0.5) {
-            s->cut += step == 0;
+        if (s->over > 0)
+            press(s, largest, before);
+        else if (!move_prices(s, step, full, before, cost))
             break;
-        }
-        if (norm <= 0) break;
-        for (int32_t t = 0; t < times; t++) {
-            double g = (double)s->trial_profile[t];
-            if (g > 0 || s->own_lambda[t] > 0) s->own_lambda[t] = fmax(0, s->own_lambda[t] + lack / norm * g);
-        }
     }
     if (s->over > 0) keep_pressure(s);
-    if (better) s->gains++;
+    for (int32_t j = 0; j < s->count; j++) s->trial[s->nodes[j]] = s->choice[s->nodes[j]];
     return better;
 }

@@ -62,6 +62,8 @@ int32_t sharding_eliminator_plan(eliminator *x, const int32_t *nodes, int32_t co
 void sharding_eliminator_run(eliminator *x, const double *price, int32_t *choice);
 /* The free nodes of the plan. */
 const int32_t *sharding_eliminator_nodes(const eliminator *x, int32_t *out_count);
+/* Table cells that one run reads. */
+double sharding_eliminator_work(const eliminator *x);
 
 /* sharding_dual.c: the Lagrangian dual. Multipliers lambda_t >= 0 price memory; the edges are relaxed to
  * trees by moving costs between nodes and edges. */
@@ -95,14 +97,22 @@ typedef struct search {
     int64_t *profile; /* [times + 1] of it */
     int64_t over;     /* sum of what passes the room; 0: feasible */
     double *lambda;   /* [times] prices that neighbourhoods start from */
+    int32_t *hint;    /* [n] strategies to try, -1: none */
     uint64_t seed;
-    /* scratch */
-    int32_t *trial, *nodes, *mark;
-    int64_t *trial_profile;
-    double *price, *own_lambda, *prefix;
-    int32_t now;
-    uint64_t tries, gains, cut;
+    double work; /* done so far, in table cells read or so */
+    uint64_t tries;
     double deadline; /* on col_solve_clock: a step ends early there */
+
+    /* The neighbourhood of a step: its nodes, and its memory as rows. Between two ends of its items its use
+     * is constant, so the time of least room stands for the whole stretch. */
+    int32_t *nodes, count, *mark, now;
+    int32_t *trial;          /* the incumbent outside */
+    int32_t lower, upper;    /* times that its items span */
+    int32_t *row, row_count; /* [times + 1] row of a time; at `upper` the count */
+    int64_t *base, *level;   /* [rows] largest excess of the incumbent, of the trial */
+    double *price, *row_lambda, *prefix;
+    int32_t *cover; /* [times + 1] items that begin less those that end; 0 between steps */
+    uint8_t *ends;  /* [times + 1] whether an item begins or ends; 0 between steps */
 } search;
 
 search *sharding_search_make(col_arena *arena, const model *m, uint64_t seed);
@@ -119,14 +129,14 @@ typedef struct ascent {
     double *best_lambda, *average;
     int64_t *profile; /* of the last decoded choice */
     int64_t over;     /* its largest excess; at most 0: it fits */
-    double factor;
+    double factor;    /* of Polyak's length: falls when the bound no longer rises */
     int rounds, stale;
     /* How often each strategy was decoded, forgetting slowly. */
     double *frequency;
 } ascent;
 
 ascent *sharding_ascent_make(col_arena *arena, dual *d);
-/* Two sweeps, then a step. Returns the bound before the step. */
+/* Sweeps, then a step. Returns the bound before the step. */
 double sharding_ascent_round(ascent *a, double target);
 /* Puts the best multipliers back and sweeps until the bound settles or the time has come. */
 void sharding_ascent_settle(ascent *a, double deadline);

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_ROOT = 400, ROUNDS = 40, STALL = 60, BRANCH_SIZE = 400000, COMPANION_STEPS = 4 };
+enum { ROUNDS_ROOT = 400, ROUNDS = 40, STALL = 60, COMPANION_WORK = 100 };
 
-static void offer_decoded(state *st, const model *m, const records *r, const ascent *a)
+void sharding_state_offer_decoded(state *st, const model *m, const records *r, const ascent *a)
 {
     if (a->over > 0) return;
     int64_t cost = sharding_model_cost(m, a->d->choice);
@@ -127,9 +127,9 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
             double cut = (double)sharding_state_cut(st);
             /* Without an answer the ceiling is far off: aim a little above the bound instead. */
             bool answered = sharding_state_answered(st);
-            double target = answered || i == 0 ? cut : fmin(cut, a->best + 0.05 * fabs(a->best) + 1);
+            double target = answered ? cut : i ? fmin(cut, a->best + 0.05 * fabs(a->best) + 1) : 0;
             sharding_ascent_round(a, target);
-            offer_decoded(st, m, &r, a);
+            sharding_state_offer_decoded(st, m, &r, a);
             if (a->best > cut) break;
             double step = answered ? 1e-3 * fabs(cut - a->best) : 1e-5 * fabs(a->best);
             if (a->best > mark + step) {
@@ -140,8 +140,7 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
             }
         }
         sharding_ascent_settle(a, st->deadline);
-        if (depth == 0) sharding_state_publish(st, g, a->best_lambda);
-        if (st->companion) sharding_worker_run(st->companion, COMPANION_STEPS);
+        if (st->companion) sharding_worker_run(st->companion, COMPANION_WORK * (double)size);
 
         int64_t cut = sharding_state_cut(st);
         changes *c = sharding_changes_make(scratch, g);
@@ -177,7 +176,7 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
         col_arena_destroy(scratch);
         if (last) break;
         if (branch) {
-            if (node >= 0 && size <= BRANCH_SIZE)
+            if (node >= 0 && size <= SHARDING_BRANCH_SIZE)
                 bound = prove_branches(st, g, &r, node, left, left_first, bound, depth);
             break;
         }

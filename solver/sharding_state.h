@@ -22,7 +22,8 @@ typedef struct state {
     bool first_only;      /* any answer will do */
     bool costless;        /* the core's costs are 0 in place of the problem's */
     double *lambda;       /* [times of the problem] */
-    int version;          /* of lambda */
+    int32_t *hint;        /* [problem nodes] what the dual decodes most often; meaningless before version 1 */
+    int version;          /* of lambda and hint */
     bool stop;
     uint64_t nodes; /* of the search tree */
 
@@ -41,7 +42,14 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost);
 void sharding_state_offer_core(state *st, const model *m, const records *r, const int32_t *choice,
                                int64_t cost);
 void sharding_state_raise(state *st, int64_t bound);
-void sharding_state_publish(state *st, const core *g, const double *lambda);
+/* Shares the best multipliers and the most frequent strategies of an ascent. */
+void sharding_state_publish(state *st, const ascent *a);
+
+/* Strategies and pairs up to which branching pays. */
+enum { SHARDING_BRANCH_SIZE = 400000 };
+
+/* Offers what the last round decoded, if it fits and is cheaper. */
+void sharding_state_offer_decoded(state *st, const model *m, const records *r, const ascent *a);
 
 /* sharding_prove.c. Proves that no answer below the cut is left in the core, or finds better ones, until done
  * or stopped. Takes the core. Returns a bound on every answer in the core that is below the cut; INF: none
@@ -53,7 +61,7 @@ typedef struct worker worker;
 worker *sharding_worker_make(state *st, const model *m, const records *r, uint64_t seed);
 void sharding_worker_free(worker *w);
 void sharding_worker_start_from(worker *w, const int32_t *choice);
-/* Steps until stopped, or `steps` of them (0: no limit). */
-void sharding_worker_run(worker *w, int steps);
+/* Steps until stopped, or until about so much work is done (0: no limit). */
+void sharding_worker_run(worker *w, double work);
 
 #endif

@@ -5,6 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    PATIENCE = 1000000000,
+    SMALLEST = 3,
+    GAIN_WEIGHT = 4,
+    EXCHANGE_WORK = 200000000
+}; /* work units: see search */
+
 struct worker {
     state *st;
     const model *m;
@@ -16,6 +23,8 @@ struct worker {
     int64_t shared; /* cost last seen or published */
     int version;
     uint64_t seed;
+    double spent[32]; /* work by magnitude of the neighbourhood */
+    double exchanged; /* work at the last exchange */
 };
 
 worker *sharding_worker_make(state *st, const model *m, const records *r, uint64_t seed)
@@ -60,9 +69,11 @@ static void exchange(worker *w)
     pthread_mutex_lock(&st->lock);
     if (st->version != w->version) {
         for (int32_t t = 0; t < w->m->g->time_count; t++) w->s->lambda[t] = st->lambda[w->m->g->time[t]];
+        for (int32_t i = 0; i < w->m->n; i++) w->s->hint[i] = w->index[i][st->hint[w->m->g->rep[i]]];
         w->version = st->version;
     }
-    bool take = st->cost < own_cost(w);
+    /* A start that does not fit yet is given time: it came from the dual, and is better than it looks. */
+    bool take = st->cost < own_cost(w) && (w->s->over == 0 || w->s->work > PATIENCE);
     for (int32_t i = 0; take && i < w->m->n; i++) {
         w->scratch[i] = w->index[i][st->choice[w->m->g->rep[i]]];
         if (w->scratch[i] < 0) take = false; /* dropped here as dominated */
@@ -75,16 +86,26 @@ static void exchange(worker *w)
         sharding_state_offer_core(st, w->m, w->r, w->s->choice, own_cost(w));
 }
 
-void sharding_worker_run(worker *w, int steps)
+void sharding_worker_run(worker *w, double work)
 {
     const double cap = 1e4;
-    for (int i = 0; !steps || i < steps; i++) {
-        if (sharding_state_stopped(w->st)) break;
-        /* Sizes from a few nodes to all of them, each magnitude as often as another. */
-        double span = log((double)w->m->n + 1) - log(8);
-        int32_t size = (int32_t)exp(log(8) + fmax(span, 0) * (double)random_below(&w->seed, 1001) / 1000);
-        bool better = sharding_search_step(w->s, COL_MIN(COL_MAX(size, 2), w->m->n), cap);
-        if (better || i % 16 == 0) exchange(w);
+    search *s = w->s;
+    double until = work > 0 ? s->work + work : INFINITY;
+    int widest = 0;
+    for (int32_t n = w->m->n; n > 1; n /= 2) widest++;
+    while (s->work < until && !sharding_state_stopped(w->st)) {
+        /* Each magnitude of sizes gets as much work as another; gains count for more. */
+        int magnitude = COL_MIN(SMALLEST, widest);
+        for (int j = magnitude; j <= widest; j++)
+            if (w->spent[j] < w->spent[magnitude]) magnitude = j;
+        int32_t size = (int32_t)1 << magnitude;
+        size = COL_MIN(COL_MAX(size + random_below(&w->seed, size), 2), w->m->n);
+        double started = s->work;
+        bool better = sharding_search_step(s, size, cap);
+        w->spent[magnitude] += (s->work - started) / (better ? GAIN_WEIGHT : 1);
+        if (s->work - w->exchanged < EXCHANGE_WORK) continue;
+        w->exchanged = s->work;
+        exchange(w);
     }
     exchange(w);
 }
