@@ -34,13 +34,13 @@ static col_status make_temporary(col_arena *arena, const char **out_path)
     return NULL;
 }
 
-static col_status check(const col_source *source, const char *plan_path, const col_compile_options *compile,
+static col_status check(const char *plan_path, const char *gradients_path, const col_compile_options *compile,
                         const col_verify_options *options)
 {
     size_t gradients = 0, tensors = 0;
     if (compile->use == COL_USE_TRAIN)
-        COL_TRY(col_verify_gradients(source, &compile->parse, options, &gradients));
-    COL_TRY(col_verify_plan(plan_path, compile, options, &tensors));
+        COL_TRY(col_verify_gradients(compile->source, &compile->parse, options, &gradients));
+    COL_TRY(col_verify_plan(plan_path, gradients_path, compile, options, &tensors));
     if (!gradients && !tensors) {
         printf("\nall agree\n");
         return NULL;
@@ -52,17 +52,19 @@ static col_status check(const col_source *source, const char *plan_path, const c
         gradients, tensors);
 }
 
-static col_status verify_model(const col_compile_options *compile, const col_verify_options *options,
-                               col_arena *arena)
+/* Verifies a plan that is compiled here, with every gradient as an output; or only its gradients, and with
+ * them the plan at `path`. */
+static col_status verify_compiled(const char *path, const col_compile_options *compile,
+                                  const col_verify_options *options, col_arena *arena)
 {
     col_plan *plan;
-    const char *path = NULL;
+    const char *own = NULL;
     COL_TRY(col_compile(compile, arena, &plan));
     if (!plan) return NULL;
-    COL_TRY(make_temporary(arena, &path));
-    col_status status = col_plan_write(plan, path);
-    if (!status) status = check(compile->source, path, compile, options);
-    unlink(path);
+    COL_TRY(make_temporary(arena, &own));
+    col_status status = col_plan_write(plan, own);
+    if (!status) status = check(path ? path : own, path ? own : NULL, compile, options);
+    unlink(own);
     return status;
 }
 
@@ -72,7 +74,12 @@ static col_status verify_plan(const char *path, const col_verify_options *option
     col_compile_options compile;
     COL_TRY(col_plan_read(path, &plan));
     col_status status = col_compile_options_of_plan(plan, arena, &compile);
-    if (!status) status = check(compile.source, path, &compile, options);
+    compile.passes.keep_gradients = true;
+    compile.memory_bytes = 0; /* that the outputs need is no fault of the plan */
+    if (!status && compile.use == COL_USE_TRAIN)
+        status = verify_compiled(path, &compile, options, arena);
+    else if (!status)
+        status = check(path, NULL, &compile, options);
     col_plan_free(plan);
     return col_error_annotate(status, "'%s'", path);
 }
@@ -111,7 +118,7 @@ static col_status verify(col_options *options, const col_command *command, col_a
     compile.source = &source;
     compile.passes.keep_gradients = true;
     COL_TRY(col_compile_use_read(options, arena, &compile));
-    return verify_model(&compile, &how, arena);
+    return verify_compiled(NULL, &compile, &how, arena);
 }
 
 col_status col_command_verify(const col_command *command, int argc, char **argv)

@@ -17,12 +17,15 @@ typedef struct col_verify_options {
 COL_MUST_USE col_status col_verify_gradients(const col_source *source, const col_parse_options *parse,
                                              const col_verify_options *options, size_t *out_failures);
 
-/* Runs every program of the plan once on its device (a training step with all its micro-batches), and the
+/* Runs every program of the plan once on its ranks (a training step with all its micro-batches), and the
  * graphs that `compile` makes by the fp64 reference walk, both from the same variables and inputs, and
- * compares outputs and variables. `*out_failures` counts the tensors beyond the tolerance. COL_BAD_INPUT for
- * a model whose reference walk needs more time or memory than there is. */
-COL_MUST_USE col_status col_verify_plan(const char *plan_path, const col_compile_options *compile,
-                                        const col_verify_options *options, size_t *out_failures);
+ * compares outputs and variables. Outputs of the graphs that the plan lacks are compared with those of the
+ * plan at `gradients_path`, where there is one: gradients, of which a plan keeps none. `*out_failures` counts
+ * the tensors beyond the tolerance. COL_BAD_INPUT for a model whose reference walk needs more time or memory
+ * than there is. */
+COL_MUST_USE col_status col_verify_plan(const char *plan_path, const char *gradients_path,
+                                        const col_compile_options *compile, const col_verify_options *options,
+                                        size_t *out_failures);
 
 /* verify_values.c: numbers for a variable, rounded to its dtype. Indices lie in the tables that they
  * index, what the optimizer reads makes every part of the update matter. Depends on the seed and the name. */

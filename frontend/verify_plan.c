@@ -19,7 +19,7 @@ typedef struct comparison {
 
 typedef struct checker {
     const col_verify_options *options;
-    col_session *session;
+    col_session *session, *gradients; /* `gradients`: NULL without a plan of its own */
     const col_plan *plan;
     col_arena *arena; /* of the comparisons */
     COL_VEC(comparison) comparisons;
@@ -71,16 +71,17 @@ static void *allocate(size_t bytes)
     return data;
 }
 
-static col_status write_variable(checker *c, const col_var *var, col_tensor value)
+static col_status write_variable(col_session *session, const col_var *var, col_tensor value)
 {
-    if (!col_plan_find_variable(c->plan, var->name)) return NULL; /* the plan has no use for it */
+    if (!session || !col_plan_find_variable(col_session_plan(session), var->name))
+        return NULL; /* the plan has no use for it */
     if (!is_supported(var->type.dtype)) {
         return col_error_make(COL_BAD_INPUT, "'%s': tensors of type %s cannot be verified", var->name,
                               col_dtype_name(var->type.dtype));
     }
     void *data = allocate(bytes_of(var->type));
     to_bytes(value, data);
-    col_status status = col_session_write(c->session, var->name, data, bytes_of(var->type));
+    col_status status = col_session_write(session, var->name, data, bytes_of(var->type));
     free(data);
     return status;
 }
@@ -105,16 +106,21 @@ static const char *output_kind(const char *name)
     return strncmp(name, "grad.", 5) ? "output" : "gradient";
 }
 
+static bool has_output(const col_session *session, const char *program, const char *name)
+{
+    return session && col_plan_find_output(col_plan_find_program(col_session_plan(session), program), name);
+}
+
 static col_status compare_outputs(checker *c, const col_graph *graph, const char *program,
                                   const col_evaluation *reference)
 {
-    const col_plan_program *p = col_plan_find_program(c->plan, program);
     for (size_t i = 0; i < graph->outputs.len; i++) {
         const char *name = graph->outputs.data[i].name;
-        if (!col_plan_find_output(p, name)) continue; /* left out because an input was not to be given */
+        col_session *session = has_output(c->session, program, name) ? c->session : c->gradients;
+        if (!has_output(session, program, name)) continue; /* left out because an input was not to be given */
         size_t bytes = bytes_of(reference->outputs[i].type);
         void *data = allocate(bytes);
-        col_status status = col_session_output(c->session, program, name, data, bytes);
+        col_status status = col_session_output(session, program, name, data, bytes);
         if (!status) compare(c, output_kind(name), name, reference->outputs[i], data);
         free(data);
         COL_TRY(status);
@@ -206,7 +212,8 @@ static col_status fill(checker *c, const col_graph *graph, int64_t run, col_tens
         const col_var *var = graph->vars.data[i];
         if (run && var->kind != COL_VAR_INPUT) continue;
         col_verify_fill(var, c->options->seed + run, vars[i].data);
-        COL_TRY(write_variable(c, var, vars[i]));
+        COL_TRY(write_variable(c->session, var, vars[i]));
+        COL_TRY(write_variable(c->gradients, var, vars[i]));
     }
     return NULL;
 }
@@ -225,6 +232,8 @@ static col_status check_program(checker *c, const col_compile_graph *program)
         col_evaluate_options how = {.last_phase = last ? COL_PHASE_UPDATE : COL_PHASE_BACKWARD};
         status = fill(c, graph, run, vars);
         if (!status) status = col_session_run(c->session, last ? program->name : "micro");
+        if (!status && trains && c->gradients)
+            status = col_session_run(c->gradients, last ? program->name : "micro");
         if (!status) status = col_evaluate(graph, &how, vars, scratch, &evaluation);
     }
     if (!status) status = compare_outputs(c, graph, program->name, &evaluation);
@@ -264,8 +273,9 @@ static col_status check_cost(const col_compile_options *compile, const col_verif
     return NULL;
 }
 
-col_status col_verify_plan(const char *plan_path, const col_compile_options *compile,
-                           const col_verify_options *options, size_t *out_failures)
+col_status col_verify_plan(const char *plan_path, const char *gradients_path,
+                           const col_compile_options *compile, const col_verify_options *options,
+                           size_t *out_failures)
 {
     col_compile_graph graphs[COL_COMPILE_PROGRAMS];
     size_t count = 0;
@@ -274,9 +284,12 @@ col_status col_verify_plan(const char *plan_path, const col_compile_options *com
     if (!status) status = check_cost(compile, options, graphs, count);
     if (!status) status = col_session_open(plan_path, &(col_session_options){0}, &c.session);
     if (!status) c.plan = col_session_plan(c.session);
+    if (!status && gradients_path)
+        status = col_session_open(gradients_path, &(col_session_options){0}, &c.gradients);
     for (size_t i = 0; !status && i < count; i++) status = check_program(&c, &graphs[i]);
     *out_failures = c.failures;
     col_session_close(c.session);
+    col_session_close(c.gradients);
     col_arena_destroy(c.arena);
     return status;
 }

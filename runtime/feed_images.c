@@ -5,6 +5,7 @@
 #include "runtime/data/images.h"
 #include "runtime/data/sampler.h"
 #include "runtime/feed.h"
+#include "runtime/tokens.h"
 
 typedef struct pictures {
     col_images *images;
@@ -36,7 +37,7 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     const col_plan_variable *x = col_plan_find_variable(plan, "pixel_values");
     const col_plan_variable *labels = col_plan_find_variable(plan, "labels");
     pictures *p = feed->data = COL_NEW(feed->arena, pictures);
-    if (s->tokenizer && strcmp(s->tokenizer, "none"))
+    if (s->tokenizer && strcmp(s->tokenizer, COL_TOKENIZER_NONE))
         return col_error_make(COL_BAD_INPUT, "--tokenizer %s: the model takes images; leave it out",
                               s->tokenizer);
     col_images_options options = {
@@ -49,7 +50,7 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     p->pixel_values = calloc((size_t)(p->batch * p->pixels), sizeof *p->pixel_values);
     p->labels = calloc((size_t)p->batch, sizeof *p->labels);
     if (!p->pixel_values || !p->labels) COL_PANIC("out of memory");
-    feed->tokenizer = "none";
+    feed->tokenizer = COL_TOKENIZER_NONE;
     feed->validation_samples = p->validation.count;
     feed->fingerprint = col_images_fingerprint(p->images);
     feed->shape = col_arena_printf(feed->arena, "%lld images", (long long)p->batch);

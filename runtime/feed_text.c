@@ -74,8 +74,10 @@ static col_status open_text(col_feed *feed, const col_plan *plan, const col_trai
     t->seq = ids->dims[1];
     feed->batch = t->batch;
     feed->units = t->batch * t->seq;
-    feed->tokenizer = name_tokenizer(s->tokenizer, feed->arena);
-    COL_TRY(col_tokens_open(feed->tokenizer, ids->index_bound, s->tokenizer != NULL, &t->tokenizer));
+    const char *given = s->tokenizer && strcmp(s->tokenizer, COL_TOKENIZER_NONE) ? s->tokenizer : NULL;
+    feed->tokenizer = name_tokenizer(given, feed->arena);
+    COL_TRY(col_tokens_open(feed->tokenizer, ids->index_bound, given != NULL, &t->tokenizer));
+    if (!t->tokenizer) feed->tokenizer = COL_TOKENIZER_NONE;
     col_corpus_options options = {.tokenizer = t->tokenizer,
                                   .vocab_size = ids->index_bound,
                                   .seed = (uint64_t)s->seed,
@@ -91,8 +93,7 @@ static col_status open_text(col_feed *feed, const col_plan *plan, const col_trai
     feed->summary = col_arena_printf(
         feed->arena, "%llu tokens, %llu to train on, %llu for validation; tokenizer %s",
         (unsigned long long)col_corpus_tokens(t->corpus), (unsigned long long)t->training.range.count,
-        (unsigned long long)(t->validation.samples ? t->validation.range.count : 0),
-        t->tokenizer ? feed->tokenizer : "none");
+        (unsigned long long)(t->validation.samples ? t->validation.range.count : 0), feed->tokenizer);
     return NULL;
 }
 

@@ -47,7 +47,8 @@ static col_status read_saved(col_arena *arena, const char *folder, const char **
     COL_TRY(col_checkpoint_state_parse(arena, path, text, size, &state));
     for (size_t i = 0; i < state.scalar_count; i++) {
         const col_scalar *s = &state.scalars[i];
-        if (s->kind == COL_SCALAR_TEXT && !strcmp(s->key, "tokenizer")) *out_name = s->text;
+        if (s->kind == COL_SCALAR_TEXT && !strcmp(s->key, "tokenizer") && strcmp(s->text, COL_TOKENIZER_NONE))
+            *out_name = s->text;
     }
     return NULL;
 }

@@ -5,6 +5,7 @@
 #include "runtime/text/tokenizer.h"
 
 #define COL_TOKENIZER_BYTES "bytes"
+#define COL_TOKENIZER_NONE  "none" /* what a run saves that needed none: tokens, images */
 
 /* Opens "bytes" or a tokenizer's files. A vocabulary larger than `bound`, the rows of the model's table (0:
  * not known), is COL_BAD_INPUT if the user asked for this tokenizer; otherwise there is none (NULL), and what

@@ -9,9 +9,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+typedef struct library {
+    void *handle;
+    int file; /* open while it is loaded: the loader takes a name that it has seen for what it loaded then */
+} library;
+
 struct cpu_code {
     size_t count;
-    void **handles;
+    library *libraries;
 };
 
 /* LLVM's names of the features that generated code may need, as the processor reports them. */
@@ -46,7 +51,7 @@ static bool has_feature(const char *name)
 }
 
 /* The loader wants a file: an anonymous one in memory. */
-static col_status load_object(const Col__Plan__CodeObject *object, void **out_handle)
+static col_status load_object(const Col__Plan__CodeObject *object, library *out)
 {
     for (size_t i = 0; i < object->n_features; i++) {
         if (has_feature(object->features[i])) continue;
@@ -56,23 +61,18 @@ static col_status load_object(const Col__Plan__CodeObject *object, void **out_ha
             "plan on this machine, or with --machine for its processor",
             object->features[i]);
     }
-    int fd = memfd_create("colc-kernels", MFD_CLOEXEC);
-    if (fd < 0) return col_error_from_errno(errno, "cannot load the plan's code");
+    out->file = memfd_create("colc-kernels", MFD_CLOEXEC);
+    if (out->file < 0) return col_error_from_errno(errno, "cannot load the plan's code");
     size_t done = 0;
     while (done < object->image.len) {
-        ssize_t put = write(fd, object->image.data + done, object->image.len - done);
-        if (put <= 0) {
-            col_status status = col_error_from_errno(errno, "cannot load the plan's code");
-            close(fd);
-            return status;
-        }
+        ssize_t put = write(out->file, object->image.data + done, object->image.len - done);
+        if (put <= 0) return col_error_from_errno(errno, "cannot load the plan's code");
         done += (size_t)put;
     }
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    *out_handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    close(fd);
-    if (!*out_handle) return col_error_make(COL_BAD_INPUT, "the plan's code cannot be loaded: %s", dlerror());
+    snprintf(path, sizeof path, "/proc/self/fd/%d", out->file);
+    out->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!out->handle) return col_error_make(COL_BAD_INPUT, "the plan's code cannot be loaded: %s", dlerror());
     return NULL;
 }
 
@@ -81,8 +81,9 @@ col_status cpu_code_load(const col_plan *plan, cpu_code **out_code)
     cpu_code *code = calloc(1, sizeof *code);
     if (!code) col_out_of_memory(0);
     code->count = plan->n_objects;
-    code->handles = calloc(plan->n_objects + 1, sizeof *code->handles);
-    if (!code->handles) col_out_of_memory(0);
+    code->libraries = calloc(plan->n_objects + 1, sizeof *code->libraries);
+    if (!code->libraries) col_out_of_memory(0);
+    for (size_t i = 0; i < code->count; i++) code->libraries[i].file = -1;
     col_status status = NULL;
     for (size_t i = 0; i < plan->n_objects && !status; i++) {
         const Col__Plan__CodeObject *object = plan->objects[i];
@@ -90,7 +91,7 @@ col_status cpu_code_load(const col_plan *plan, cpu_code **out_code)
             status =
                 col_error_make(COL_DEVICE, "the plan's code is for '%s', not for this CPU", object->target);
         } else {
-            status = load_object(object, &code->handles[i]);
+            status = load_object(object, &code->libraries[i]);
         }
     }
     if (status)
@@ -104,15 +105,16 @@ void cpu_code_unload(cpu_code *code)
 {
     if (!code) return;
     for (size_t i = 0; i < code->count; i++) {
-        if (code->handles[i]) dlclose(code->handles[i]);
+        if (code->libraries[i].handle) dlclose(code->libraries[i].handle);
+        if (code->libraries[i].file >= 0) close(code->libraries[i].file);
     }
-    free(code->handles);
+    free(code->libraries);
     free(code);
 }
 
 col_status cpu_code_find(const cpu_code *code, uint32_t object, const char *symbol, cpu_kernel *out_kernel)
 {
-    void *address = dlsym(code->handles[object], symbol);
+    void *address = dlsym(code->libraries[object].handle, symbol);
     if (!address) return col_error_make(COL_BAD_INPUT, "the plan's code has no kernel '%s'", symbol);
     memcpy(out_kernel, &address, sizeof address);
     return NULL;

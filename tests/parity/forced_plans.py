@@ -231,7 +231,7 @@ def main():
     parser.add_argument("--variant", choices=VARIANTS)
     o = parser.parse_args()
     cases = [(model, mesh, plan, "") for model, mesh, plans in FAST for plan in plans]
-    cases += [("gpt", "2x2", plan, variant) for plan in ("auto", "zero2") for variant in VARIANTS]
+    cases += [("gpt", "2x2", plan, variant) for plan, variant in zip(("auto", "zero2", "sp", "auto"), VARIANTS)]
     if o.all or o.model or o.mesh or o.plan or o.variant:
         cases = [(model, mesh, plan, "") for model in MODELS for mesh in MESHES for plan in PLANS]
         cases += [("gpt", mesh, plan, v) for mesh in ("2", "2x2") for plan in PLANS for v in VARIANTS]

@@ -40,11 +40,25 @@ def check_plan(colc, mlp, damage, folder):
     plan, wrong = os.path.join(folder, "a.plan"), os.path.join(folder, "wrong.plan")
     run(colc, "compile", mlp, "--optimizer", "sgd", "--momentum", "0.5", "--set", "hidden=24", "-o", plan)
     output = run(colc, "verify", plan).stdout
-    assert "fc1.weight.momentum" in output and "f32[8, 24]" in output and "grad.fc1" not in output
+    assert "fc1.weight.momentum" in output and "f32[8, 24]" in output and "grad.fc1.weight" in output
     run(damage, plan, wrong)
     result = run(colc, "verify", wrong, status=1)
     assert re.search(r"^  output +loss .* WRONG$", result.stdout, re.M), result.stdout
     assert "tensors are wrong" in result.stderr
+
+
+def check_meshes(colc, gpt2, folder):
+    """Plans of several ranks, with every gradient and every updated parameter."""
+    plan = os.path.join(folder, "mesh.plan")
+    for options in (["--mesh", "2"], ["--mesh", "2x2", "--plan", "tp2d", "--optimizer", "sgd"],
+                    ["--mesh", "4", "--plan", "zero3", "--accumulate", "2", "--set", "dropout=0.2"],
+                    ["--mesh", "2", "--plan", "tp1d", "--for", "forward"], ["--mesh", "2", "--for", "generate"]):
+        run(colc, "compile", gpt2, *SMALL, *([] if "generate" in options else ["--batch", "4"]), *options, "-o", plan)
+        output = run(colc, "verify", plan).stdout
+        assert "all agree" in output and max(worst(output)) < 1e-5, output
+        kinds = re.findall(r"^  (gradient|parameter) +(?:grad\.)?(\S+) ", output, re.M)
+        of = {kind: {name for k, name in kinds if k == kind and not name.endswith(".grad")} for kind, _ in kinds}
+        assert "--for" in options or (of["gradient"] == of["parameter"] and len(of["gradient"]) == 28), output
 
 
 def check_refusals(colc, gpt2, mlp, folder):
@@ -66,6 +80,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_right(colc, gpt2, mlp)
         check_plan(colc, mlp, damage, folder)
+        check_meshes(colc, gpt2, folder)
         check_refusals(colc, gpt2, mlp, folder)
     print("plans agree with the reference")
 
