@@ -12,5 +12,5 @@ trap 'rm -rf "$scratch"' EXIT
     exit 1
 }
 "$colc" explain "$scratch/model.plan" --program step >"$scratch/log"
-sed -E -n -e 's/, in [0-9.]+ [a-z]+$//' -e 's/left to solve: .*/left to solve: .../' \
+sed -E -n -e 's/, in [0-9.]+ [a-z]+$//' -e '/ nodes, [0-9]* edges, /d' \
     -e '/^sharding of/,/^program /{ /^program /d; p; }' "$scratch/log"
