@@ -5,7 +5,7 @@
 
 #include "frontend/report.h"
 
-enum { NAME_WIDTH = 38, NOTATION_WIDTH = 34, LAYOUTS_WIDTH = 20 };
+enum { NAME_WIDTH = 38, NOTATION_WIDTH = 46 };
 
 bool col_explain_edge_moves(const Col__Plan__EdgeLog *edge)
 {
@@ -14,13 +14,18 @@ bool col_explain_edge_moves(const Col__Plan__EdgeLog *edge)
 
 /* Text. */
 
+/* Nothing is "0". */
+static const char *format_seconds(char out[COL_HUMAN_SIZE], double seconds)
+{
+    return seconds > 0 ? col_format_seconds(out, seconds) : "0";
+}
+
 static void print_op(const Col__Plan__OpStrategy *op, col_str *out)
 {
     char compute[COL_HUMAN_SIZE], comm[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE];
-    bool communicates = op->communication_seconds > 0;
     col_str_printf(out, "%-*s %-*s compute %8s  comm %-8s mem %9s", NAME_WIDTH, op->name, NOTATION_WIDTH,
-                   op->notation, col_format_seconds(compute, op->compute_seconds),
-                   communicates ? col_format_seconds(comm, op->communication_seconds) : "0",
+                   op->notation, format_seconds(compute, op->compute_seconds),
+                   format_seconds(comm, op->communication_seconds),
                    col_format_bytes(bytes, (double)op->memory_bytes));
     if (*op->steps)
         col_str_printf(out, "  (%s, %s)", op->steps, col_format_bytes(bytes, op->communication_bytes));
@@ -32,9 +37,11 @@ static void print_edge(const Col__Plan__EdgeLog *edge, col_str *out)
     char bytes[COL_HUMAN_SIZE], seconds[COL_HUMAN_SIZE];
     col_str_printf(out, "edge %s -> %s   %s -> %s    ", edge->from, edge->to, edge->from_layout,
                    edge->to_layout);
-    if (*edge->steps)
+    if (*edge->steps && edge->bytes > 0)
         col_str_printf(out, "%s, %s, %s\n", edge->steps, col_format_bytes(bytes, edge->bytes),
-                       col_format_seconds(seconds, edge->seconds));
+                       format_seconds(seconds, edge->seconds));
+    else if (*edge->steps)
+        col_str_printf(out, "%s, 0\n", edge->steps);
     else
         col_str_append(out, col_explain_edge_moves(edge) ? "0, done for an earlier user\n" : "0\n");
 }
@@ -52,8 +59,8 @@ static void print_alternatives(const Col__Plan__Sharding *s, col_str *out)
             continue;
         }
         col_str_printf(out, "%-8s %-11s %10s %10s %10s %10s\n", a->plan, a->status,
-                       col_format_seconds(step, a->seconds), col_format_seconds(compute, a->compute_seconds),
-                       col_format_seconds(comm, a->communication_seconds),
+                       format_seconds(step, a->seconds), format_seconds(compute, a->compute_seconds),
+                       format_seconds(comm, a->communication_seconds),
                        col_format_bytes(peak, (double)a->peak_bytes));
     }
 }

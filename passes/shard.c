@@ -299,7 +299,7 @@ static void share_lists(builder *b)
     shard_model *m = &b->m;
     col_layout whole = col_layout_whole();
     int32_t id = shard_layout_id(&m->layouts, &whole);
-    b->tables = shard_tables_create(m);
+    if (!b->tables) b->tables = shard_tables_create(m);
     b->seen = COL_NEW_ARRAY(m->arena, uint32_t, m->layouts.list.len);
     b->whole = shard_list(b->tables, 1, col_arena_copy(m->arena, &id, sizeof id));
     for (size_t v = 0; v < m->graph->vars.len; v++)
@@ -456,11 +456,12 @@ static col_shard_row make_row(const builder *b, const col_sharding_solution *sol
     return row;
 }
 
-/* A copy whose candidates may be taken away; layouts keep their ids. */
+/* A copy whose candidates may be taken away. Layouts keep their ids and all of them are known, so that tables
+ * are shared. */
 static builder copy_candidates(const builder *b, const col_shard_options *options)
 {
     const shard_model *m = &b->m;
-    builder c = {.m = *m};
+    builder c = {.m = *m, .tables = b->tables};
     c.m.options = options;
     c.m.by_unit = col_arena_copy(m->arena, m->by_unit, sizeof *m->by_unit * m->units->count);
     for (uint32_t i = 0; i < m->units->count; i++) {
@@ -510,7 +511,6 @@ static col_status compare(builder *b, col_sharding_solution *solution, builder *
         col_shard_report own;
         col_shard_row row = {.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
         col_status status = solve(&c, FORCED_SECONDS, &forced, &own);
-        b->m.layouts = c.m.layouts; /* ids go on from there */
         if (col_error_code(status) == COL_BAD_INPUT) {
             row.reason = col_arena_strdup(b->m.arena, col_error_message(status));
             col_error_ignore(status);

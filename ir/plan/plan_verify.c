@@ -306,6 +306,15 @@ static bool pool_is_sound(const col_plan_instruction *in)
            window_fits(how->window, how->n_kernel, x->dims + 2, how->kernel, y->dims + 2, false);
 }
 
+/* Figures that nothing runs by, but that reports rely on: finite, and no less than 0. */
+static bool are_amounts(size_t count, const double *list)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!(list[i] >= 0 && list[i] <= DBL_MAX)) return false;
+    }
+    return true;
+}
+
 static col_status check_kernel(const col_plan *plan, const col_plan_instruction *in)
 {
     if (in->kernel->object >= plan->n_objects)
@@ -319,6 +328,8 @@ static col_status check_instruction(const col_plan *plan, const col_plan_instruc
 {
     for (size_t i = 0; i < in->n_reads; i++) COL_TRY(check_view(plan, in->reads[i], in->name));
     for (size_t i = 0; i < in->n_writes; i++) COL_TRY(check_view(plan, in->writes[i], in->name));
+    double amounts[] = {in->flops, in->bytes, in->seconds};
+    if (!are_amounts(COL_COUNT(amounts), amounts)) return bad("instruction", in->name, "has malformed costs");
     bool sound = false;
     switch (in->kind_case) {
     case COL__PLAN__INSTRUCTION__KIND_KERNEL: return check_kernel(plan, in);
@@ -460,14 +471,13 @@ static col_status check_program(const col_plan *plan, const col_plan_program *pr
     return status;
 }
 
-/* The strategy log: nothing runs by it, but what prints it relies on numbers that are numbers. */
-
-static bool are_amounts(size_t count, const double *list)
+/* A layout of a tensor of any rank. */
+static bool is_layout(const col_plan *plan, const char *text)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!(list[i] >= 0 && list[i] <= DBL_MAX)) return false;
-    }
-    return true;
+    col_layout layout;
+    int rank = 0;
+    for (const char *at = text; *at && *at != '+'; at++) rank += *at == 'S' || *at == 'R';
+    return rank <= COL_PLAN_MAX_RANK && col_layout_parse(text, rank, (int)plan->n_mesh, &layout);
 }
 
 static col_status check_sharding(const col_plan *plan)
@@ -488,7 +498,8 @@ static col_status check_sharding(const col_plan *plan)
     for (size_t i = 0; i < s->n_edges; i++) {
         const Col__Plan__EdgeLog *edge = s->edges[i];
         double amounts[] = {edge->bytes, edge->seconds};
-        if (!are_amounts(COL_COUNT(amounts), amounts) || edge->phase > 2)
+        bool fits = is_layout(plan, edge->from_layout) && is_layout(plan, edge->to_layout);
+        if (!fits || !are_amounts(COL_COUNT(amounts), amounts) || edge->phase > 2)
             return bad("logged edge from", edge->from, "is malformed");
     }
     for (size_t i = 0; i < s->n_alternatives; i++) {
@@ -498,6 +509,19 @@ static col_status check_sharding(const col_plan *plan)
             return bad("alternative plan", a->plan, "is malformed");
     }
     return NULL;
+}
+
+static col_status check_figures(const col_plan *plan)
+{
+    double amounts[] = {plan->model_flops, plan->compile_seconds};
+    bool sound = are_amounts(COL_COUNT(amounts), amounts);
+    for (size_t i = 0; i < plan->n_passes; i++) sound &= are_amounts(1, &plan->passes[i]->seconds);
+    for (size_t i = 0; i < plan->source->n_settings; i++) {
+        const Col__Plan__Setting *s = plan->source->settings[i];
+        bool is_float = s->value_case == COL__PLAN__SETTING__VALUE_FLOAT_VALUE;
+        sound &= !is_float || (s->float_value >= -DBL_MAX && s->float_value <= DBL_MAX);
+    }
+    return sound ? NULL : col_error_make(COL_BAD_INPUT, "a figure of its report is no number");
 }
 
 col_status col_plan_verify(const col_plan *plan)
@@ -510,6 +534,7 @@ col_status col_plan_verify(const col_plan *plan)
         return col_error_make(COL_BAD_INPUT, "a step has %lld micro-batches", (long long)plan->accumulate);
     COL_TRY(check_mesh(plan));
     if (!plan->source) return col_error_make(COL_BAD_INPUT, "it has no source");
+    COL_TRY(check_figures(plan));
     if (!plan->n_programs) return col_error_make(COL_BAD_INPUT, "it has no program");
     extent *extents = calloc(plan->n_variables + 1, sizeof *extents);
     const char **names = calloc(COL_MAX(plan->n_variables, plan->n_programs) + 1, sizeof *names);
