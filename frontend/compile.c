@@ -12,7 +12,6 @@
 
 enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
-    SOLVER_SECONDS = 60, /* of the sharding solver for one program */
     MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
 };
 static const double SOLVER_GAP = 0.01; /* at which it may stop */
@@ -145,7 +144,7 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
                                .threads = c->sharding_threads,
                                .accumulate = options->accumulate,
                                .gap = SOLVER_GAP,
-                               .seconds = SOLVER_SECONDS,
+                               .seconds = o->solve_seconds,
                                .settled = c->settled,
                                .compare = c->program_count == 1};
     COL_ASSERT(col_plan_kind_parse(o->plan_name, &shard.plan));

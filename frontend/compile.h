@@ -28,6 +28,7 @@ typedef struct col_compile_options {
     col_machine machine;      /* that times are predicted for, as one rank of the mesh has it */
     col_mesh mesh;            /* rank 0: a single device */
     double memory_bytes;      /* that a device may use; 0: no limit */
+    double solve_seconds;     /* that the sharding solver may take for a program */
     const char *plan_name;    /* how to split over the mesh: "auto", "zero1", ... */
     const char *print_after;  /* name of a pass, "parse" or "all"; NULL: none */
     const char *stop_after;   /* NULL: run to the end */

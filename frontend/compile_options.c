@@ -20,6 +20,7 @@ const col_option col_compile_option_table[] = {
     {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
     {"plan", "NAME", "auto (default), single, ddp, zero1, zero2, zero3, tp1d, tp2d, tp2.5d, tp3d or sp",
      false},
+    {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
     {"precision", "NAME", "fp32", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
@@ -132,6 +133,8 @@ static col_status read_machine(const col_options *options, col_compile_options *
                               out->machine.name, (long long)devices);
     col_machine_links(&out->machine, &out->mesh);
     COL_TRY(read_memory(options, out));
+    out->solve_seconds = 20;
+    COL_TRY(col_options_double(options, "solve-seconds", 0.01, 1e6, &out->solve_seconds));
     COL_TRY(col_options_choice(options, "plan", plans, COL_COUNT(plans), &plan));
     out->plan_name = plans[plan];
     if (plan > 1 && ranks == 1)

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double FORCED_SECONDS = 10; /* of the solver for each plan that auto is compared with */
+static const double FORCED_SHARE = 0.1; /* of the time for auto, for each plan that it is compared with */
 
 /* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
  */
@@ -510,7 +510,7 @@ static col_status compare(builder *b, col_sharding_solution *solution, builder *
         col_sharding_solution forced = {0};
         col_shard_report own;
         col_shard_row row = {.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
-        col_status status = solve(&c, FORCED_SECONDS, &forced, &own);
+        col_status status = solve(&c, FORCED_SHARE * b->m.options->seconds, &forced, &own);
         if (col_error_code(status) == COL_BAD_INPUT) {
             row.reason = col_arena_strdup(b->m.arena, col_error_message(status));
             col_error_ignore(status);
