@@ -309,7 +309,7 @@ static void fill_all(programme *p)
     if (p->threads > 1) pthread_barrier_init(&p->barrier, NULL, (unsigned)p->threads);
     for (int k = 0; k < p->threads; k++) workers[k] = (worker){p, k};
     for (int k = 1; k < p->threads; k++) {
-        if (pthread_create(&threads[k], NULL, fill_rows, &workers[k])) COL_PANIC("cannot start a thread");
+        if (pthread_create(&threads[k], NULL, fill_rows, &workers[k])) col_out_of_memory(0);
     }
     fill_rows(&workers[0]);
     for (int k = 1; k < p->threads; k++) pthread_join(threads[k], NULL);

@@ -35,7 +35,7 @@ int64_t col_sharding_peak(const col_sharding_problem *problem, const int32_t *ch
 {
     size_t count = 0;
     change *list = malloc(2 * ((size_t)problem->node_count + 1) * sizeof *list);
-    if (!list) COL_PANIC("out of memory");
+    if (!list) col_out_of_memory(0);
     for (int32_t i = 0; i < problem->node_count; i++) {
         const col_sharding_node *node = &problem->nodes[i];
         if (node->lower >= node->upper || !node->usage[choice[i]]) continue;
@@ -160,10 +160,17 @@ bool sharding_state_answered(state *st)
 bool sharding_state_stopped(state *st)
 {
     pthread_mutex_lock(&st->lock);
-    bool stop = st->stop =
-        st->stop || col_solve_clock() >= st->deadline || (st->first_only && st->cost < INF);
+    bool stop = st->stop = st->stop || col_solve_clock() >= st->deadline || st->effort >= st->budget ||
+                           (st->first_only && st->cost < INF);
     pthread_mutex_unlock(&st->lock);
     return stop;
+}
+
+void sharding_state_spend(state *st, double effort)
+{
+    pthread_mutex_lock(&st->lock);
+    st->effort += effort;
+    pthread_mutex_unlock(&st->lock);
 }
 
 static void report(const state *st, const char *what)
@@ -199,7 +206,7 @@ void sharding_state_offer_core(state *st, const model *m, const records *r, cons
                                int64_t cost)
 {
     int32_t *full = malloc(sizeof *full * ((size_t)st->problem->node_count + 1));
-    if (!full) COL_PANIC("out of memory");
+    if (!full) col_out_of_memory(0);
     unfold_core(st, m->g, r, choice, full);
     sharding_state_offer(st, full, cost);
     free(full);
@@ -246,12 +253,14 @@ typedef struct task {
 
 static void *run_search(void *argument)
 {
-    task *t = argument;
-    sharding_worker_run(t->w, 0);
+    sharding_worker_run(argument, 0);
     return NULL;
 }
 
 enum { CHUNK = 200, SEARCH_SLICE = 500000000 };
+
+/* What one thread may spend, which it does alike in every run, before a second joins: some two seconds. */
+static const double ALONE = 2e9;
 
 /* Rounds of ascent on the whole core. Without an answer yet, aims at a multiple of the bound. Of the decoded
  * assignments, the last that comes nearest to fitting goes to *out_nearest (NULL: nowhere). */
@@ -260,12 +269,13 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
 {
     int64_t nearest = INT64_MAX;
     int stall = 0;
-    double mark = a->best;
+    double mark = a->best, size = ROUND_EFFORT * (double)sharding_core_size(m->g);
     for (int i = 0; i < rounds && stall < CHUNK / 4; i++) {
         if ((i >= 10 && col_solve_clock() >= until) || sharding_state_stopped(st)) break;
         double cut = (double)sharding_state_cut(st);
         double target = sharding_state_answered(st) ? cut : a->rounds ? fmin(cut, 2 * fabs(a->best) + 1) : 0;
         sharding_ascent_round(a, target);
+        sharding_state_spend(st, size);
         sharding_state_offer_decoded(st, m, r, a);
         if (out_nearest && COL_MAX(a->over, 0) <= nearest) {
             nearest = COL_MAX(a->over, 0);
@@ -314,12 +324,13 @@ static bool prove_reduced(state *st, const model *m, const records *r, const asc
     return closed;
 }
 
-/* Ascends, rules out, proves; searches in between where the core stays large. Until closed or stopped. */
-static void *run_prover(void *argument)
+/* Ascends, rules out, proves; searches in between where the core stays large. Until closed or stopped:
+ * returns whether it is closed. */
+static bool run_prover(task *t)
 {
-    task *t = argument;
     state *st = t->st;
-    while (!prove_reduced(st, t->m, t->r, t->a)) {
+    bool closed;
+    while (!(closed = prove_reduced(st, t->m, t->r, t->a))) {
         if (sharding_state_stopped(st)) break;
         sharding_worker_run(t->w, SEARCH_SLICE);
         /* A better answer allows longer steps again. */
@@ -329,7 +340,7 @@ static void *run_prover(void *argument)
     pthread_mutex_lock(&st->lock);
     st->stop = true;
     pthread_mutex_unlock(&st->lock);
-    return NULL;
+    return closed;
 }
 
 static void state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
@@ -344,12 +355,13 @@ static void state_init(state *st, const col_sharding_problem *problem, double se
                   .cost = INF,
                   .bound = -INF,
                   .cut = INF,
+                  .budget = INFINITY,
                   .ceiling = ceiling};
     st->deadline = st->started + seconds;
     st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
     st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
     st->hint = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
-    if (pthread_mutex_init(&st->lock, NULL)) COL_PANIC("cannot make a lock");
+    if (pthread_mutex_init(&st->lock, NULL)) col_out_of_memory(0);
 }
 
 static void solve_core(state *st, const core *g, const records *r, int threads);
@@ -400,21 +412,30 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
     ascend(st, m, r, a, CHUNK, st->started + 0.08 * (st->deadline - st->started), first);
     if (!sharding_state_answered(st) && !st->costless) find_first(st, g, r, threads);
     if (st->bound < st->ceiling) {
-        worker *w[2] = {sharding_worker_make(st, m, r, 1),
-                        threads > 1 ? sharding_worker_make(st, m, r, 2) : NULL};
-        for (int i = 0; i < 2; i++)
-            if (w[i]) sharding_worker_start_from(w[i], first);
-        task prover = {st, threads > 1 ? w[1] : w[0], m, r, a}, searcher = {st, w[0], m, r, NULL};
-        pthread_t thread;
-        if (threads > 1) {
-            if (pthread_create(&thread, NULL, run_search, &searcher)) COL_PANIC("cannot start a thread");
+        worker *w = sharding_worker_make(st, m, r, 1);
+        sharding_worker_start_from(w, first);
+        task prover = {st, w, m, r, a};
+        st->companion = w;
+        if (threads > 1) st->budget = st->effort + ALONE;
+        bool closed = run_prover(&prover);
+        bool spent = st->effort >= st->budget;
+        st->budget = INFINITY;
+        if (!closed && spent) {
+            st->stop = false;
+            worker *other = sharding_worker_make(st, m, r, 2);
+            sharding_worker_start_from(other, first);
+            pthread_t thread;
+            /* Where a second thread cannot be had, one goes on with both. */
+            bool two = !pthread_create(&thread, NULL, run_search, w);
+            if (two) {
+                st->companion = NULL;
+                prover.w = other;
+            }
             run_prover(&prover);
-            pthread_join(thread, NULL);
-        } else {
-            st->companion = w[0];
-            run_prover(&prover);
+            if (two) pthread_join(thread, NULL);
+            sharding_worker_free(other);
         }
-        for (int i = 0; i < 2; i++) sharding_worker_free(w[i]);
+        sharding_worker_free(w);
     }
     col_arena_destroy(arena);
 }

@@ -112,7 +112,7 @@ double sharding_dual_sweep(dual *d)
     int32_t widest = 1;
     for (int32_t i = 0; i < m->n; i++) widest = COL_MAX(widest, m->k[i]);
     double *delta = malloc(sizeof(double) * (size_t)widest);
-    if (!delta) COL_PANIC("out of memory");
+    if (!delta) col_out_of_memory(sizeof(double) * (size_t)widest);
     pass(d, false, delta);
     pass(d, true, delta);
     free(delta);

@@ -68,7 +68,7 @@ struct eliminator {
 static void *grow(void *data, size_t size)
 {
     data = realloc(data, size);
-    if (!data) COL_PANIC("out of memory for %zu bytes", size);
+    if (!data) col_out_of_memory(size);
     return data;
 }
 
@@ -89,7 +89,7 @@ eliminator *sharding_eliminator_make(const model *m)
     x->capacity = calloc(n, sizeof *x->capacity);
     x->stamp = calloc(n, sizeof *x->stamp);
     x->done = calloc(n, 1);
-    if (!x->adjacent || !x->degree || !x->capacity || !x->stamp || !x->done) COL_PANIC("out of memory");
+    if (!x->adjacent || !x->degree || !x->capacity || !x->stamp || !x->done) col_out_of_memory(0);
     x->clusters = grow(NULL, n * sizeof *x->clusters);
     x->cluster_of = grow(NULL, n * sizeof *x->cluster_of);
     x->inbox_next = grow(NULL, n * sizeof *x->inbox_next);

@@ -95,7 +95,7 @@ void sharding_model_price(const model *m, const double *lambda, double *price)
 {
     const core *g = m->g;
     double *sum = calloc((size_t)g->time_count + 1, sizeof *sum);
-    if (!sum) COL_PANIC("out of memory");
+    if (!sum) col_out_of_memory(0);
     for (int32_t t = 0; t < g->time_count; t++) sum[t + 1] = sum[t] + lambda[t];
     memcpy(price, m->cost, sizeof(double) * (size_t)m->offset[m->n]);
     for (int32_t j = 0; j < g->item_count; j++) {

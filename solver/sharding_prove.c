@@ -129,6 +129,7 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
             bool answered = sharding_state_answered(st);
             double target = answered ? cut : i ? fmin(cut, a->best + 0.05 * fabs(a->best) + 1) : 0;
             sharding_ascent_round(a, target);
+            sharding_state_spend(st, ROUND_EFFORT * (double)size);
             sharding_state_offer_decoded(st, m, &r, a);
             if (a->best > cut) break;
             double step = answered ? 1e-3 * fabs(cut - a->best) : 1e-5 * fabs(a->best);

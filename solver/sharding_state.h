@@ -26,6 +26,8 @@ typedef struct state {
     int version;          /* of lambda and hint */
     bool stop;
     uint64_t nodes; /* of the search tree */
+    double effort;  /* spent so far by whoever proves, in table cells read or so */
+    double budget;  /* of effort: at it, all stop, at the same point in every run */
 
     /* Local search in the same thread, for a repeatable single-threaded run; NULL when it has its own. */
     struct worker *companion;
@@ -35,6 +37,7 @@ typedef struct state {
 int64_t sharding_state_cut(state *st);
 bool sharding_state_answered(state *st);
 bool sharding_state_stopped(state *st);
+void sharding_state_spend(state *st, double effort);
 /* Offers an assignment of the problem that a core valued at `cost`; asserts that the raw tables agree. Taken
  * when it fits and is cheaper. */
 void sharding_state_offer(state *st, const int32_t *choice, int64_t cost);
@@ -45,6 +48,8 @@ void sharding_state_raise(state *st, int64_t bound);
 /* Shares the best multipliers and the most frequent strategies of an ascent. */
 void sharding_state_publish(state *st, const ascent *a);
 
+/* Effort of a round of ascent by strategy or pair. */
+enum { ROUND_EFFORT = 10 };
 /* Strategies and pairs up to which branching pays. */
 enum { SHARDING_BRANCH_SIZE = 400000 };
 

@@ -9,7 +9,7 @@ enum {
     PATIENCE = 1000000000,
     SMALLEST = 3,
     GAIN_WEIGHT = 4,
-    EXCHANGE_WORK = 200000000
+    EXCHANGE_WORK = 2000
 }; /* work units: see search */
 
 struct worker {
@@ -91,6 +91,8 @@ void sharding_worker_run(worker *w, double work)
     const double cap = 1e4;
     search *s = w->s;
     double until = work > 0 ? s->work + work : INFINITY;
+    /* An offer is checked on the whole problem: it must be worth it. */
+    double worth = EXCHANGE_WORK * ((double)w->st->problem->node_count + w->st->problem->edge_count);
     int widest = 0;
     for (int32_t n = w->m->n; n > 1; n /= 2) widest++;
     while (s->work < until && !sharding_state_stopped(w->st)) {
@@ -103,9 +105,10 @@ void sharding_worker_run(worker *w, double work)
         double started = s->work;
         bool better = sharding_search_step(s, size, cap);
         w->spent[magnitude] += (s->work - started) / (better ? GAIN_WEIGHT : 1);
-        if (s->work - w->exchanged < EXCHANGE_WORK) continue;
+        if (s->work - w->exchanged < worth) continue;
         w->exchanged = s->work;
         exchange(w);
     }
     exchange(w);
+    if (work > 0) sharding_state_spend(w->st, s->work - (until - work));
 }
