@@ -243,25 +243,24 @@ static sides sides_make(const core *g, col_arena *arena)
     return s;
 }
 
-/* Whether p2 never costs more than p. */
-static bool costs_no_more(const core *g, const sides *s, int32_t i, int32_t p2, int32_t p)
+/* Whether p2 never costs more than p. max_q (a - b) is at least the difference of the rows' minima, which are
+ * in `floors`: the sum of what edges pass that by may not exceed `slack`, and the walk ends where it does. */
+static bool costs_no_more(const core *g, const sides *s, int32_t i, int32_t p2, int32_t p,
+                          const int64_t *const *floors, int64_t slack)
 {
-    int64_t worst = g->cost[i][p2] - g->cost[i][p];
-    /* Later edges can lower the sum by no more than their least difference; that is not bounded here, so the
-     * sum is followed to the end and only an infinite difference stops early. */
     for (int32_t j = s->first[i]; j < s->first[i + 1]; j++) {
         const side *x = &s->list[j];
-        const int64_t *table = g->table[x->edge];
+        const int64_t *table = g->table[x->edge], *floor_ = floors[j - s->first[i]];
         const int64_t *a = table + (size_t)p2 * x->step_p, *b = table + (size_t)p * x->step_p;
-        int64_t most = -INF;
+        int64_t least = floor_[p2] - floor_[p], most = least;
         for (int32_t q = 0; q < g->k[x->other]; q++, a += x->step_q, b += x->step_q) {
-            if (*b >= INF) continue;
-            if (*a >= INF) return false;
-            most = COL_MAX(most, *a - *b);
+            if (*b >= INF || *a - *b <= most) continue;
+            most = *a - *b; /* *a may be infinite */
+            if (most - least > slack) return false;
         }
-        if (most > -INF) worst += most;
+        slack -= most - least;
     }
-    return worst <= 0;
+    return true;
 }
 
 static int64_t row_least(const core *g, const side *x, int32_t p)
@@ -288,17 +287,23 @@ bool sharding_reduce_dominated(core *g, changes *c)
         int32_t k = g->k[i];
         if (k < 2) continue;
         uint8_t *alive = c->alive[i];
-        /* Sums of row minima: max_q (a - b) >= min a - min b for every edge. */
+        /* Row minima by edge, and their sums. */
+        int32_t degree = s.first[i + 1] - s.first[i];
+        const int64_t **floors = COL_NEW_ARRAY(scratch, const int64_t *, degree);
         int64_t *floor_ = COL_NEW_ARRAY(scratch, int64_t, k), *uses = COL_NEW_ARRAY(scratch, int64_t, k);
-        for (int32_t p = 0; p < k; p++) {
-            floor_[p] = g->cost[i][p];
-            for (int32_t j = s.first[i]; j < s.first[i + 1]; j++) {
-                int64_t least = row_least(g, &s.list[j], p);
-                if (least >= INF)
+        for (int32_t j = 0; j < degree; j++) {
+            int64_t *least = COL_NEW_ARRAY(scratch, int64_t, k);
+            floors[j] = least;
+            for (int32_t p = 0; p < k; p++) {
+                least[p] = row_least(g, &s.list[s.first[i] + j], p);
+                if (least[p] >= INF)
                     alive[p] = 0;
                 else
-                    floor_[p] += least;
+                    floor_[p] += least[p];
             }
+        }
+        for (int32_t p = 0; p < k; p++) {
+            floor_[p] += g->cost[i][p];
             for (int32_t j = first_item[i]; j < first_item[i + 1]; j++) uses[p] += items[j].use[p];
         }
         for (int32_t p = 0; p < k; p++) {
@@ -308,7 +313,7 @@ bool sharding_reduce_dominated(core *g, changes *c)
                 bool less = true;
                 for (int32_t j = first_item[i]; j < first_item[i + 1] && less; j++)
                     less = items[j].use[p2] <= items[j].use[p];
-                if (!less || !costs_no_more(g, &s, i, p2, p)) continue;
+                if (!less || !costs_no_more(g, &s, i, p2, p, floors, floor_[p] - floor_[p2])) continue;
                 alive[p] = 0;
                 any = true;
                 break;
