@@ -7,7 +7,7 @@
  *   4. functional edges, where each p of u has exactly one finite q = f(p) of v: v becomes a function of u
  *      (attach); chains of them are composed once per round, not once per link
  *   5. sharding_reduce.c: memory rows, dominated strategies, nodes of degree at most two
- * until nothing changes. Each is exact: every optimal value of what is left extends to an optimum of the
+ * until nothing changes, or on a large core too little. Each is exact: every optimal value of what is left extends to an optimum of the
  * whole.
  */
 #include "solver/sharding_core.h"
@@ -513,6 +513,13 @@ core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infea
     return g;
 }
 
+/* Whether a round changed the core by enough to be worth another: anything at all on a small one. */
+static bool is_worth_more(size_t before, size_t after)
+{
+    const size_t small = 20000;
+    return after <= small || after < before - before / 100;
+}
+
 static void print_core(const core *g, const char *what)
 {
     fprintf(stderr, "sharding: %-12s %d nodes, %d edges, %zu strategies and pairs, %d items, %d times\n",
@@ -537,8 +544,10 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
             sharding_reduce_dominated(g, c);
             sharding_reduce_degree(g, c, records_);
         }
-        idle = c->any ? 0 : idle + 1;
-        if (!infeasible && c->any) g = sharding_rebuild(g, c, records_, &infeasible);
+        size_t before = sharding_core_size(g);
+        bool changed = c->any;
+        if (!infeasible && changed) g = sharding_rebuild(g, c, records_, &infeasible);
+        idle = changed && is_worth_more(before, sharding_core_size(g)) ? 0 : idle + 1;
         col_arena_destroy(scratch);
         if (verbose) {
             char name[32];
