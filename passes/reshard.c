@@ -12,9 +12,10 @@
  * Weight   seconds of the collective; ties by bytes, then by number of steps, then by the order above.
  *
  * Dijkstra from the source, nearest state first, until the target is nearest. States are made when they are
- * reached; a search that reaches STATES of them (meshes of over three axes) ends with the direct way:
- * all-reduce, gather everything of A, shard. That way always exists, since its layouts are prefixes of the
- * two. Axes and dimensions outside A and D could only help by a detour that communicates more. */
+ * reached, but for those that are farther than the target is by the direct way below; a search that reaches
+ * STATES of them (meshes of over three axes) ends with the direct way: all-reduce, gather everything of A,
+ * shard. That way always exists, since its layouts are prefixes of the two. Axes and dimensions outside A and
+ * D could only help by a detour that communicates more. */
 #include "passes/reshard.h"
 
 #include <string.h>
@@ -44,6 +45,7 @@ typedef struct search {
     const col_machine *machine;
     const col_mesh *mesh;
     double bytes; /* of the tensor over the axes that stay */
+    double limit; /* seconds: no farther */
     int axis_count, dim_count;
     uint8_t axes[COL_MESH_RANK];  /* A */
     uint8_t dims[COL_MAX_RANK];   /* D */
@@ -140,6 +142,7 @@ static void relax(search *s, uint16_t from, col_collective kind, int count, cons
     col_reshard_step step = make_step(s, &start->places, kind, count, axes, dim, from_dim);
     weight w = {start->weight.seconds + step.seconds, start->weight.bytes + step.bytes,
                 start->weight.steps + 1};
+    if (w.seconds > s->limit) return;
     uint16_t index = find_state(s, to);
     if (index == NONE || s->states[index].done) return;
     state *end = &s->states[index];
@@ -358,26 +361,103 @@ static void compare(search *s, col_type type, const col_layout *from, const col_
     }
 }
 
+static void start_search(search *s, const col_machine *machine, const col_mesh *mesh)
+{
+    s->machine = machine;
+    s->mesh = mesh;
+    s->axis_count = s->dim_count = s->state_count = s->open_count = 0;
+    s->overflow = false;
+}
+
+static void find_path(search *s, const places *source, const places *target, col_reshard_path *out)
+{
+    col_reshard_path direct = {0};
+    *out = (col_reshard_path){0};
+    bool only_shards = true;
+    for (int a = 0; a < s->axis_count; a++) only_shards &= source->at[a] == FREE;
+    go_directly(s, source, target, &direct);
+    s->limit = direct.seconds * (1 + 1e-9); /* sums in another order may differ in the last digits */
+    bool found = !only_shards && dijkstra(s, source, target, out);
+    if (!found || (s->overflow && direct.seconds < out->seconds)) *out = direct;
+}
+
 void col_reshard(const col_machine *machine, const col_mesh *mesh, col_type type, const col_layout *from,
                  const col_layout *to, col_reshard_path *out)
 {
     search s; /* not cleared: most of it is room that a small search does not touch */
-    s.machine = machine;
-    s.mesh = mesh;
-    s.axis_count = s.dim_count = s.state_count = s.open_count = 0;
-    s.overflow = false;
+    start_search(&s, machine, mesh);
     places source = {0}, target = {0};
     compare(&s, type, from, to, &source, &target);
-    *out = (col_reshard_path){0};
-    bool only_shards = true;
-    for (int a = 0; a < s.axis_count; a++) only_shards &= source.at[a] == FREE;
-    if (only_shards) {
-        go_directly(&s, &source, &target, out);
-        return;
+    find_path(&s, &source, &target, out);
+}
+
+struct col_reshard_costs {
+    const col_machine *machine;
+    const col_mesh *mesh;
+    col_arena *arena;
+    uint8_t alike[COL_MESH_RANK]; /* the first of the axes before this one that have its size and link */
+    col_map *known;
+};
+
+/* All that the seconds depend on. Of a block only its common divisor with the ranks of A matters, since what
+ * splits it is a product of some of their sizes. Sums go over the axes in the order of the mesh, so only
+ * neighbours can be alike. */
+typedef struct way_key {
+    double bytes;
+    int64_t blocks[COL_MAX_RANK];
+    places from, to;
+    uint8_t alike[COL_MESH_RANK], axis_count, dim_count;
+} way_key;
+
+col_reshard_costs *col_reshard_costs_create(const col_machine *machine, const col_mesh *mesh,
+                                            col_arena *arena)
+{
+    col_reshard_costs *costs = COL_NEW(arena, col_reshard_costs);
+    costs->machine = machine;
+    costs->mesh = mesh;
+    costs->arena = arena;
+    costs->known = col_map_create(arena);
+    for (int a = 0; a < mesh->rank; a++) {
+        bool same = a > 0 && mesh->dims[a] == mesh->dims[a - 1] &&
+                    !memcmp(&machine->links[a], &machine->links[a - 1], sizeof machine->links[a]);
+        costs->alike[a] = same ? costs->alike[a - 1] : (uint8_t)a;
     }
-    bool found = dijkstra(&s, &source, &target, out);
-    if (found && !s.overflow) return;
-    col_reshard_path other = {0};
-    go_directly(&s, &source, &target, &other);
-    if (!found || other.seconds < out->seconds) *out = other;
+    return costs;
+}
+
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+double col_reshard_seconds(col_reshard_costs *costs, col_type type, const col_layout *from,
+                           const col_layout *to)
+{
+    search s;
+    way_key key;
+    start_search(&s, costs->machine, costs->mesh);
+    memset(&key, 0, sizeof key); /* padding is hashed, too */
+    compare(&s, type, from, to, &key.from, &key.to);
+    int64_t ranks = 1;
+    for (int a = 0; a < s.axis_count; a++) {
+        ranks *= s.mesh->dims[s.axes[a]];
+        key.alike[a] = costs->alike[s.axes[a]];
+    }
+    key.bytes = s.bytes;
+    key.axis_count = (uint8_t)s.axis_count;
+    key.dim_count = (uint8_t)s.dim_count;
+    for (int d = 0; d < s.dim_count; d++) key.blocks[d] = common_divisor(s.blocks[d], ranks);
+    double *known = col_map_get_bytes(costs->known, &key, sizeof key);
+    if (known) return *known;
+    col_reshard_path path;
+    find_path(&s, &key.from, &key.to, &path);
+    known = COL_NEW(costs->arena, double);
+    *known = path.seconds;
+    col_map_set_bytes(costs->known, &key, sizeof key, known);
+    return *known;
 }

@@ -5,7 +5,6 @@
  * breaks    nothing: the graph is only read */
 #include "passes/shard_model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,69 +23,14 @@ typedef struct builder {
     int32_t *unit_nodes, *variable_nodes;
     source *makers, *stops; /* by value id */
     int32_t *last_use;      /* by value id: position of the last unit that needs it; -1: none */
-    col_map *ways, *tables; /* costs that were computed before */
+    shard_tables *tables;
+    int32_t *whole;        /* a list of the whole layout alone */
+    uint32_t *seen, stamp; /* by layout: last met in list number `stamp` */
 } builder;
-
-/* The type of what is moved and between what: equal keys, equal costs. */
-typedef struct way_key {
-    int64_t dims[COL_MAX_RANK];
-    int32_t rank, dtype, from, to; /* ids of layouts */
-} way_key;
-
-static int64_t way_cost(builder *b, const col_type *type, int32_t from, int32_t to)
-{
-    if (from == to) return 0;
-    way_key key;
-    memset(&key, 0, sizeof key); /* padding is hashed, too */
-    key.rank = type->shape.rank;
-    key.dtype = (int32_t)type->dtype;
-    key.from = from;
-    key.to = to;
-    for (int d = 0; d < key.rank; d++) key.dims[d] = type->shape.dims[d];
-    int64_t *known = col_map_get_bytes(b->ways, &key, sizeof key);
-    if (known) return *known;
-    known = COL_NEW(b->m.arena, int64_t);
-    const col_layout *source = &b->m.layouts.list.data[from], *target = &b->m.layouts.list.data[to];
-    if (target->partial & ~source->partial) {
-        *known = COL_SHARDING_INFINITY;
-    } else {
-        col_reshard_path path;
-        col_reshard(b->m.options->machine, &b->m.options->mesh, *type, source, target, &path);
-        *known = (int64_t)llround(path.seconds * 1e9);
-    }
-    col_map_set_bytes(b->ways, &key, sizeof key, known);
-    return *known;
-}
 
 static int64_t runs_of(const builder *b, col_phase phase)
 {
     return phase == COL_PHASE_UPDATE ? 1 : b->m.options->accumulate;
-}
-
-/* The table of an edge; tables between equal lists of layouts are shared. */
-static const int64_t *edge_table(builder *b, const col_type *type, const source *from, int32_t to_count,
-                                 const int32_t *to, int64_t runs)
-{
-    enum { FIELDS = 5 };
-    int32_t head[FIELDS + 2 * COL_MAX_RANK] = {from->count, to_count, (int32_t)runs, (int32_t)type->dtype,
-                                               type->shape.rank};
-    memcpy(head + FIELDS, type->shape.dims, sizeof *type->shape.dims * (size_t)type->shape.rank);
-    size_t count = COL_COUNT(head) + (size_t)from->count + (size_t)to_count;
-    int32_t *key = COL_NEW_ARRAY(b->m.arena, int32_t, count);
-    memcpy(key, head, sizeof head);
-    memcpy(key + COL_COUNT(head), from->layouts, sizeof *key * (size_t)from->count);
-    memcpy(key + COL_COUNT(head) + from->count, to, sizeof *key * (size_t)to_count);
-    int64_t *table = col_map_get_bytes(b->tables, key, sizeof *key * count);
-    if (table) return table;
-    table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)from->count * (size_t)to_count);
-    for (int32_t p = 0; p < from->count; p++) {
-        for (int32_t q = 0; q < to_count; q++) {
-            int64_t cost = way_cost(b, type, from->layouts[p], to[q]);
-            table[p * to_count + q] = cost < COL_SHARDING_INFINITY ? cost * runs : cost;
-        }
-    }
-    col_map_set_bytes(b->tables, key, sizeof *key * count, table);
-    return table;
 }
 
 static int32_t add_node(builder *b, int32_t count, int32_t lower, int32_t upper, const int64_t *cost,
@@ -99,11 +43,10 @@ static int32_t add_node(builder *b, int32_t count, int32_t lower, int32_t upper,
 static void add_edge(builder *b, const col_value *value, const source *from, int32_t node,
                      const int32_t *layouts, int64_t runs)
 {
-    const int64_t *table = edge_table(b, &value->type, from, b->nodes.data[node].strategies, layouts, runs);
-    bool is_free = true;
-    for (int64_t i = 0; i < (int64_t)from->count * b->nodes.data[node].strategies && is_free; i++)
-        is_free = table[i] == 0;
-    if (!is_free) col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table}));
+    const shard_table *table = shard_table_of(b->tables, &value->type, from->count, from->layouts,
+                                              b->nodes.data[node].strategies, layouts, runs);
+    if (!table->is_free)
+        col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table->cost}));
 }
 
 /* Bytes on one device under each layout. */
@@ -237,12 +180,22 @@ static bool wants_stop(const builder *b, const col_value *value)
     return several || is_gradient;
 }
 
+/* Pushes those that are not in the list yet. */
+static void push_new(builder *b, id_list *list, int32_t count, const int32_t *ids)
+{
+    b->stamp++;
+    for (size_t i = 0; i < list->len; i++) b->seen[list->data[i]] = b->stamp;
+    for (int32_t k = 0; k < count; k++) {
+        if (b->seen[ids[k]] == b->stamp) continue;
+        b->seen[ids[k]] = b->stamp;
+        col_vec_push(b->m.arena, list, ids[k]);
+    }
+}
+
 static void add_stop_candidates(builder *b, const shard_unit *u, id_list *lists)
 {
-    for (int r = 0; r < u->read_count; r++) {
-        const col_value *value = u->reads[r].value;
-        for (int k = 0; k < u->count; k++) push_once(b, &lists[value->id], u->reads[r].layouts[k]);
-    }
+    for (int r = 0; r < u->read_count; r++)
+        push_new(b, &lists[u->reads[r].value->id], u->count, u->reads[r].layouts);
 }
 
 /* A stop's layouts are those that its value is made in or wanted in. */
@@ -250,15 +203,13 @@ static void add_stop(builder *b, const col_value *value, id_list *wanted)
 {
     const source *maker = &b->makers[value->id];
     id_list ids = {0};
-    for (int32_t k = 0; k < maker->count; k++) push_once(b, wanted, maker->layouts[k]);
+    push_new(b, wanted, maker->count, maker->layouts);
     for (size_t i = 0; i < wanted->len; i++) {
         if (shard_stop_allowed(&b->m, value, &b->m.layouts.list.data[wanted->data[i]]))
             col_vec_push(b->m.arena, &ids, wanted->data[i]);
     }
-    if (!ids.len) {
-        col_layout whole = col_layout_whole();
-        push_once(b, &ids, shard_layout_id(&b->m.layouts, &whole));
-    }
+    if (!ids.len) col_vec_push(b->m.arena, &ids, *b->whole);
+    ids.data = shard_list(b->tables, (int32_t)ids.len, ids.data);
     int32_t count = (int32_t)ids.len, from = value->producer ? position_of(b, value->producer) : 0;
     int32_t node = add_node(b, count, from, b->last_use[value->id] + 1, zeros(b, count),
                             value->producer ? usages(b, value, count, ids.data) : zeros(b, count));
@@ -267,17 +218,26 @@ static void add_stop(builder *b, const col_value *value, id_list *wanted)
     b->stops[value->id] = (source){node, count, ids.data};
 }
 
-/* The further results of a unit lie in memory as its strategy says, but for other times. */
+/* The further results of a unit lie in memory as its strategy says, but for other times: a node whose
+ * strategies are the sizes that occur. */
 static void add_follower(builder *b, int32_t unit, const shard_port *port, int32_t lower, int32_t upper)
 {
-    int32_t count = b->nodes.data[unit].strategies;
-    int32_t node =
-        add_node(b, count, lower, upper, zeros(b, count), usages(b, port->value, count, port->layouts));
-    int64_t *table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)count * (size_t)count);
+    int32_t count = b->nodes.data[unit].strategies, sizes = 0;
+    int64_t *own = usages(b, port->value, count, port->layouts);
+    int64_t *usage = COL_NEW_ARRAY(b->m.arena, int64_t, count);
+    int32_t *size_of = COL_NEW_ARRAY(b->m.arena, int32_t, count);
     for (int32_t p = 0; p < count; p++) {
-        for (int32_t q = 0; q < count; q++) table[p * count + q] = p == q ? 0 : COL_SHARDING_INFINITY;
+        while (size_of[p] < sizes && usage[size_of[p]] != own[p]) size_of[p]++;
+        usage[size_of[p]] = own[p];
+        sizes = COL_MAX(sizes, size_of[p] + 1);
     }
-    col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){unit, node, table}));
+    int32_t node = add_node(b, sizes, lower, upper, zeros(b, sizes), usage);
+    int64_t *table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)count * (size_t)sizes);
+    for (int32_t p = 0; p < count; p++) {
+        for (int32_t q = 0; q < sizes; q++)
+            table[p * sizes + q] = q == size_of[p] ? 0 : COL_SHARDING_INFINITY;
+    }
+    if (sizes > 1) col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){unit, node, table}));
 }
 
 static void add_unit(builder *b, int32_t position)
@@ -323,19 +283,38 @@ static void add_edges_of(builder *b, int32_t position)
 
 static void add_outputs(builder *b)
 {
-    col_layout whole = col_layout_whole();
-    int32_t *id = COL_NEW(b->m.arena, int32_t);
-    *id = shard_layout_id(&b->m.layouts, &whole);
     int32_t node = add_node(b, 1, 0, 0, zeros(b, 1), zeros(b, 1));
     for (size_t i = 0; i < b->m.graph->outputs.len; i++) {
         const col_value *value = b->m.graph->outputs.data[i].value;
-        add_edge(b, value, source_of(b, value), node, id, 1);
+        add_edge(b, value, source_of(b, value), node, b->whole, 1);
+    }
+}
+
+/* Makes one of all equal lists of layouts. */
+static void share_lists(builder *b)
+{
+    shard_model *m = &b->m;
+    col_layout whole = col_layout_whole();
+    int32_t id = shard_layout_id(&m->layouts, &whole);
+    b->tables = shard_tables_create(m);
+    b->seen = COL_NEW_ARRAY(m->arena, uint32_t, m->layouts.list.len);
+    b->whole = shard_list(b->tables, 1, col_arena_copy(m->arena, &id, sizeof id));
+    for (size_t v = 0; v < m->graph->vars.len; v++)
+        m->variable_layouts[v] = shard_list(b->tables, m->variable_counts[v], m->variable_layouts[v]);
+    for (uint32_t i = 0; i < m->units->count; i++) {
+        shard_unit *u = &m->by_unit[i];
+        if (u->is_assign) continue;
+        for (int r = 0; r < u->read_count; r++)
+            u->reads[r].layouts = shard_list(b->tables, u->count, u->reads[r].layouts);
+        for (int w = 0; w < u->write_count; w++)
+            u->writes[w].layouts = shard_list(b->tables, u->count, u->writes[w].layouts);
     }
 }
 
 static void build(builder *b)
 {
     const shard_model *m = &b->m;
+    share_lists(b);
     id_list *wanted = COL_NEW_ARRAY(m->arena, id_list, m->graph->next_value_id);
     b->makers = COL_NEW_ARRAY(m->arena, source, m->graph->next_value_id);
     b->stops = COL_NEW_ARRAY(m->arena, source, m->graph->next_value_id);
@@ -429,8 +408,6 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
                      col_sharding *out, col_shard_report *report)
 {
     builder b = {.m = {.arena = arena, .graph = graph, .options = options, .layouts = {.arena = arena}}};
-    b.ways = col_map_create(arena);
-    b.tables = col_map_create(arena);
     b.m.units = col_units_of(graph, arena);
     shard_strategies(&b.m);
     list_variable_layouts(&b);

@@ -36,7 +36,8 @@ typedef struct shard_layouts {
 
 int32_t shard_layout_id(shard_layouts *layouts, const col_layout *layout);
 
-typedef struct shard_table shard_table; /* edge costs, shared between equal edges */
+/* Who reads a result, as bits. */
+enum { SHARD_USED_INSIDE = 1, SHARD_USED_OUTSIDE = 2 }; /* its unit; others, or the caller of the graph */
 
 typedef struct shard_model {
     col_arena *arena;
@@ -45,7 +46,9 @@ typedef struct shard_model {
     shard_layouts layouts;
     const col_units *units;
     shard_unit *by_unit;
-    uint8_t *roles; /* of values' dimensions: shard_plans.c */
+    uint8_t *uses;   /* by value id */
+    uint32_t *place; /* by node id: among the nodes of its unit, for shard_describe_unit */
+    uint8_t *roles;  /* of values' dimensions: shard_plans.c */
     /* Variables. */
     int32_t **variable_layouts; /* by variable index: candidate layout ids */
     int *variable_counts;
@@ -54,6 +57,24 @@ typedef struct shard_model {
 /* passes/shard_strategies.c: the strategies of every unit, with layouts and costs; one that gives every port
  * the layouts of another and is not cheaper is left out. */
 void shard_strategies(shard_model *m);
+
+/* passes/shard_same.c. A description of a unit such that units of equal ones have the same factors,
+ * strategies, layouts and costs: repeated layers of a model. In `arena`. */
+const void *shard_describe_unit(const shard_model *m, const shard_unit *u, size_t *out_size);
+
+/* passes/shard_tables.c: tables of edges, shared between equal ones. */
+typedef struct shard_tables shard_tables;
+typedef struct shard_table {
+    const int64_t *cost; /* nanoseconds, [from_count * to_count] */
+    bool is_free;        /* nothing but 0 */
+} shard_table;
+/* When all layouts are known. */
+shard_tables *shard_tables_create(shard_model *m);
+/* The one list that stands for all lists equal to this one. */
+int32_t *shard_list(shard_tables *t, int32_t count, int32_t *layouts);
+/* Between two lists that shard_list gave, for a value that is brought `runs` times in a step. */
+const shard_table *shard_table_of(shard_tables *t, const col_type *type, int32_t from_count,
+                                  const int32_t *from, int32_t to_count, const int32_t *to, int64_t runs);
 
 /* passes/shard_plans.c: takes away what the plan of the options forbids. COL_BAD_INPUT when nothing is left
  * somewhere. */

@@ -31,20 +31,19 @@ static bool is_outside(const shard_model *m, const shard_unit *u, const col_valu
     return !value->producer || &m->by_unit[m->units->by_node[value->producer->id]] != u;
 }
 
-static bool is_used_inside(const shard_model *m, const shard_unit *u, const col_value *value)
+static void find_uses(shard_model *m)
 {
-    COL_FOR_EACH_USE (use, value) {
-        if (&m->by_unit[m->units->by_node[use->user->id]] == u) return true;
+    m->uses = COL_NEW_ARRAY(m->arena, uint8_t, m->graph->next_value_id);
+    for (size_t i = 0; i < m->graph->outputs.len; i++)
+        m->uses[m->graph->outputs.data[i].value->id] = SHARD_USED_OUTSIDE;
+    COL_FOR_EACH_NODE (node, m->graph) {
+        for (uint32_t i = 0; i < node->operand_count; i++) {
+            const col_value *value = col_node_operand(node, i);
+            bool inside =
+                value->producer && m->units->by_node[value->producer->id] == m->units->by_node[node->id];
+            m->uses[value->id] |= inside ? SHARD_USED_INSIDE : SHARD_USED_OUTSIDE;
+        }
     }
-    return false;
-}
-
-static bool is_used_outside(const shard_model *m, const shard_unit *u, const col_value *value)
-{
-    COL_FOR_EACH_USE (use, value) {
-        if (&m->by_unit[m->units->by_node[use->user->id]] != u) return true;
-    }
-    return col_value_is_output(m->graph, value);
 }
 
 static void find_ports(shard_model *m, shard_unit *u)
@@ -58,7 +57,7 @@ static void find_ports(shard_model *m, shard_unit *u)
                 col_vec_push(m->arena, &reads, ((shard_port){.value = value, .node = node, .operand = i}));
         }
         for (uint32_t i = 0; i < node->result_count; i++) {
-            if (is_used_outside(m, u, &node->results[i]))
+            if (m->uses[node->results[i].id] & SHARD_USED_OUTSIDE)
                 col_vec_push(m->arena, &writes, ((shard_port){.value = &node->results[i]}));
         }
     }
@@ -95,7 +94,7 @@ static double inner_reductions(const shard_model *m, const shard_unit *u, const 
             const col_value *value = &node->results[i];
             col_op kind = COL_OP_SUM;
             uint32_t mask = col_factors_reduced_axes(u->factors, s, value, &kind);
-            if (!mask || (kind == COL_OP_SUM && !is_used_inside(m, u, value))) continue;
+            if (!mask || (kind == COL_OP_SUM && !(m->uses[value->id] & SHARD_USED_INSIDE))) continue;
             col_axes axes = {0};
             for (int a = 0; a < m->options->mesh.rank; a++) {
                 if (mask >> a & 1) axes.axis[axes.count++] = (uint8_t)a;
@@ -143,7 +142,7 @@ static col_layout delivered_layout(const shard_model *m, const shard_unit *u, co
                                    const col_value *value)
 {
     col_layout layout = col_factors_result_layout(u->factors, s, value);
-    if (is_used_inside(m, u, value)) layout.partial = 0;
+    if (m->uses[value->id] & SHARD_USED_INSIDE) layout.partial = 0;
     return layout;
 }
 
@@ -228,6 +227,24 @@ static void enumerate(enumeration *e, col_strategy *s, int axis)
     s->factor[axis] = -1;
 }
 
+/* Takes the strategies of a unit that is the same but for its place. */
+static void copy_strategies(shard_model *m, shard_unit *u, const shard_unit *same)
+{
+    size_t count = (size_t)same->count;
+    COL_ASSERT(u->read_count == same->read_count && u->write_count == same->write_count);
+    u->count = same->count;
+    u->strategies = col_arena_copy(m->arena, same->strategies, sizeof *u->strategies * count);
+    u->cost = col_arena_copy(m->arena, same->cost, sizeof *u->cost * count);
+    for (int i = 0; i < u->read_count; i++) {
+        u->reads[i].layouts =
+            col_arena_copy(m->arena, same->reads[i].layouts, sizeof *u->reads[i].layouts * count);
+    }
+    for (int i = 0; i < u->write_count; i++) {
+        u->writes[i].layouts =
+            col_arena_copy(m->arena, same->writes[i].layouts, sizeof *u->writes[i].layouts * count);
+    }
+}
+
 static void enumerate_unit(shard_model *m, shard_unit *u)
 {
     enumeration e = {.m = m, .u = u, .ports = u->read_count + u->write_count};
@@ -274,8 +291,21 @@ void shard_strategies(shard_model *m)
         u->is_free = needs_no_instruction(u->unit);
         u->factors = col_factors_of((const col_node *const *)u->unit->nodes, u->unit->node_count, m->arena);
     }
+    find_uses(m);
+    m->place = COL_NEW_ARRAY(m->arena, uint32_t, m->graph->next_node_id);
+    col_map *described = col_map_create(m->arena);
     for (uint32_t i = 0; i < m->units->count; i++) {
-        find_ports(m, &m->by_unit[i]);
-        if (!m->by_unit[i].is_assign) enumerate_unit(m, &m->by_unit[i]);
+        shard_unit *u = &m->by_unit[i];
+        find_ports(m, u);
+        if (u->is_assign) continue;
+        size_t size;
+        const void *description = shard_describe_unit(m, u, &size);
+        const shard_unit *same = col_map_get_bytes(described, description, size);
+        if (same) {
+            copy_strategies(m, u, same);
+            continue;
+        }
+        enumerate_unit(m, u);
+        col_map_set_bytes(described, description, size, u);
     }
 }

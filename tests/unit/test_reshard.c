@@ -326,11 +326,47 @@ static void random_paths(void **unused)
         double best = cheapest(p, arena);
         if (fabs(path.seconds - best) > 1e-9 * best)
             fail_msg("problem %d: %s: %g seconds; %g is possible", i, text, path.seconds, best);
+        col_reshard_costs *costs = col_reshard_costs_create(&p.machine, &p.mesh, arena);
+        for (int twice = 0; twice < 2; twice++) {
+            double alone = col_reshard_seconds(costs, p.type, &p.from, &p.to);
+            assert_true(fabs(alone - path.seconds) <= 1e-12 * path.seconds);
+        }
         col_reshard(&p.machine, &p.mesh, p.type, &p.from, &p.to, &again);
         assert_int_equal(path.count, again.count);
         for (int s = 0; s < path.count; s++) {
             assert_int_equal(path.steps[s].kind, again.steps[s].kind);
             assert_memory_equal(&path.steps[s].axes, &again.steps[s].axes, sizeof path.steps[s].axes);
+        }
+        col_arena_destroy(arena);
+    }
+}
+
+/* One memory of costs for many pairs, on meshes where some axes are alike. */
+static void shared_costs(void **unused)
+{
+    (void)unused;
+    static const char *const meshes[] = {"2x2x2", "2x4x4", "2x2x3", "4x2"};
+    static const col_type types[] = {
+        {COL_F32, {3, {8, 16, 64}}}, {COL_F32, {3, {8, 64, 16}}}, {COL_F32, {2, {24, 24}}}};
+    for (size_t i = 0; i < COL_COUNT(meshes); i++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {i};
+        col_mesh mesh;
+        col_machine machine;
+        random_machine(&r, &machine);
+        assert_true(col_mesh_parse(meshes[i], &mesh));
+        for (int a = 1; a < mesh.rank; a++) {
+            if (mesh.dims[a] == mesh.dims[a - 1]) machine.links[a] = machine.links[a - 1];
+        }
+        col_reshard_costs *costs = col_reshard_costs_create(&machine, &mesh, arena);
+        for (int j = 0; j < 20 * problems; j++) {
+            col_type type = types[j % (int)COL_COUNT(types)];
+            col_layout from = random_layout(&r, &mesh, type.shape, UINT32_MAX);
+            col_layout to = random_layout(&r, &mesh, type.shape, from.partial);
+            col_reshard_path path;
+            col_reshard(&machine, &mesh, type, &from, &to, &path);
+            double seconds = col_reshard_seconds(costs, type, &from, &to);
+            assert_true(fabs(seconds - path.seconds) <= 1e-9 * path.seconds);
         }
         col_arena_destroy(arena);
     }
@@ -407,6 +443,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_ways),
         cmocka_unit_test(random_paths),
+        cmocka_unit_test(shared_costs),
         cmocka_unit_test(many_axes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
