@@ -513,11 +513,12 @@ core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infea
     return g;
 }
 
+enum { SMALL = 20000 };
+
 /* Whether a round changed the core by enough to be worth another: anything at all on a small one. */
 static bool is_worth_more(size_t before, size_t after)
 {
-    const size_t small = 20000;
-    return after <= small || after < before - before / 100;
+    return after <= SMALL || after < before - before / 100;
 }
 
 static void print_core(const core *g, const char *what)
@@ -531,9 +532,12 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
     core *g = *core_;
     if (verbose) print_core(g, "given");
     bool infeasible = false;
+    size_t last = SIZE_MAX; /* size after the last search for dominated strategies, the dearest step */
     for (int round = 0, idle = 0; idle < 2 && !infeasible; round++) {
         col_arena *scratch = col_arena_create();
         changes *c = sharding_changes_make(scratch, g);
+        size_t before = sharding_core_size(g);
+        bool dominance = false;
         c->any = round == 0; /* the first rebuild folds loops and merges parallel edges */
         /* Linking steps and degree steps alternate: within a round each works on the core as it stands. */
         if (round % 2 == 0) {
@@ -541,12 +545,13 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
                 g->constant >= INF || !sharding_reduce_memory(g, c) || !make_arc_consistent(g, c, scratch);
             if (!infeasible) classify_edges(g, c, scratch);
         } else {
-            sharding_reduce_dominated(g, c);
+            dominance = before <= SMALL || before < last - last / 10;
+            if (dominance) sharding_reduce_dominated(g, c);
             sharding_reduce_degree(g, c, records_);
         }
-        size_t before = sharding_core_size(g);
         bool changed = c->any;
         if (!infeasible && changed) g = sharding_rebuild(g, c, records_, &infeasible);
+        if (dominance) last = sharding_core_size(g);
         idle = changed && is_worth_more(before, sharding_core_size(g)) ? 0 : idle + 1;
         col_arena_destroy(scratch);
         if (verbose) {
