@@ -263,12 +263,30 @@ static bool costs_no_more(const core *g, const sides *s, int32_t i, int32_t p2, 
     return true;
 }
 
-static int64_t row_least(const core *g, const side *x, int32_t p)
+static int64_t row_least(const core *g, const side *x, int32_t p, int32_t *out_q)
 {
     const int64_t *row = g->table[x->edge] + (size_t)p * x->step_p;
     int64_t least = INF;
-    for (int32_t q = 0; q < g->k[x->other]; q++, row += x->step_q) least = COL_MIN(least, *row);
+    for (int32_t q = 0; q < g->k[x->other]; q++) least = COL_MIN(least, row[(size_t)q * x->step_q]);
+    int32_t q = 0;
+    while (least < INF && row[(size_t)q * x->step_q] != least) q++;
+    *out_q = q;
     return least;
+}
+
+/* Whether p2 costs no more than p where the neighbours choose what is best for p (favourites[j][p]); `slack`
+ * as above. */
+static bool passes_favourites(const core *g, const sides *s, int32_t i, int32_t p2, int32_t p,
+                              const int64_t *const *floors, const int32_t *const *favourites, int64_t slack)
+{
+    for (int32_t j = s->first[i]; j < s->first[i + 1]; j++) {
+        const side *x = &s->list[j];
+        int32_t edge = j - s->first[i];
+        size_t q = (size_t)favourites[edge][p];
+        slack -= g->table[x->edge][(size_t)p2 * x->step_p + q * x->step_q] - floors[edge][p2];
+        if (slack < 0) return false;
+    }
+    return true;
 }
 
 bool sharding_reduce_dominated(core *g, changes *c)
@@ -287,21 +305,25 @@ bool sharding_reduce_dominated(core *g, changes *c)
         int32_t k = g->k[i];
         if (k < 2) continue;
         uint8_t *alive = c->alive[i];
-        /* Row minima by edge, and their sums. */
+        /* Row minima by edge, where they are, and their sums. */
         int32_t degree = s.first[i + 1] - s.first[i];
         const int64_t **floors = COL_NEW_ARRAY(scratch, const int64_t *, degree);
+        const int32_t **favourites = COL_NEW_ARRAY(scratch, const int32_t *, degree);
         int64_t *floor_ = COL_NEW_ARRAY(scratch, int64_t, k), *uses = COL_NEW_ARRAY(scratch, int64_t, k);
         for (int32_t j = 0; j < degree; j++) {
             int64_t *least = COL_NEW_ARRAY(scratch, int64_t, k);
+            int32_t *favourite = COL_NEW_ARRAY(scratch, int32_t, k);
             floors[j] = least;
+            favourites[j] = favourite;
             for (int32_t p = 0; p < k; p++) {
-                least[p] = row_least(g, &s.list[s.first[i] + j], p);
+                least[p] = row_least(g, &s.list[s.first[i] + j], p, &favourite[p]);
                 if (least[p] >= INF)
                     alive[p] = 0;
                 else
                     floor_[p] += least[p];
             }
         }
+        bool many = k > 800; /* so many pairs that a look at one cell of each row pays */
         for (int32_t p = 0; p < k; p++) {
             floor_[p] += g->cost[i][p];
             for (int32_t j = first_item[i]; j < first_item[i + 1]; j++) uses[p] += items[j].use[p];
@@ -310,6 +332,8 @@ bool sharding_reduce_dominated(core *g, changes *c)
             if (!alive[p]) continue;
             for (int32_t p2 = 0; p2 < k; p2++) {
                 if (p2 == p || !alive[p2] || floor_[p2] > floor_[p] || uses[p2] > uses[p]) continue;
+                if (many && !passes_favourites(g, &s, i, p2, p, floors, favourites, floor_[p] - floor_[p2]))
+                    continue;
                 bool less = true;
                 for (int32_t j = first_item[i]; j < first_item[i + 1] && less; j++)
                     less = items[j].use[p2] <= items[j].use[p];
