@@ -14,7 +14,8 @@ enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
     SOLVER_SECONDS = 60, /* of the sharding solver for one program */
 };
-static const double SOLVER_GAP = 0.01; /* at which it may stop */
+static const double SOLVER_GAP = 0.01;  /* at which it may stop */
+static const double SOLVER_STALL = 0.5; /* of the time so far without progress, when it gives up */
 
 /* One program on its way. */
 typedef struct program {
@@ -141,6 +142,7 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
                                .memory = (int64_t)o->memory_bytes,
                                .accumulate = options->accumulate,
                                .gap = SOLVER_GAP,
+                               .stall = SOLVER_STALL,
                                .seconds = SOLVER_SECONDS,
                                .settled = c->settled};
     COL_ASSERT(col_plan_kind_parse(o->plan_name, &shard.plan));

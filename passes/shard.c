@@ -418,7 +418,7 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
                                     .nodes = b.nodes.data,
                                     .edges = b.edges.data,
                                     .limit = options->memory ? options->memory : INT64_MAX / 4};
-    col_sharding_limits limits = {.seconds = options->seconds, .gap = options->gap};
+    col_sharding_limits limits = {.seconds = options->seconds, .gap = options->gap, .stall = options->stall};
     col_sharding_solution solution;
     COL_TRY(col_sharding_solve(arena, &problem, &limits, &solution));
     fill_report(&b, &solution, report);
