@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *choice)
 {
@@ -157,10 +158,21 @@ bool sharding_state_answered(state *st)
     return answered;
 }
 
+/* Processor time of the process: what a solve has done, on a machine that has other things to do. */
+static double work_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 bool sharding_state_stopped(state *st)
 {
     pthread_mutex_lock(&st->lock);
-    bool stop = st->stop = st->stop || col_solve_clock() >= st->deadline || st->effort >= st->budget ||
+    double now = col_solve_clock(), worked = work_clock();
+    bool stalled = st->stall > 0 && st->cost < INF && st->bound > -INF &&
+                   worked - st->progressed > 0.1 + st->stall * (st->progressed - st->began);
+    bool stop = st->stop = st->stop || now >= st->deadline || stalled || st->effort >= st->budget ||
                            (st->first_only && st->cost < INF);
     pthread_mutex_unlock(&st->lock);
     return stop;
@@ -180,6 +192,12 @@ static void report(const state *st, const char *what)
                 col_solve_clock() - st->started, what, st->cost, st->bound);
 }
 
+/* Whether the gap became narrower by enough to hope for more. */
+static bool is_progress(const state *st, int64_t by)
+{
+    return st->cost >= INF || (double)by > 1e-3 * (double)st->cost;
+}
+
 void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
 {
     /* The model's value and the raw tables must agree: reductions that forget a table show here. */
@@ -188,6 +206,7 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
     COL_ASSERT(peak <= st->problem->limit);
     pthread_mutex_lock(&st->lock);
     if (cost < st->cost) {
+        if (is_progress(st, st->cost - cost)) st->progressed = work_clock();
         st->cost = cost;
         memcpy(st->choice, choice, sizeof *choice * (size_t)st->problem->node_count);
         report(st, "answer");
@@ -216,6 +235,7 @@ void sharding_state_raise(state *st, int64_t bound)
 {
     pthread_mutex_lock(&st->lock);
     if (bound > st->bound) {
+        if (is_progress(st, bound - st->bound)) st->progressed = work_clock();
         st->bound = bound;
         report(st, "bound");
     }
@@ -270,7 +290,9 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
     int64_t nearest = INT64_MAX;
     int stall = 0;
     double mark = a->best, size = ROUND_EFFORT * (double)sharding_core_size(m->g);
-    for (int i = 0; i < rounds && stall < CHUNK / 4; i++) {
+    /* Without rows of memory, rounds are sweeps and nothing more: their gain falls from one to the next. */
+    bool memory = m->g->time_count > 0;
+    for (int i = 0; i < rounds && stall < (memory ? CHUNK / 4 : 2); i++) {
         if ((i >= 10 && col_solve_clock() >= until) || sharding_state_stopped(st)) break;
         double cut = (double)sharding_state_cut(st);
         double target = sharding_state_answered(st) ? cut : a->rounds ? fmin(cut, 2 * fabs(a->best) + 1) : 0;
@@ -286,7 +308,7 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
         stall = rose ? 0 : stall + 1;
         if (rose) mark = a->best;
     }
-    sharding_ascent_settle(a, st->deadline);
+    if (memory) sharding_ascent_settle(a, st->deadline);
     sharding_state_publish(st, a);
 }
 
@@ -352,6 +374,7 @@ static void state_init(state *st, const col_sharding_problem *problem, double se
             times = COL_MAX(times, problem->nodes[i].upper);
     *st = (state){.problem = problem,
                   .started = col_solve_clock(),
+                  .began = work_clock(),
                   .cost = INF,
                   .bound = -INF,
                   .cut = INF,
@@ -540,6 +563,7 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     state st;
     state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
     st.gap = limits->gap;
+    st.stall = limits->stall;
     st.verbose = limits->verbose;
     solve_state(&st, threads, out);
     out->objective = st.cost;
