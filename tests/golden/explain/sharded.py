@@ -202,7 +202,8 @@ def main():
                     forced = compile_and_check(model, mesh, name)
                     assert not forced["alternatives"]
                     alone, beside = forced["solver"]["objective"], rows[name]["step_seconds"]
-                    assert alone == beside, f"{name}: {alone} alone, {beside} beside auto"
+                    stopped = "feasible" in (forced["solver"]["status"], rows[name]["status"])
+                    assert stopped or alone == beside, f"{name}: {alone} alone, {beside} beside auto"
             # Under a limit some do not fit, and auto is still no slower than those that do.
             peaks = sorted(row["peak_bytes"] for row in rows.values() if "peak_bytes" in row)
             limit = (peaks[len(peaks) // 2] + peaks[-1]) // 2
