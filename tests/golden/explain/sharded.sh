@@ -1,5 +1,5 @@
 #!/bin/sh
-# The strategy log of a program that was split: all of it but what depends on this machine and on the clock.
+# The strategy log of a program that was split: all of it but what depends on the clock and on how the solver works.
 #
 #   sharded.sh COLC COMPILE-ARGUMENTS...
 set -eu
@@ -12,5 +12,5 @@ trap 'rm -rf "$scratch"' EXIT
     exit 1
 }
 "$colc" explain "$scratch/model.plan" --program step >"$scratch/log"
-sed -E -n -e 's/, in [0-9.]+ [a-z]+$//' -e '/ nodes, [0-9]* edges, /d' \
+sed -E -n -e 's/, no plan below .*//' -e '/ nodes, [0-9]* edges, /d' \
     -e '/^sharding of/,/^program /{ /^program /d; p; }' "$scratch/log"
