@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_ROOT = 400, ROUNDS = 40, STALL = 60, COMPANION_WORK = 100 };
+enum { ROUNDS_ROOT = 400, ROUNDS = 40, STALL = 60, COMPANION_WORK = 100, ROOT_WORK = 2000 };
 
 void sharding_state_offer_decoded(state *st, const model *m, const records *r, const ascent *a)
 {
@@ -72,8 +72,8 @@ static int32_t choose_branch(const model *m, const ascent *a, uint8_t *left, boo
     return best;
 }
 
-static int64_t prove_branches(state *st, const core *g, const records *r, int32_t node, const uint8_t *left,
-                              bool left_first, int64_t bound, int depth)
+static int64_t prove_halves(state *st, const core *g, const records *r, int32_t node, const uint8_t *left,
+                            bool left_first, int64_t bound, int depth)
 {
     int64_t least = INF;
     for (int half = 0; half < 2; half++) {
@@ -91,6 +91,21 @@ static int64_t prove_branches(state *st, const core *g, const records *r, int32_
         least = COL_MIN(least, COL_MAX(value, bound));
     }
     return least;
+}
+
+/* The whole tree below a root: local search on the root's core, which is smaller than the problem's, goes
+ * along. */
+static int64_t prove_tree(state *st, const model *m, const records *r, const int32_t *start, int32_t node,
+                          const uint8_t *left, bool left_first, int64_t bound)
+{
+    worker *outer = st->companion;
+    st->companion = sharding_worker_make(st, m, r, 3);
+    sharding_worker_start_from(st->companion, start);
+    sharding_worker_run(st->companion, ROOT_WORK * (double)sharding_core_size(m->g));
+    bound = prove_halves(st, m->g, r, node, left, left_first, bound, 0);
+    sharding_worker_free(st->companion);
+    st->companion = outer;
+    return bound;
 }
 
 int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
@@ -174,13 +189,14 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth)
             if (c->any && !branch) g = sharding_rebuild(g, c, &r, &infeasible);
             if (infeasible) bound = INF, last = true;
         }
-        col_arena_destroy(scratch);
-        if (last) break;
-        if (branch) {
-            if (node >= 0 && size <= SHARDING_BRANCH_SIZE)
-                bound = prove_branches(st, g, &r, node, left, left_first, bound, depth);
-            break;
+        if (branch && node >= 0 && size <= SHARDING_BRANCH_SIZE) {
+            if (depth)
+                bound = prove_halves(st, g, &r, node, left, left_first, bound, depth);
+            else
+                bound = prove_tree(st, m, &r, d->choice, node, left, left_first, bound);
         }
+        col_arena_destroy(scratch);
+        if (last || branch) break;
     }
     col_arena_destroy(g->arena);
     col_arena_destroy(arena);
