@@ -65,8 +65,9 @@ typedef struct col_sharding_solution {
 } col_sharding_solution;
 
 /* Solves within the limits. COL_BAD_INPUT where the problem itself is wrong (an edge to nowhere, a negative
- * cost, sums that leave 2^58): infeasibility is a result, not an error. Deterministic but for where the time
- * limit strikes. */
+ * cost, sums that leave 2^58): infeasibility is a result, not an error. Deterministic up to where the
+ * time limit strikes: with one thread, and with two for what one closes within its first two seconds or so of
+ * work. */
 COL_MUST_USE col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *problem,
                                            const col_sharding_limits *limits, col_sharding_solution *out);
 
