@@ -14,7 +14,8 @@ enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
     MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
 };
-static const double SOLVER_GAP = 0.01; /* at which it may stop */
+static const double SOLVER_GAP = 0.01;  /* at which it may stop */
+static const double SOLVER_STALL = 0.5; /* of the work so far without progress, when it gives up */
 
 /* One program on its way. */
 typedef struct program {
@@ -144,6 +145,7 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
                                .threads = c->sharding_threads,
                                .accumulate = options->accumulate,
                                .gap = SOLVER_GAP,
+                               .stall = SOLVER_STALL,
                                .seconds = o->solve_seconds,
                                .settled = c->settled,
                                .compare = c->program_count == 1};

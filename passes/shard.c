@@ -420,7 +420,8 @@ static col_status solve(builder *b, double seconds, col_sharding_solution *solut
                                     .nodes = b->nodes.data,
                                     .edges = b->edges.data,
                                     .limit = o->memory ? o->memory : INT64_MAX / 4};
-    col_sharding_limits limits = {.seconds = seconds, .gap = o->gap, .threads = o->threads};
+    col_sharding_limits limits = {
+        .seconds = seconds, .gap = o->gap, .stall = o->stall, .threads = o->threads};
     COL_TRY(col_sharding_solve(b->m.arena, &problem, &limits, solution));
     fill_report(b, solution, report);
     return NULL;

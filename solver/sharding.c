@@ -157,11 +157,20 @@ bool sharding_state_answered(state *st)
     return answered;
 }
 
+/* Effort without progress, in which a stall is not looked for yet: some hundredths of a second. */
+static const double LEAST_STALL = 2e7;
+
+static bool is_stalled(const state *st)
+{
+    return st->stall > 0 && st->cost < INF && st->bound > -INF &&
+           st->effort - st->progressed > LEAST_STALL + st->stall * st->progressed;
+}
+
 bool sharding_state_stopped(state *st)
 {
     pthread_mutex_lock(&st->lock);
-    bool stop = st->stop = st->stop || col_solve_clock() >= st->deadline || st->effort >= st->budget ||
-                           (st->first_only && st->cost < INF);
+    bool stop = st->stop = st->stop || is_stalled(st) || col_solve_clock() >= st->deadline ||
+                           st->effort >= st->budget || (st->first_only && st->cost < INF);
     pthread_mutex_unlock(&st->lock);
     return stop;
 }
@@ -180,6 +189,12 @@ static void report(const state *st, const char *what)
                 col_solve_clock() - st->started, what, st->cost, st->bound);
 }
 
+/* Whether the gap became narrower by enough to hope for more. */
+static bool is_progress(const state *st, int64_t by)
+{
+    return st->cost >= INF || (double)by > 1e-3 * (double)st->cost;
+}
+
 void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
 {
     /* The model's value and the raw tables must agree: reductions that forget a table show here. */
@@ -188,6 +203,7 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
     COL_ASSERT(peak <= st->problem->limit);
     pthread_mutex_lock(&st->lock);
     if (cost < st->cost) {
+        if (is_progress(st, st->cost - cost)) st->progressed = st->effort;
         st->cost = cost;
         memcpy(st->choice, choice, sizeof *choice * (size_t)st->problem->node_count);
         report(st, "answer");
@@ -216,6 +232,7 @@ void sharding_state_raise(state *st, int64_t bound)
 {
     pthread_mutex_lock(&st->lock);
     if (bound > st->bound) {
+        if (is_progress(st, bound - st->bound)) st->progressed = st->effort;
         st->bound = bound;
         report(st, "bound");
     }
@@ -270,7 +287,9 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
     int64_t nearest = INT64_MAX;
     int stall = 0;
     double mark = a->best, size = ROUND_EFFORT * (double)sharding_core_size(m->g);
-    for (int i = 0; i < rounds && stall < CHUNK / 4; i++) {
+    /* Without rows of memory, rounds are sweeps and nothing more: their gain falls from one to the next. */
+    bool memory = m->g->time_count > 0;
+    for (int i = 0; i < rounds && stall < (memory ? CHUNK / 4 : 2); i++) {
         if ((i >= 10 && col_solve_clock() >= until) || sharding_state_stopped(st)) break;
         double cut = (double)sharding_state_cut(st);
         double target = sharding_state_answered(st) ? cut : a->rounds ? fmin(cut, 2 * fabs(a->best) + 1) : 0;
@@ -286,7 +305,7 @@ static void ascend(state *st, const model *m, const records *r, ascent *a, int r
         stall = rose ? 0 : stall + 1;
         if (rose) mark = a->best;
     }
-    sharding_ascent_settle(a, st->deadline);
+    if (memory) sharding_ascent_settle(a, st->deadline);
     sharding_state_publish(st, a);
 }
 
@@ -418,7 +437,7 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
         st->companion = w;
         if (threads > 1) st->budget = st->effort + ALONE;
         bool closed = run_prover(&prover);
-        bool spent = st->effort >= st->budget;
+        bool spent = st->effort >= st->budget && !is_stalled(st);
         st->budget = INFINITY;
         if (!closed && spent) {
             st->stop = false;
@@ -540,6 +559,7 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     state st;
     state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
     st.gap = limits->gap;
+    st.stall = limits->stall;
     st.verbose = limits->verbose;
     solve_state(&st, threads, out);
     out->objective = st.cost;

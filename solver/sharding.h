@@ -42,8 +42,11 @@ typedef struct col_sharding_problem {
 typedef struct col_sharding_limits {
     double seconds; /* for the whole solve; 0: 60 s */
     double gap;     /* stop once (objective - bound) / objective is at most this; 0: prove it to the unit */
-    int threads;    /* 0: 2 */
-    bool verbose;   /* progress on stderr */
+    /* Stop once there is an answer and a bound, and neither has moved by a thousandth of the cost for this
+     * share of the work that it took to get there, and a little; 0: do not. */
+    double stall;
+    int threads;  /* 0: 2 */
+    bool verbose; /* progress on stderr */
 } col_sharding_limits;
 
 typedef struct col_sharding_solution {
