@@ -15,6 +15,7 @@
 #include "solver/offsets.h"
 
 enum { ALIGNMENT = 64, NOT_A_BUFFER = UINT32_MAX };
+static const double GAP = 0.002; /* over the least memory: not worth seconds of search */
 
 /* Parts of a concat. */
 
@@ -254,7 +255,7 @@ static col_status solve_offsets(planner *p, uint64_t base)
         p->memory->peak_unit = u;
     }
     col_offsets_problem problem = {.count = count, .buffers = list};
-    col_offsets_limits limits = {.seconds = 2, .nodes = 200000};
+    col_offsets_limits limits = {.seconds = 2, .nodes = 200000, .gap = GAP};
     col_offsets_solution solution;
     COL_TRY(col_offsets_solve(&problem, &limits, p->arena, &solution));
     p->memory->temporary_bytes = solution.peak;

@@ -143,7 +143,13 @@ typedef struct progress {
     uint64_t node_limit, nodes;
     int64_t *best, *trial; /* [count] */
     int64_t peak, bound;
+    double gap; /* that is good enough */
 } progress;
+
+static bool is_good(const progress *p)
+{
+    return (double)(p->peak - p->bound) <= p->gap * (double)p->bound;
+}
 
 static offsets_verdict try_capacity(progress *p, int64_t capacity, double deadline)
 {
@@ -167,10 +173,10 @@ static offsets_verdict try_capacity(progress *p, int64_t capacity, double deadli
 static void minimise(progress *p)
 {
     int64_t open = p->bound; /* the next capacity to try; nothing below `open` is worth trying now */
-    for (double slice = 0.25; p->bound < p->peak; slice = COL_MIN(2 * slice, 1.0)) {
+    for (double slice = 0.25; !is_good(p); slice = COL_MIN(2 * slice, 1.0)) {
         double now = col_solve_clock();
         if (now >= p->deadline || (p->node_limit && p->nodes >= p->node_limit)) return;
-        while (open < p->peak && p->bound < p->peak) {
+        while (open < p->peak && !is_good(p)) {
             now = col_solve_clock();
             offsets_verdict verdict = try_capacity(p, open, now + slice * (p->deadline - now));
             if (verdict == OFFSETS_STOPPED)
@@ -193,6 +199,7 @@ static void solve_model(progress *p, const col_offsets_problem *problem, const c
     double greedy = limits->seconds > 0 ? SEED_SECONDS : GREEDY_SECONDS;
     p->peak = offsets_greedy(m, target, start + greedy, p->scratch, p->best);
     if (p->peak <= target || limits->seconds <= 0) return;
+    p->gap = limits->gap;
     if (!capacity)
         minimise(p);
     else if (capacity >= p->bound)

@@ -33,6 +33,7 @@ typedef struct col_offsets_problem {
 typedef struct col_offsets_limits {
     double seconds; /* for the whole solve, all of it spent only where the exact search needs it */
     uint64_t nodes; /* of the exact search, 0: no limit. Unlike seconds, repeatable */
+    double gap;     /* without a capacity: stop once (peak - bound) / bound is at most this */
 } col_offsets_limits;
 
 typedef struct col_offsets_solution {
