@@ -203,6 +203,30 @@ static void test_training_shape(void **state)
     col_arena_destroy(arena);
 }
 
+/* Good enough is no more than that, and is called optimal only where it is. */
+static void test_stops_at_gap(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)i + 1};
+        col_offsets_buffer b[24];
+        for (size_t j = 0; j < COL_COUNT(b); j++) {
+            uint64_t lower = (uint64_t)random_int(&r, 0, 30);
+            b[j] = (col_offsets_buffer){.lower = lower,
+                                        .upper = lower + (uint64_t)random_int(&r, 1, 12),
+                                        .size = (uint64_t)random_int(&r, 1, 100)};
+        }
+        col_offsets_problem problem = {.count = COL_COUNT(b), .buffers = b};
+        col_offsets_limits limits = {.seconds = 5, .gap = 0.05};
+        col_offsets_solution s;
+        assert_ok(col_offsets_solve(&problem, &limits, arena, &s));
+        assert_true((double)s.peak <= 1.05 * (double)s.bound);
+        assert_int_equal(s.status == COL_SOLVE_OPTIMAL, s.peak == s.bound);
+        col_arena_destroy(arena);
+    }
+}
+
 static void test_trivial(void **state)
 {
     (void)state;
@@ -272,6 +296,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_solves_cuttings),
         cmocka_unit_test(test_node_limit_is_repeatable),
         cmocka_unit_test(test_training_shape),
+        cmocka_unit_test(test_stops_at_gap),
         cmocka_unit_test(test_trivial),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_check_finds_overlap),
