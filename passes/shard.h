@@ -44,8 +44,8 @@ typedef struct col_shard_options {
     int64_t accumulate; /* runs of forward and backward per step */
     double seconds;     /* for the solver; 0: its default */
     double gap;         /* at which it may stop; 0: none */
-    int threads;        /* of the solver; 0: two, which may find one of several equal answers each time */
     double stall;       /* ... and when it may give up getting there, see col_sharding_limits */
+    int threads;        /* of the solver; 0: two, which may find one of several equal answers each time */
     /* Layouts that are settled, by variable name (another program of the plan chose them); NULL: none. */
     const col_map *settled; /* const col_layout * */
     /* Of plan auto: also solve for every forced plan, which the report then lists, and take the best of them
