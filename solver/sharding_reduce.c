@@ -323,9 +323,7 @@ bool sharding_reduce_dominated(core *g, changes *c)
                     floor_[p] += least[p];
             }
         }
-        int64_t cells = 0;
-        for (int32_t j = 0; j < degree; j++) cells += g->k[s.list[s.first[i] + j].other];
-        bool long_rows = cells > 64 * (int64_t)degree; /* so that a look at one cell of each pays */
+        bool many = k > 800; /* so many pairs that a look at one cell of each row pays */
         for (int32_t p = 0; p < k; p++) {
             floor_[p] += g->cost[i][p];
             for (int32_t j = first_item[i]; j < first_item[i + 1]; j++) uses[p] += items[j].use[p];
@@ -334,8 +332,7 @@ bool sharding_reduce_dominated(core *g, changes *c)
             if (!alive[p]) continue;
             for (int32_t p2 = 0; p2 < k; p2++) {
                 if (p2 == p || !alive[p2] || floor_[p2] > floor_[p] || uses[p2] > uses[p]) continue;
-                if (long_rows &&
-                    !passes_favourites(g, &s, i, p2, p, floors, favourites, floor_[p] - floor_[p2]))
+                if (many && !passes_favourites(g, &s, i, p2, p, floors, favourites, floor_[p] - floor_[p2]))
                     continue;
                 bool less = true;
                 for (int32_t j = first_item[i]; j < first_item[i + 1] && less; j++)
