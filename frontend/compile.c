@@ -15,7 +15,7 @@ enum {
     MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
 };
 static const double SOLVER_GAP = 0.01;  /* at which it may stop */
-static const double SOLVER_STALL = 0.5; /* of the time so far without progress, when it gives up */
+static const double SOLVER_STALL = 0.5; /* of the work so far without progress, when it gives up */
 
 /* One program on its way. */
 typedef struct program {

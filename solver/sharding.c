@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *choice)
 {
@@ -158,22 +157,20 @@ bool sharding_state_answered(state *st)
     return answered;
 }
 
-/* Processor time of the process: what a solve has done, on a machine that has other things to do. */
-static double work_clock(void)
+/* Effort without progress, in which a stall is not looked for yet: some hundredths of a second. */
+static const double LEAST_STALL = 2e7;
+
+static bool is_stalled(const state *st)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return st->stall > 0 && st->cost < INF && st->bound > -INF &&
+           st->effort - st->progressed > LEAST_STALL + st->stall * st->progressed;
 }
 
 bool sharding_state_stopped(state *st)
 {
     pthread_mutex_lock(&st->lock);
-    double now = col_solve_clock(), worked = work_clock();
-    bool stalled = st->stall > 0 && st->cost < INF && st->bound > -INF &&
-                   worked - st->progressed > 0.1 + st->stall * (st->progressed - st->began);
-    bool stop = st->stop = st->stop || now >= st->deadline || stalled || st->effort >= st->budget ||
-                           (st->first_only && st->cost < INF);
+    bool stop = st->stop = st->stop || is_stalled(st) || col_solve_clock() >= st->deadline ||
+                           st->effort >= st->budget || (st->first_only && st->cost < INF);
     pthread_mutex_unlock(&st->lock);
     return stop;
 }
@@ -206,7 +203,7 @@ void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
     COL_ASSERT(peak <= st->problem->limit);
     pthread_mutex_lock(&st->lock);
     if (cost < st->cost) {
-        if (is_progress(st, st->cost - cost)) st->progressed = work_clock();
+        if (is_progress(st, st->cost - cost)) st->progressed = st->effort;
         st->cost = cost;
         memcpy(st->choice, choice, sizeof *choice * (size_t)st->problem->node_count);
         report(st, "answer");
@@ -235,7 +232,7 @@ void sharding_state_raise(state *st, int64_t bound)
 {
     pthread_mutex_lock(&st->lock);
     if (bound > st->bound) {
-        if (is_progress(st, bound - st->bound)) st->progressed = work_clock();
+        if (is_progress(st, bound - st->bound)) st->progressed = st->effort;
         st->bound = bound;
         report(st, "bound");
     }
@@ -374,7 +371,6 @@ static void state_init(state *st, const col_sharding_problem *problem, double se
             times = COL_MAX(times, problem->nodes[i].upper);
     *st = (state){.problem = problem,
                   .started = col_solve_clock(),
-                  .began = work_clock(),
                   .cost = INF,
                   .bound = -INF,
                   .cut = INF,
@@ -441,7 +437,7 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
         st->companion = w;
         if (threads > 1) st->budget = st->effort + ALONE;
         bool closed = run_prover(&prover);
-        bool spent = st->effort >= st->budget;
+        bool spent = st->effort >= st->budget && !is_stalled(st);
         st->budget = INFINITY;
         if (!closed && spent) {
             st->stop = false;

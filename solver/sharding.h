@@ -43,7 +43,7 @@ typedef struct col_sharding_limits {
     double seconds; /* for the whole solve; 0: 60 s */
     double gap;     /* stop once (objective - bound) / objective is at most this; 0: prove it to the unit */
     /* Stop once there is an answer and a bound, and neither has moved by a thousandth of the cost for this
-     * share of the processor time that it took to get there, and a tenth of a second; 0: do not. */
+     * share of the work that it took to get there, and a little; 0: do not. */
     double stall;
     int threads;  /* 0: 2 */
     bool verbose; /* progress on stderr */

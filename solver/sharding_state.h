@@ -10,8 +10,8 @@ typedef struct state {
     const col_sharding_problem *problem;
     double deadline; /* on col_solve_clock */
     double gap;
-    double stall;             /* see col_sharding_limits */
-    double began, progressed; /* in processor time: the start, and when the gap last became narrower */
+    double stall;      /* see col_sharding_limits */
+    double progressed; /* effort when the gap last became narrower */
     bool verbose;
     double started;
 
