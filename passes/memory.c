@@ -15,7 +15,7 @@
 #include "solver/offsets.h"
 
 enum { ALIGNMENT = 64, NOT_A_BUFFER = UINT32_MAX };
-static const double GAP = 0.002; /* over the least memory: not worth seconds of search */
+static const double GAP = 0.005; /* over the least memory: not worth seconds of search */
 
 /* Parts of a concat. */
 

@@ -168,11 +168,13 @@ static offsets_verdict try_capacity(progress *p, int64_t capacity, double deadli
     return verdict;
 }
 
-/* Narrows [bound, peak]: first at the bound itself, which most problems attain, then by halves. A capacity
- * that a slice of the time neither meets nor refutes is left for last. */
+/* Narrows [bound, peak]: first at the bound itself, which most problems attain, or at the gap, then by
+ * halves. A capacity that a slice of the time neither meets nor refutes is left for last. */
 static void minimise(progress *p)
 {
-    int64_t open = p->bound; /* the next capacity to try; nothing below `open` is worth trying now */
+    /* The next capacity to try; nothing below `open` is worth trying now. What is good enough is easier than
+     * the bound. */
+    int64_t open = p->bound + (int64_t)(p->gap * (double)p->bound);
     for (double slice = 0.25; !is_good(p); slice = COL_MIN(2 * slice, 1.0)) {
         double now = col_solve_clock();
         if (now >= p->deadline || (p->node_limit && p->nodes >= p->node_limit)) return;

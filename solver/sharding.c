@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *choice)
 {
