@@ -314,7 +314,7 @@ static void emit_convolution(program *p, const col_node *node)
     in->convolution->kind = kinds[node->op];
     in->convolution->window = make_window(p, &w);
     in->convolution->groups = w.groups;
-    in->flops = col_window_flops(node);
+    in->flops = col_node_flops(node);
 }
 
 static void emit_pool(program *p, const col_node *node)
@@ -331,9 +331,7 @@ static void emit_pool(program *p, const col_node *node)
     how->n_kernel = (size_t)w.rank;
     how->kernel = copy_list(p, w.kernel, w.rank);
     how->count_include_pad = w.count_includes_pad;
-    const col_shape *shape = &col_node_operand(node, 0)->type.shape;
-    in->flops = (double)(shape->dims[0] * shape->dims[1]) * (double)col_window_outputs(&w) *
-                (double)col_window_taps(&w);
+    in->flops = col_node_flops(node);
 }
 
 /* Mesh axes as the plan's messages have them. */

@@ -1,6 +1,7 @@
 #include "ir/work.h"
 
 #include "ir/einsum.h"
+#include "ir/window.h"
 
 static double einsum_flops(const col_node *node)
 {
@@ -23,16 +24,40 @@ static double update_flops(const col_node *node)
     return (double)col_shape_numel(col_node_operand(node, 2)->type.shape);
 }
 
+static double pool_flops(const col_node *node)
+{
+    col_window w = col_window_of(node);
+    const int64_t *dims = col_node_operand(node, 0)->type.shape.dims;
+    return (double)(dims[0] * dims[1]) * (double)col_window_outputs(&w) * (double)col_window_taps(&w);
+}
+
+/* Ops that are no kernel. */
 static const struct {
     col_op op;
+    col_work work;
     double (*flops)(const col_node *node);
 } library[] = {
-    {COL_OP_EINSUM, einsum_flops},
-    {COL_OP_ATTENTION, attention_flops},
-    {COL_OP_ATTENTION_GRAD, attention_flops},
-    {COL_OP_ATTENTION_CACHED, attention_flops},
-    {COL_OP_SCATTER_ADD, update_flops},
+    {COL_OP_EINSUM, COL_WORK_PRODUCT, einsum_flops},
+    {COL_OP_CONV, COL_WORK_PRODUCT, col_window_flops},
+    {COL_OP_CONV_GRAD_INPUT, COL_WORK_PRODUCT, col_window_flops},
+    {COL_OP_CONV_GRAD_WEIGHT, COL_WORK_PRODUCT, col_window_flops},
+    {COL_OP_ATTENTION, COL_WORK_ATTENTION, attention_flops},
+    {COL_OP_ATTENTION_GRAD, COL_WORK_ATTENTION, attention_flops},
+    {COL_OP_ATTENTION_CACHED, COL_WORK_ATTENTION, attention_flops},
+    {COL_OP_SCATTER_ADD, COL_WORK_MOVE, update_flops},
+    {COL_OP_MAX_POOL, COL_WORK_MOVE, pool_flops},
+    {COL_OP_MAX_POOL_GRAD, COL_WORK_MOVE, pool_flops},
+    {COL_OP_AVG_POOL, COL_WORK_MOVE, pool_flops},
+    {COL_OP_AVG_POOL_GRAD, COL_WORK_MOVE, pool_flops},
 };
+
+col_work col_node_work(const col_node *node)
+{
+    for (size_t i = 0; i < COL_COUNT(library); i++) {
+        if (library[i].op == node->op) return library[i].work;
+    }
+    return col_op_info_of(node->op)->op_class == COL_CLASS_OPAQUE ? COL_WORK_MOVE : COL_WORK_KERNEL;
+}
 
 double col_node_flops(const col_node *node)
 {

@@ -108,11 +108,11 @@ double shard_inner_reductions(const shard_model *m, const shard_unit *u, const c
 
 static col_cost_class cost_class(const col_node *node)
 {
-    switch (col_op_info_of(node->op)->op_class) {
-    case COL_CLASS_CONTRACTION: return COL_COST_PRODUCT;
-    case COL_CLASS_OPAQUE: return col_node_flops(node) > 0 ? COL_COST_ATTENTION : COL_COST_MOVE;
-    default: return COL_COST_KERNEL;
-    }
+    static const col_cost_class classes[] = {[COL_WORK_PRODUCT] = COL_COST_PRODUCT,
+                                             [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
+                                             [COL_WORK_KERNEL] = COL_COST_KERNEL,
+                                             [COL_WORK_MOVE] = COL_COST_MOVE};
+    return classes[col_node_work(node)];
 }
 
 static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)

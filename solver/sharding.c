@@ -157,8 +157,8 @@ bool sharding_state_answered(state *st)
     return answered;
 }
 
-/* Effort without progress, in which a stall is not looked for yet: a tenth of a second or so. */
-static const double LEAST_STALL = 1e8;
+/* Effort without progress, in which a stall is not looked for yet: some tenths of a second. */
+static const double LEAST_STALL = 5e8;
 
 static bool is_stalled(const state *st)
 {
