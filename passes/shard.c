@@ -165,9 +165,11 @@ static void find_last_uses(builder *b)
     }
 }
 
-/* Values with more than one user, and gradients, which plans are told apart by. */
+/* Values with more than one user, and gradients, which plans are told apart by. Not parameters: a copy of one
+ * in a further layout is made for each use, and does not wait for the backward pass (ZeRO-3). */
 static bool wants_stop(const builder *b, const col_value *value)
 {
+    if (value->var && value->var->kind == COL_VAR_PARAM) return false;
     int32_t first = -1;
     bool several = col_value_is_output(b->m.graph, value), crosses = false;
     int32_t own = value->producer ? position_of(b, value->producer) : -1;
