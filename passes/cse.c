@@ -4,6 +4,9 @@
  * provides  no two nodes with equal op, operands and attributes
  * breaks    nothing; the earlier node stays, with its scope and phase
  *
+ * Collectives merge within a phase only: what one made in the forward pass would otherwise wait for the
+ * backward pass.
+ *
  * Operands are replaced as their producers merge, so equal trees merge bottom-up in the same sweep. Random
  * ops carry their stream in `salt`, so only draws of the same stream merge. */
 #include "passes/pass.h"
@@ -12,6 +15,12 @@ typedef struct bucket {
     col_node *node;
     struct bucket *next;
 } bucket;
+
+static bool can_merge(const col_node *first, const col_node *node)
+{
+    bool communicates = col_node_attr(node, COL_ATTR_MESH_AXES) != NULL;
+    return col_node_equal(first, node) && (!communicates || first->phase == node->phase);
+}
 
 col_status col_pass_cse(col_graph *graph, const col_pass_options *options)
 {
@@ -24,7 +33,7 @@ col_status col_pass_cse(col_graph *graph, const col_pass_options *options)
         if (col_op_info_of(node->op)->op_class == COL_CLASS_STATE) continue;
         bucket **slot = &table[col_node_hash(node) & (slots - 1)];
         bucket *same = *slot;
-        while (same && !col_node_equal(same->node, node)) same = same->next;
+        while (same && !can_merge(same->node, node)) same = same->next;
         if (!same) {
             bucket *added = COL_NEW(scratch, bucket);
             *added = (bucket){node, *slot};

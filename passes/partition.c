@@ -7,6 +7,8 @@
  * wanted: the first is as its maker gives it, and each further one is made by the steps of a resharding path
  * (passes/reshard.h) right before the unit that wants it first, in that unit's phase. Between the maker's
  * layout and any other lies the value's stop, if it has one, so that users share what they have in common.
+ * The first form and the stop wait for all users; any other is made anew in each phase, since the solver
+ * counts no memory for what would wait from the forward to the backward pass.
  *
  * A result that was reduced over a split factor is one rank's part. Sums stay so where they leave their unit,
  * with a partial layout; a maximum, a minimum, or what another node of the same unit reads, is combined at
@@ -20,6 +22,7 @@
 typedef struct form {
     col_layout layout;
     col_value *value;
+    col_phase phase; /* that it is made in */
 } form;
 
 typedef COL_VEC(form) form_list;
@@ -32,8 +35,10 @@ typedef struct partitioner {
     col_builder b;
     form_list *forms; /* by id of the old value; the first is the maker's */
     col_var *coordinate;
-    col_shard_log *log;      /* NULL: none is wanted */
-    col_reshard_steps steps; /* inserted for the value that is being brought to a user */
+    col_shard_log *log;            /* NULL: none is wanted */
+    col_reshard_steps steps;       /* inserted for the value that is being brought to a user */
+    col_reshard_steps *stop_steps; /* by id of the old value: that led to its stop, for the first user that is
+                                      not content with the maker's layout */
 } partitioner;
 
 /* Without the axes of one rank: of two such layouts, equal ones are the same, and no step is about those
@@ -65,8 +70,14 @@ static col_shape local_shape(const partitioner *p, col_shape whole, const col_la
 static form *find_form(const partitioner *p, const col_value *value, const col_layout *layout)
 {
     form_list *forms = &p->forms[value->id];
+    bool waits = false;
+    if (p->sharding->has_stop[value->id]) {
+        col_layout stop = without_narrow_axes(p, &p->sharding->stops[value->id]);
+        waits = col_layout_equal(&stop, layout);
+    }
     for (size_t i = 0; i < forms->len; i++) {
-        if (col_layout_equal(&forms->data[i].layout, layout)) return &forms->data[i];
+        form *f = &forms->data[i];
+        if (col_layout_equal(&f->layout, layout) && (!i || waits || f->phase == p->b.phase)) return f;
     }
     return NULL;
 }
@@ -75,7 +86,7 @@ static void add_form(partitioner *p, const col_value *value, const col_layout *l
 {
     COL_ASSERT(local->type.dtype == value->type.dtype &&
                col_shape_equal(local->type.shape, local_shape(p, value->type.shape, layout)));
-    form made = {*layout, local};
+    form made = {*layout, local, p->b.phase};
     col_vec_push(p->scratch, &p->forms[value->id], made);
     if (!local->var && !local->name && value->name)
         local->name = col_arena_strdup(p->graph->arena, value->name);
@@ -181,7 +192,7 @@ static col_value *bring_to(partitioner *p, const col_value *value, const col_lay
     if (known) return known->value;
     if (p->sharding->has_stop[value->id]) {
         col_layout stop = without_narrow_axes(p, &p->sharding->stops[value->id]);
-        from = (form){stop, reshard(p, value, from, &stop)};
+        from = (form){stop, reshard(p, value, from, &stop), p->b.phase};
     }
     return reshard(p, value, from, wanted);
 }
@@ -192,6 +203,10 @@ static col_value *bring(partitioner *p, const col_value *value, const col_layout
 {
     col_layout wanted = without_narrow_axes(p, layout), made = maker_form(p, value)->layout;
     p->steps = (col_reshard_steps){0};
+    if (!col_layout_equal(&wanted, &made)) {
+        p->steps = p->stop_steps[value->id];
+        p->stop_steps[value->id] = (col_reshard_steps){0};
+    }
     col_value *local = bring_to(p, value, &wanted);
     if (p->log) {
         col_shard_edge edge = {value, unit, output, made, wanted, p->steps};
@@ -266,6 +281,24 @@ static void rebuild_node(partitioner *p, const col_node *node, uint32_t unit)
     for (uint32_t i = 0; i < node->result_count; i++) take_result(p, unit, &node->results[i], results[i]);
 }
 
+/* Values go on to their stops at once: where a gradient is scattered, its parts do not wait for the update.
+ */
+static void make_stops(partitioner *p, const col_unit *unit)
+{
+    for (uint32_t i = 0; i < unit->node_count; i++) {
+        const col_node *node = unit->nodes[i];
+        set_place(p, node);
+        for (uint32_t r = 0; r < node->result_count; r++) {
+            uint32_t id = node->results[r].id;
+            if (!p->sharding->has_stop[id]) continue;
+            col_layout stop = without_narrow_axes(p, &p->sharding->stops[id]);
+            p->steps = (col_reshard_steps){0};
+            bring_to(p, &node->results[r], &stop);
+            p->stop_steps[id] = p->steps;
+        }
+    }
+}
+
 static void rebuild_assign(partitioner *p, const col_node *node, uint32_t unit)
 {
     col_var *var = col_graph_find_var(p->graph, col_node_text(node, COL_ATTR_VARIABLE));
@@ -305,6 +338,7 @@ static void rebuild_units(partitioner *p, const col_graph *graph)
                 else
                     rebuild_node(p, unit->nodes[i], next);
             }
+            make_stops(p, unit);
         }
         finish_outputs(p, graph, (col_phase)phase);
     }
@@ -359,6 +393,7 @@ col_graph *col_partition(const col_graph *graph, const col_sharding *sharding, c
     p.graph->mesh = sharding->mesh;
     p.b = (col_builder){.graph = p.graph, .scope = ""};
     p.forms = COL_NEW_ARRAY(scratch, form_list, graph->next_value_id);
+    p.stop_steps = COL_NEW_ARRAY(scratch, col_reshard_steps, graph->next_value_id);
     copy_settings(p.graph, graph);
     rebuild_vars(&p, graph);
     rebuild_units(&p, graph);
