@@ -13,6 +13,8 @@
 enum {
     PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
     MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
+    SWEPT_NODES =
+        5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
 };
 static const double SOLVER_GAP = 0.01;  /* at which it may stop */
 static const double SOLVER_STALL = 0.5; /* of the work so far without progress, when it gives up */
@@ -520,6 +522,7 @@ static col_status lay_out_smallest(compiler *c, bool *out_stopped, int64_t *out_
     c->sharding_threads = 1;
     COL_TRY(find_least(c, out_stopped, &least));
     for (size_t i = 0; i < COL_COUNT(steps) && !*out_stopped && needed > limit; i++) {
+        if (i && c->programs[0].shard.nodes > SWEPT_NODES) break;
         c->sharding_bytes = (int64_t)((double)least * steps[i]);
         if (i) COL_TRY(lay_out(c, out_stopped));
         needed = COL_MIN(needed, (int64_t)c->plan->arena_bytes);
