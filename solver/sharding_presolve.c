@@ -560,6 +560,15 @@ bool sharding_presolve(core **core_, records *records_, bool verbose)
             print_core(g, name);
         }
     }
+    if (!infeasible) {
+        /* Where rounds ended early, the last may have linked nodes: their uses of memory become segments in
+         * order again, which all that follows relies on. */
+        col_arena *scratch = col_arena_create();
+        changes *c = sharding_changes_make(scratch, g);
+        infeasible = !sharding_reduce_memory(g, c);
+        if (!infeasible && c->any) g = sharding_rebuild(g, c, records_, &infeasible);
+        col_arena_destroy(scratch);
+    }
     *core_ = g;
     return !infeasible;
 }
