@@ -138,7 +138,9 @@ def main():
         test_rank_that("killed", signal.SIGKILL, 60, 4)
         for delay in (0, 4):
             code, error = test_rank_that("stopped", signal.SIGSTOP, 8, delay)
-            assert code == 4, f"status {code}\n{error}"
+            # Open MPI's launcher now and then crashes itself while it ends the job; the ranks are gone all the same.
+            launcher_crashed = code < 0 and "libpmix" in error
+            assert code == 4 or launcher_crashed, f"status {code}\n{error}"
             late = r"rank \d did not come to the [a-z-]+ '\w+', where rank \d waits, within 8 s"
             assert re.search(late, error) or "came to MPI_Init" in error, error  # as far as a busy machine gets
     finally:
