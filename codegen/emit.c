@@ -202,7 +202,7 @@ static void emit_einsum(program *p, const col_node *node)
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_MATMUL;
     in->matmul = COL_NEW(p->arena, Col__Plan__Matmul);
     col__plan__matmul__init(in->matmul);
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
     in->bytes = bytes_moved(in);
 }
 
@@ -246,7 +246,7 @@ static void emit_attention(program *p, const col_node *node)
         }
         in->reads[at] = make_view(p, in->reads[at]->offset, mask->type.dtype, 4, dims, strides);
     }
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
 }
 
 static void emit_attention_cached(program *p, const col_node *node)
@@ -256,7 +256,7 @@ static void emit_attention_cached(program *p, const col_node *node)
     in->attention_cached = COL_NEW(p->arena, Col__Plan__AttentionCached);
     col__plan__attention_cached__init(in->attention_cached);
     in->attention_cached->scale = col_node_float(node, COL_ATTR_SCALE);
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
 }
 
 /* The base, operand 0, is overwritten: it and the result are one place. */
@@ -266,7 +266,7 @@ static void emit_scatter_add(program *p, const col_node *node)
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD;
     in->scatter_add = COL_NEW(p->arena, Col__Plan__ScatterAdd);
     col__plan__scatter_add__init(in->scatter_add);
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
     in->bytes = 3 * view_bytes(in->reads[1]);
 }
 
@@ -314,7 +314,7 @@ static void emit_convolution(program *p, const col_node *node)
     in->convolution->kind = kinds[node->op];
     in->convolution->window = make_window(p, &w);
     in->convolution->groups = w.groups;
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
 }
 
 static void emit_pool(program *p, const col_node *node)
@@ -331,7 +331,7 @@ static void emit_pool(program *p, const col_node *node)
     how->n_kernel = (size_t)w.rank;
     how->kernel = copy_list(p, w.kernel, w.rank);
     how->count_include_pad = w.count_includes_pad;
-    in->flops = col_node_flops(node);
+    in->flops = col_node_work(node).flops;
 }
 
 /* Mesh axes as the plan's messages have them. */

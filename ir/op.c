@@ -9,10 +9,11 @@
 #define col_view_map_none NULL
 #define col_relate_none   NULL
 #define col_local_none    NULL
+#define col_work_none     NULL
 
 static const col_op_info ops[COL_OP_COUNT] = {
 #define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view,  \
-           factors, local)                                                                                   \
+           factors, local, work)                                                                             \
     [COL_OP_##KIND] = {#name,                                                                                \
                        COL_CLASS_##cls,                                                                      \
                        cost,                                                                                 \
@@ -27,7 +28,8 @@ static const col_op_info ops[COL_OP_COUNT] = {
                        col_eval_##eval,                                                                      \
                        col_view_map_##view,                                                                  \
                        col_relate_##factors,                                                                 \
-                       col_local_##local},
+                       col_local_##local,                                                                    \
+                       col_work_##work},
 #include "ir/ops.def"
 #undef OP
 };

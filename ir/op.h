@@ -91,6 +91,23 @@ typedef void (*col_relate_fn)(col_factors *f, const col_node *node);
 typedef void (*col_local_fn)(col_local *l, const col_node *node, col_value *const *operands,
                              col_value **out_results);
 
+/* Who does a node's work: matrix products and convolutions of the device's library, the executor's attention,
+ * generated kernels, copies and scatters. */
+typedef enum col_work_kind {
+    COL_WORK_KERNEL,
+    COL_WORK_PRODUCT,
+    COL_WORK_ATTENTION,
+    COL_WORK_MOVE
+} col_work_kind;
+
+/* The arithmetic of a node: floating-point operations of the whole, a multiply-add being two. */
+typedef struct col_work {
+    col_work_kind kind;
+    double flops;
+} col_work;
+
+typedef col_work (*col_work_fn)(const col_node *node);
+
 typedef struct col_op_info {
     const char *name;
     col_op_class op_class;
@@ -105,6 +122,7 @@ typedef struct col_op_info {
     col_view_map_fn view_map; /* of the view class; NULL: another class */
     col_relate_fn factors;    /* NULL, as `local`: a composite or a collective */
     col_local_fn local;
+    col_work_fn work; /* NULL: a kernel that computes nothing */
 } col_op_info;
 
 /* The row of the op. */
@@ -120,7 +138,7 @@ col_attr_key col_attr_find(const char *name);
 
 /* The functions that rows name. */
 #define OP(KIND, name, cls, cost, low, high, count, required, optional, infer, gradient, lower, eval, view,  \
-           factors, local)                                                                                   \
+           factors, local, work)                                                                             \
     bool col_infer_##infer(col_node *node, col_diags *diags);                                                \
     void col_grad_##gradient(col_builder *b, col_node *node, col_value *const *result_grads,                 \
                              const bool *wanted, col_value **operand_grads);                                 \
@@ -129,7 +147,8 @@ col_attr_key col_attr_find(const char *name);
     bool col_view_map_##view(const col_node *node, uint32_t result, col_view_map *out);                      \
     void col_relate_##factors(col_factors *f, const col_node *node);                                         \
     void col_local_##local(col_local *l, const col_node *node, col_value *const *operands,                   \
-                           col_value **out_results);
+                           col_value **out_results);                                                         \
+    col_work col_work_##work(const col_node *node);
 #include "ir/ops.def"
 #undef OP
 

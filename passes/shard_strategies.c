@@ -106,13 +106,13 @@ double shard_inner_reductions(const shard_model *m, const shard_unit *u, const c
     return seconds;
 }
 
-static col_cost_class cost_class(const col_node *node)
+static col_cost_class cost_class(col_work_kind kind)
 {
     static const col_cost_class classes[] = {[COL_WORK_PRODUCT] = COL_COST_PRODUCT,
                                              [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
                                              [COL_WORK_KERNEL] = COL_COST_KERNEL,
                                              [COL_WORK_MOVE] = COL_COST_MOVE};
-    return classes[col_node_work(node)];
+    return classes[kind];
 }
 
 static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
@@ -122,7 +122,7 @@ static double unit_seconds(const shard_model *m, const shard_unit *u, const col_
     double flops = 0, bytes = 0;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
         const col_node *node = u->unit->nodes[n];
-        flops += col_node_flops(node) * col_factors_share(u->factors, s, &m->options->mesh, node);
+        flops += col_node_work(node).flops * col_factors_share(u->factors, s, &m->options->mesh, node);
     }
     for (int i = 0; i < u->read_count; i++) {
         col_layout layout = col_factors_operand_layout(u->factors, s, u->reads[i].node, u->reads[i].operand);
@@ -132,7 +132,8 @@ static double unit_seconds(const shard_model *m, const shard_unit *u, const col_
         col_layout layout = col_factors_result_layout(u->factors, s, u->writes[i].value);
         bytes += local_bytes(m, u->writes[i].value, &layout);
     }
-    return seconds + col_cost_seconds(m->options->machine, cost_class(u->unit->nodes[0]), flops, bytes);
+    return seconds + col_cost_seconds(m->options->machine, cost_class(col_node_work(u->unit->nodes[0]).kind),
+                                      flops, bytes);
 }
 
 /* Enumeration. */

@@ -371,3 +371,26 @@ void col_eval_attention_grad(const col_node *node, const col_tensor *operands, c
     }
     free(scores);
 }
+
+/* Of `products` matrix products of b h t s d multiply-adds each; half of them under the causal limit. */
+static col_work products_of(const col_node *node, int products, bool causal)
+{
+    col_shape q = col_node_operand(node, 0)->type.shape, k = col_node_operand(node, 1)->type.shape;
+    double flops = 2.0 * (double)col_shape_numel(q) * (double)k.dims[1];
+    return (col_work){COL_WORK_ATTENTION, flops * products * (causal ? 0.5 : 1)};
+}
+
+col_work col_work_attention(const col_node *node)
+{
+    return products_of(node, 2, col_node_int(node, COL_ATTR_CAUSAL));
+}
+
+col_work col_work_attention_grad(const col_node *node)
+{
+    return products_of(node, 5, col_node_int(node, COL_ATTR_CAUSAL));
+}
+
+col_work col_work_attention_cached(const col_node *node)
+{
+    return products_of(node, 2, false);
+}

@@ -248,3 +248,8 @@ void col_eval_conv_grad_weight(const col_node *node, const col_tensor *operands,
     col_fill(results[0], 0);
     convolve(node, INTO_WEIGHT, operands[0], results[0], operands[1]);
 }
+
+col_work col_work_conv(const col_node *node)
+{
+    return (col_work){COL_WORK_PRODUCT, col_window_flops(node)};
+}

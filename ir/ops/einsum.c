@@ -204,3 +204,11 @@ void col_eval_einsum(const col_node *node, const col_tensor *operands, col_tenso
     free(y);
     free(z);
 }
+
+col_work col_work_einsum(const col_node *node)
+{
+    col_einsum e = col_einsum_of(node);
+    double products =
+        (double)col_shape_numel(node->results[0].type.shape) * (double)col_einsum_size(&e, e.inner);
+    return (col_work){COL_WORK_PRODUCT, 2 * products};
+}

@@ -221,3 +221,8 @@ void col_local_scatter_add(col_local *l, const col_node *node, col_value *const 
     col_value *updates = rows ? rows_where(l->b, inside, operands[2]) : operands[2];
     col_local_plain(l, node, (col_value *[]){base, rows ? rows : operands[1], updates}, out);
 }
+
+col_work col_work_scatter_add(const col_node *node)
+{
+    return (col_work){COL_WORK_MOVE, (double)col_shape_numel(col_node_operand(node, 2)->type.shape)};
+}

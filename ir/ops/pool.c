@@ -205,3 +205,11 @@ void col_eval_avg_pool_grad(const col_node *node, const col_tensor *operands, co
     }
     free(p.map);
 }
+
+col_work col_work_pool(const col_node *node)
+{
+    col_window w = col_window_of(node);
+    const int64_t *dims = col_node_operand(node, 0)->type.shape.dims;
+    double outputs = (double)(dims[0] * dims[1]) * (double)col_window_outputs(&w);
+    return (col_work){COL_WORK_MOVE, outputs * (double)col_window_taps(&w)};
+}
