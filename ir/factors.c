@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include "ir/base/divisor.h"
+
 enum { MAX_PENDING = COL_MAX_RANK + 64 }; /* every cut at least halves a size */
 
 typedef struct piece {
@@ -149,16 +151,6 @@ static void pass_over(col_factors *f, walk *x, int a, walk *y, int b)
     }
 }
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static void join(col_factors *f, walk *x, walk *y)
 {
     for (;;) {
@@ -166,7 +158,7 @@ static void join(col_factors *f, walk *x, walk *y)
         COL_ASSERT((a < 0) == (b < 0));
         if (a < 0) return;
         if (a == b) continue;
-        int64_t common = common_divisor(f->pieces.data[a].size, f->pieces.data[b].size);
+        int64_t common = col_common_divisor(f->pieces.data[a].size, f->pieces.data[b].size);
         if (common == 1) {
             pass_over(f, x, a, y, b);
             continue;

@@ -20,6 +20,8 @@
 
 #include <string.h>
 
+#include "ir/base/divisor.h"
+
 enum { FREE = 14, PARTIAL = 15, STATES = 2048, SLOTS = 8192, NONE = 0xffff };
 
 /* Place of each axis of A: a dimension of D, FREE or PARTIAL, and the position in the list of the dimension.
@@ -425,16 +427,6 @@ col_reshard_costs *col_reshard_costs_create(const col_machine *machine, const co
     return costs;
 }
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 double col_reshard_seconds(col_reshard_costs *costs, col_type type, const col_layout *from,
                            const col_layout *to)
 {
@@ -451,7 +443,7 @@ double col_reshard_seconds(col_reshard_costs *costs, col_type type, const col_la
     key.bytes = s.bytes;
     key.axis_count = (uint8_t)s.axis_count;
     key.dim_count = (uint8_t)s.dim_count;
-    for (int d = 0; d < s.dim_count; d++) key.blocks[d] = common_divisor(s.blocks[d], ranks);
+    for (int d = 0; d < s.dim_count; d++) key.blocks[d] = col_common_divisor(s.blocks[d], ranks);
     double *known = col_map_get_bytes(costs->known, &key, sizeof key);
     if (known) return *known;
     col_reshard_path path;

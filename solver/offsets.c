@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/base/divisor.h"
+
 /* The greedy answer may take this long, alone and before the search; the first order always finishes. */
 static const double GREEDY_SECONDS = 0.1, SEED_SECONDS = 0.02;
 
@@ -71,16 +73,6 @@ static int compare_items(const void *a, const void *b)
     return x->buffer < y->buffer ? -1 : 1;
 }
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static void number_sections(offsets_model *m, const col_offsets_problem *problem, col_arena *scratch)
 {
     event *events = COL_NEW_ARRAY(scratch, event, 2 * m->count + 1);
@@ -115,7 +107,7 @@ static void build_model(offsets_model *m, const col_offsets_problem *problem, co
                                               .align = align,
                                               .place = b->fixed ? (int64_t)b->offset : -1,
                                               .buffer = j};
-        m->grain = greatest_common_divisor(align, m->grain);
+        m->grain = col_common_divisor(align, m->grain);
     }
     if (m->grain == 0) m->grain = 1;
     number_sections(m, problem, scratch);

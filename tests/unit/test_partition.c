@@ -9,7 +9,7 @@
 #include "passes/partition.h"
 #include "passes/pass.h"
 #include "passes/shard.h"
-#include "tests/unit/random.h"
+#include "tests/unit/random_layout.h"
 
 #include <math.h>
 
@@ -112,15 +112,6 @@ static void run_passes(col_graph *graph, const char *const *names, size_t count,
 
 /* A random sharding. */
 
-static void shuffle(unit_random *r, int count, uint8_t *order)
-{
-    for (int i = 0; i < count; i++) {
-        int at = (int)random_int(r, 0, i);
-        order[i] = order[at];
-        order[at] = (uint8_t)i;
-    }
-}
-
 static col_strategy random_strategy(unit_random *r, const col_factors *f, const col_mesh *mesh)
 {
     col_strategy s = col_strategy_replicated();
@@ -134,23 +125,6 @@ static col_strategy random_strategy(unit_random *r, const col_factors *f, const 
     }
     assert_true(col_strategy_is_valid(f, &s, mesh));
     return s;
-}
-
-static col_layout random_layout(unit_random *r, const col_mesh *mesh, col_shape shape,
-                                uint32_t may_be_partial)
-{
-    col_layout layout = col_layout_whole();
-    uint8_t order[COL_MESH_RANK] = {0};
-    shuffle(r, mesh->rank, order);
-    for (int i = 0; i < mesh->rank; i++) {
-        int place = (int)random_int(r, -2, shape.rank - 1);
-        if (place == -2 && may_be_partial >> order[i] & 1)
-            layout.partial = (uint8_t)(layout.partial | 1u << order[i]);
-        if (place < 0) continue;
-        col_layout_push(&layout, place, order[i]);
-        if (!col_layout_fits(&layout, mesh, shape.rank, shape.dims)) col_layout_pop(&layout, place);
-    }
-    return layout;
 }
 
 /* Axes over which the value is partial outside its unit. */

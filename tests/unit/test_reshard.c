@@ -8,7 +8,7 @@
 #include "ir/builder.h"
 #include "ir/evaluate.h"
 #include "passes/reshard.h"
-#include "tests/unit/random.h"
+#include "tests/unit/random_layout.h"
 
 #include <math.h>
 
@@ -30,27 +30,6 @@ static void random_machine(unit_random *r, col_machine *m)
         for (int k = 0; k < COL_COLLECTIVE_COUNT; k++)
             m->links[a].bandwidth[k] = 1e9 * (double)random_int(r, 1, 20);
     }
-}
-
-static col_layout random_layout(unit_random *r, const col_mesh *mesh, col_shape shape,
-                                uint32_t may_be_partial)
-{
-    col_layout layout = col_layout_whole();
-    int order[COL_MESH_RANK] = {0};
-    for (int i = 0; i < mesh->rank; i++) {
-        int at = (int)random_int(r, 0, i);
-        order[i] = order[at];
-        order[at] = i;
-    }
-    for (int i = 0; i < mesh->rank; i++) {
-        int place = (int)random_int(r, -2, shape.rank - 1);
-        if (place == -2 && may_be_partial >> order[i] & 1)
-            layout.partial = (uint8_t)(layout.partial | 1u << order[i]);
-        if (place < 0) continue;
-        col_layout_push(&layout, place, order[i]);
-        if (!col_layout_fits(&layout, mesh, shape.rank, shape.dims)) col_layout_pop(&layout, place);
-    }
-    return layout;
 }
 
 static void random_problem(unit_random *r, problem *p)
