@@ -23,6 +23,7 @@ enum {
 typedef enum figure_kind {
     POSITIVE,
     NOT_NEGATIVE,
+    SHARE, /* 0 to 1 */
     BYTES,
     RATE_BY_SIZE, /* a number, or pairs [size, rate] */
 } figure_kind;
@@ -52,7 +53,7 @@ typedef struct figure {
         name, "all-to-all", POSITIVE, true, AT(link.bandwidth[COL_ALL_TO_ALL])                               \
     }
 
-/* Groups stand together; `across` and `host` may be missing. */
+/* Groups stand together; `across`, `overlap` and `host` may be missing. */
 static const figure figures[] = {
     {"memory", "bytes", BYTES, true, AT(memory)},
     {"traffic", "bandwidth", RATE_BY_SIZE, true, AT(traffic)},
@@ -64,6 +65,7 @@ static const figure figures[] = {
     RATES("moves", COL_COST_MOVE),
     LINK("inside", inside),
     LINK("across", across),
+    {"overlap", "share", SHARE, true, AT(overlap)},
     {"host", "bytes", BYTES, true, AT(host_bytes)},
     {"host", "bandwidth", POSITIVE, true, AT(host_bandwidth)},
 };
@@ -100,11 +102,12 @@ static bool read_number(reader *r, const figure *f, figure_kind kind, double *ou
         return !col_error_ignore(status);
     }
     if (!col_error_ignore(col_parse_double(f->key, text, -HUGE_VAL, HUGE_VAL, out)) && isfinite(*out) &&
-        (*out > 0 || (kind == NOT_NEGATIVE && *out == 0)))
+        (*out > 0 || (kind != POSITIVE && *out == 0)) && (*out <= 1 || kind != SHARE))
         return true;
-    fault(r, f,
-          col_arena_printf(r->arena, "a %s number is wanted, not '%s'",
-                           kind == POSITIVE ? "positive" : "non-negative", text));
+    static const char *const wanted[] = {[POSITIVE] = "a positive number",
+                                         [NOT_NEGATIVE] = "a non-negative number",
+                                         [SHARE] = "a number from 0 to 1"};
+    fault(r, f, col_arena_printf(r->arena, "%s is wanted, not '%s'", wanted[kind], text));
     return false;
 }
 
@@ -306,7 +309,7 @@ static void check_whole(reader *r)
     for (size_t i = 0; i < COL_COUNT(figures); i++) {
         const char *group = figures[i].group;
         if ((i && !strcmp(group, figures[i - 1].group)) || col_map_get(r->groups, group) ||
-            !strcmp(group, "host") || (one_host && !strcmp(group, "across")))
+            !strcmp(group, "host") || !strcmp(group, "overlap") || (one_host && !strcmp(group, "across")))
             continue;
         col_diag_add(&r->yaml.diags, top, "%s is missing", group);
     }

@@ -85,8 +85,10 @@ typedef struct col_machine {
     col_rate traffic;                                    /* bytes per second, by the bytes that are touched */
     double memory;                                       /* bytes of one device, or of all the cores */
     double overhead_alone,
-        overhead_team;                 /* seconds to start an instruction: one thread; and wait for several */
-    col_link inside, across;           /* between devices or ranks of one host; between hosts */
+        overhead_team;       /* seconds to start an instruction: one thread; and wait for several */
+    col_link inside, across; /* between devices or ranks of one host; between hosts */
+    double
+        overlap; /* share of a collective's speed that it keeps while the rank computes; 0: they take turns */
     double host_bytes, host_bandwidth; /* memory of the host by device, and the way there; 0: not given */
     /* What one rank of a mesh has of it: col_machine_links. */
     col_precision precision; /* that instructions compute in */

@@ -187,6 +187,8 @@ static void print_machine(col_str *out, const machine *m, const char *path)
     col_str_printf(out, "  reduce-scatter: %.4g\n  all-to-all: %.4g\n", m->ranks.add, m->ranks.copy);
     print_source(
         out, "threads that meet, wake each other, and all at once copy or add 16 MiB of their neighbour's");
+    col_str_append(out, "overlap:\n  share: 0\n");
+    print_source(out, "copying between ranks takes the cores that compute");
 }
 
 static col_status measure(machine *m)

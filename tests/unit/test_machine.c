@@ -17,6 +17,7 @@ static const char good[] = "name: box\nabout: made up\nunit: device\ndefault: 3\
                            "all-to-all: 6, source: x}\n"
                            "across: {start: 0, latency: 0, all-reduce: 7, all-gather: 8, reduce-scatter: 9, "
                            "all-to-all: 10, source: x}\n"
+                           "overlap: {share: 0.25, source: x}\n"
                            "host: {bytes: 1kB, bandwidth: 11, source: x}\n";
 
 static const char *write_file(folder *f, const char *text)
@@ -51,6 +52,7 @@ static void figures_are_read(void **state)
         assert_float_equal(m.inside.bandwidth[k], 3 + k, 0);
         assert_float_equal(m.across.bandwidth[k], 7 + k, 0);
     }
+    assert_float_equal(m.overlap, 0.25, 0);
     assert_float_equal(m.host_bytes, 1000, 0);
     assert_float_equal(m.host_bandwidth, 11, 0);
     assert_ok(col_machine_read(col_arena_printf(f->arena, "%s:16", path), &m));
@@ -69,7 +71,8 @@ static void nothing_may_be_missing(void **state)
         char *text = col_arena_printf(f->arena, "%.*s%s", (int)(line - good), good, after);
         col_machine m;
         col_status status = col_machine_read(write_file(f, text), &m);
-        bool optional = !strncmp(line, "about", 5) || !strncmp(line, "host", 4);
+        bool optional =
+            !strncmp(line, "about", 5) || !strncmp(line, "host", 4) || !strncmp(line, "overlap", 7);
         if (optional)
             assert_ok(status);
         else
@@ -79,6 +82,23 @@ static void nothing_may_be_missing(void **state)
         assert_fails(col_machine_read(write_file(f, text), &m), COL_BAD_INPUT, "unknown key 'x");
     }
     assert_int_equal(faults, 14);
+}
+
+static void overlap_is_a_share(void **state)
+{
+    folder *f = *state;
+    static const char *const wrong[] = {"1.01", "-0.1", "nan", "much"};
+    const char *at = strstr(good, "0.25");
+    col_machine m;
+    for (size_t i = 0; i < COL_COUNT(wrong); i++) {
+        char *text = col_arena_printf(f->arena, "%.*s%s%s", (int)(at - good), good, wrong[i], at + 4);
+        assert_fails(col_machine_read(write_file(f, text), &m), COL_BAD_INPUT,
+                     "overlap.share: a number from 0 to 1 is wanted");
+    }
+    char *without = col_arena_printf(f->arena, "%.*s%s", (int)(strstr(good, "overlap") - good), good,
+                                     strstr(good, "host: "));
+    assert_ok(col_machine_read(write_file(f, without), &m));
+    assert_float_equal(m.overlap, 0, 0);
 }
 
 static void shipped_machines_are_right(void **state)
@@ -139,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(figures_are_read),
         FOLDER_TEST(nothing_may_be_missing),
+        FOLDER_TEST(overlap_is_a_share),
         cmocka_unit_test(shipped_machines_are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
