@@ -345,3 +345,21 @@ core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infea
     col_arena_destroy(old->arena);
     return g;
 }
+
+sides sharding_sides_make(const core *g, col_arena *arena)
+{
+    sides s = {COL_NEW_ARRAY(arena, int32_t, g->node_count + 1),
+               COL_NEW_ARRAY(arena, side, 2 * (size_t)g->edge_count)};
+    for (int32_t e = 0; e < g->edge_count; e++) {
+        s.first[g->u[e] + 1]++;
+        s.first[g->v[e] + 1]++;
+    }
+    for (int32_t i = 0; i < g->node_count; i++) s.first[i + 1] += s.first[i];
+    int32_t *next = col_arena_copy(arena, s.first, sizeof(int32_t) * (size_t)g->node_count);
+    for (int32_t e = 0; e < g->edge_count; e++) {
+        size_t kv = (size_t)g->k[g->v[e]];
+        s.list[next[g->u[e]]++] = (side){e, g->v[e], kv, 1};
+        s.list[next[g->v[e]]++] = (side){e, g->u[e], 1, kv};
+    }
+    return s;
+}
