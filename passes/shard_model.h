@@ -57,6 +57,8 @@ typedef struct shard_model {
 /* passes/shard_strategies.c: the strategies of every unit, with layouts and costs; one that gives every port
  * the layouts of another and is not cheaper is left out. */
 void shard_strategies(shard_model *m);
+/* The layouts that a variable may have: the one that is settled, or all that fit. */
+void shard_variable_layouts(shard_model *m);
 /* Seconds of one run of the unit that go into reductions over split factors whose result something in the
  * unit reads, which are combined at once. They are part of the strategy's cost. */
 double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s);
@@ -84,5 +86,44 @@ const shard_table *shard_table_of(shard_tables *t, const col_type *type, int32_t
 COL_MUST_USE col_status shard_restrict(shard_model *m);
 /* Whether a value in the update phase of this plan must be this layout: gradients under zero1 and zero2. */
 bool shard_stop_allowed(const shard_model *m, const col_value *value, const col_layout *layout);
+
+/* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
+ */
+typedef struct shard_source {
+    int32_t node; /* -1: none */
+    int32_t count;
+    const int32_t *layouts;
+} shard_source;
+
+/* A model, and the problem that it makes for the solver. */
+typedef struct shard_problem {
+    shard_model m;
+    COL_VEC(col_sharding_node) nodes;
+    COL_VEC(col_sharding_edge) edges;
+    int32_t *unit_nodes, *variable_nodes;
+    shard_source *makers, *stops; /* by value id */
+    int32_t *last_use;            /* by value id: position of the last unit that needs it; -1: none */
+    shard_tables *tables;
+    int32_t *whole;        /* a list of the whole layout alone */
+    uint32_t *seen, stamp; /* by layout: last met in list number `stamp` */
+} shard_problem;
+
+/* Times that a phase runs in a step. */
+int64_t shard_runs(const shard_model *m, col_phase phase);
+
+/* passes/shard_build.c: from candidates to nodes and edges. */
+void shard_build(shard_problem *b);
+
+/* passes/shard.c: takes away what the plan forbids, builds, and solves. Fills the report in also when there
+ * is no answer that fits. */
+COL_MUST_USE col_status shard_solve(shard_problem *b, double seconds, col_sharding_solution *solution,
+                                    col_shard_report *report);
+/* Whether there is an answer, within the memory of the options. */
+bool shard_fits(const shard_problem *b, const col_sharding_solution *solution);
+
+/* passes/shard_compare.c: solves for each forced plan. Where one beats `*solution`, it and `*best`, whose
+ * answer it is, become that plan's. */
+COL_MUST_USE col_status shard_compare(shard_problem *b, col_sharding_solution *solution, shard_problem *best,
+                                      col_shard_report *report);
 
 #endif

@@ -1,4 +1,5 @@
-/* The strategies of every unit: each mesh axis to one of its factors or to none. */
+/* The strategies of every unit: each mesh axis to one of its factors or to none. The layouts that variables
+ * may have. */
 #include "passes/shard_model.h"
 
 #include <math.h>
@@ -307,5 +308,57 @@ void shard_strategies(shard_model *m)
         }
         enumerate_unit(m, u);
         col_map_set_bytes(described, description, size, u);
+    }
+}
+
+/* Variables. */
+
+typedef COL_VEC(int32_t) id_list;
+
+static void push_once(shard_model *m, id_list *list, int32_t id)
+{
+    for (size_t i = 0; i < list->len; i++) {
+        if (list->data[i] == id) return;
+    }
+    col_vec_push(m->arena, list, id);
+}
+
+/* All layouts that fit: the axes, taken in the order given, each to a dimension or to none. */
+static void add_layouts(shard_model *m, const col_var *var, col_layout *layout, int axis, bool backwards,
+                        id_list *out)
+{
+    const col_mesh *mesh = &m->options->mesh;
+    if (axis == mesh->rank) {
+        push_once(m, out, shard_layout_id(&m->layouts, layout));
+        return;
+    }
+    int own = backwards ? mesh->rank - 1 - axis : axis;
+    add_layouts(m, var, layout, axis + 1, backwards, out);
+    if (mesh->dims[own] == 1) return;
+    for (int d = 0; d < var->type.shape.rank; d++) {
+        col_layout_push(layout, d, own);
+        if (col_layout_fits(layout, mesh, var->type.shape.rank, var->type.shape.dims))
+            add_layouts(m, var, layout, axis + 1, backwards, out);
+        col_layout_pop(layout, d);
+    }
+}
+
+void shard_variable_layouts(shard_model *m)
+{
+    m->variable_layouts = COL_NEW_ARRAY(m->arena, int32_t *, m->graph->vars.len);
+    m->variable_counts = COL_NEW_ARRAY(m->arena, int, m->graph->vars.len);
+    for (size_t v = 0; v < m->graph->vars.len; v++) {
+        const col_var *var = m->graph->vars.data[v];
+        const col_layout *settled = m->options->settled ? col_map_get(m->options->settled, var->name) : NULL;
+        id_list ids = {0};
+        col_layout layout = col_layout_whole();
+        if (settled) {
+            push_once(m, &ids, shard_layout_id(&m->layouts, settled));
+        } else {
+            add_layouts(m, var, &layout, 0, false, &ids);
+            add_layouts(m, var, &layout, 0, true, &ids);
+        }
+        m->variable_layouts[v] = ids.data;
+        m->variable_counts[v] = (int)ids.len;
     }
 }

@@ -2,263 +2,8 @@
  */
 #include "solver/sharding_state.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int64_t col_sharding_cost(const col_sharding_problem *problem, const int32_t *choice)
-{
-    int64_t sum = 0;
-    for (int32_t i = 0; i < problem->node_count; i++) sum = add_cost(sum, problem->nodes[i].cost[choice[i]]);
-    for (int32_t e = 0; e < problem->edge_count; e++) {
-        const col_sharding_edge *x = &problem->edges[e];
-        size_t width = (size_t)problem->nodes[x->v].strategies;
-        sum = add_cost(sum, x->cost[(size_t)choice[x->u] * width + (size_t)choice[x->v]]);
-    }
-    return sum;
-}
-
-typedef struct change {
-    int32_t time;
-    int64_t usage;
-} change;
-
-static int compare_changes(const void *a, const void *b)
-{
-    const change *x = a, *y = b;
-    return (x->time > y->time) - (x->time < y->time);
-}
-
-int64_t col_sharding_peak(const col_sharding_problem *problem, const int32_t *choice)
-{
-    size_t count = 0;
-    change *list = malloc(2 * ((size_t)problem->node_count + 1) * sizeof *list);
-    if (!list) col_out_of_memory(0);
-    for (int32_t i = 0; i < problem->node_count; i++) {
-        const col_sharding_node *node = &problem->nodes[i];
-        if (node->lower >= node->upper || !node->usage[choice[i]]) continue;
-        list[count++] = (change){node->lower, node->usage[choice[i]]};
-        list[count++] = (change){node->upper, -node->usage[choice[i]]};
-    }
-    qsort(list, count, sizeof *list, compare_changes);
-    int64_t level = 0, peak = 0;
-    for (size_t j = 0; j < count; j++) {
-        level += list[j].usage;
-        if (j + 1 == count || list[j + 1].time > list[j].time) peak = COL_MAX(peak, level);
-    }
-    free(list);
-    return peak;
-}
-
-static int compare_times(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* The problem with every time replaced by its rank, so that arrays over time are no longer than the nodes. */
-static col_sharding_problem rank_times(col_arena *arena, const col_sharding_problem *problem)
-{
-    size_t n = (size_t)problem->node_count, count = 0, distinct = 0;
-    int32_t *times = COL_NEW_ARRAY(arena, int32_t, 2 * n + 1);
-    col_sharding_node *nodes = col_arena_copy(arena, problem->nodes, sizeof *nodes * n);
-    for (size_t i = 0; i < n; i++) {
-        if (nodes[i].lower >= nodes[i].upper) continue;
-        times[count++] = nodes[i].lower;
-        times[count++] = nodes[i].upper;
-    }
-    qsort(times, count, sizeof *times, compare_times);
-    for (size_t j = 0; j < count; j++)
-        if (!distinct || times[j] != times[distinct - 1]) times[distinct++] = times[j];
-    for (size_t i = 0; i < n; i++) {
-        if (nodes[i].lower >= nodes[i].upper) {
-            nodes[i].lower = nodes[i].upper = 0;
-            continue;
-        }
-        int32_t *lower = bsearch(&nodes[i].lower, times, distinct, sizeof *times, compare_times);
-        int32_t *upper = bsearch(&nodes[i].upper, times, distinct, sizeof *times, compare_times);
-        nodes[i].lower = (int32_t)(lower - times);
-        nodes[i].upper = (int32_t)(upper - times);
-    }
-    col_sharding_problem ranked = *problem;
-    ranked.nodes = nodes;
-    return ranked;
-}
-
-/* Sums of the largest finite parts stay below this, so no sum that a solve makes can overflow. */
-static const int64_t SUM_LIMIT = INT64_C(1) << 58;
-
-static col_status add_largest(const int64_t *values, size_t count, bool infinite, const char *what,
-                              int32_t index, int64_t *sum)
-{
-    int64_t largest = 0;
-    for (size_t j = 0; j < count; j++) {
-        if (values[j] < 0)
-            return col_error_make(COL_BAD_INPUT,
-                                  "sharding: %s %d has the negative value %" PRId64 "; 0 is the least", what,
-                                  index, values[j]);
-        if (infinite && values[j] >= INF) continue;
-        largest = COL_MAX(largest, values[j]);
-    }
-    if (__builtin_add_overflow(*sum, largest, sum) || *sum >= SUM_LIMIT)
-        return col_error_make(COL_BAD_INPUT,
-                              "sharding: the largest values up to %s %d add up to 2^58 or more; use a "
-                              "larger unit",
-                              what, index);
-    return NULL;
-}
-
-/* Checks the problem; *out_ceiling is above the cost of every finite assignment. */
-static col_status validate(const col_sharding_problem *problem, int64_t *out_ceiling)
-{
-    int64_t cost = 0, usage = 0;
-    if (problem->limit < 0) return col_error_make(COL_BAD_INPUT, "sharding: the memory limit is negative");
-    for (int32_t i = 0; i < problem->node_count; i++) {
-        const col_sharding_node *node = &problem->nodes[i];
-        if (node->strategies < 1 || node->strategies > 1 << 16)
-            return col_error_make(COL_BAD_INPUT, "sharding: node %d has %d strategies; 1 to 65536 are needed",
-                                  i, node->strategies);
-        if (node->lower < node->upper && node->lower < 0)
-            return col_error_make(COL_BAD_INPUT, "sharding: node %d lives from time %d; 0 is the first", i,
-                                  node->lower);
-        COL_TRY(add_largest(node->cost, (size_t)node->strategies, true, "cost of node", i, &cost));
-        COL_TRY(add_largest(node->usage, (size_t)node->strategies, false, "usage of node", i, &usage));
-    }
-    for (int32_t e = 0; e < problem->edge_count; e++) {
-        const col_sharding_edge *x = &problem->edges[e];
-        if (x->u < 0 || x->v < 0 || x->u >= problem->node_count || x->v >= problem->node_count)
-            return col_error_make(COL_BAD_INPUT,
-                                  "sharding: edge %d joins nodes %d and %d; there are %d nodes", e, x->u,
-                                  x->v, problem->node_count);
-        size_t size = (size_t)problem->nodes[x->u].strategies * (size_t)problem->nodes[x->v].strategies;
-        COL_TRY(add_largest(x->cost, size, true, "cost of edge", e, &cost));
-    }
-    *out_ceiling = cost + 1;
-    return NULL;
-}
-
-/* The shared state. */
-
-int64_t sharding_state_cut(state *st)
-{
-    pthread_mutex_lock(&st->lock);
-    int64_t cut = st->cost < INF ? st->cost - (int64_t)(st->gap * (double)st->cost) : st->ceiling;
-    pthread_mutex_unlock(&st->lock);
-    return cut;
-}
-
-bool sharding_state_answered(state *st)
-{
-    pthread_mutex_lock(&st->lock);
-    bool answered = st->cost < INF;
-    pthread_mutex_unlock(&st->lock);
-    return answered;
-}
-
-/* Effort without progress, in which a stall is not looked for yet: some tenths of a second. */
-static const double LEAST_STALL = 5e8;
-
-static bool is_stalled(const state *st)
-{
-    return st->stall > 0 && st->cost < INF && st->bound > -INF &&
-           st->effort - st->progressed > LEAST_STALL + st->stall * st->progressed;
-}
-
-bool sharding_state_stopped(state *st)
-{
-    pthread_mutex_lock(&st->lock);
-    bool stop = st->stop = st->stop || is_stalled(st) || col_solve_clock() >= st->deadline ||
-                           st->effort >= st->budget || (st->first_only && st->cost < INF);
-    pthread_mutex_unlock(&st->lock);
-    return stop;
-}
-
-void sharding_state_spend(state *st, double effort)
-{
-    pthread_mutex_lock(&st->lock);
-    st->effort += effort;
-    pthread_mutex_unlock(&st->lock);
-}
-
-static void report(const state *st, const char *what)
-{
-    if (st->verbose)
-        fprintf(stderr, "sharding: %6.2f s  %s: cost %" PRId64 ", bound %" PRId64 "\n",
-                col_solve_clock() - st->started, what, st->cost, st->bound);
-}
-
-/* Whether the gap became narrower by enough to hope for more. */
-static bool is_progress(const state *st, int64_t by)
-{
-    return st->cost >= INF || (double)by > 1e-3 * (double)st->cost;
-}
-
-void sharding_state_offer(state *st, const int32_t *choice, int64_t cost)
-{
-    /* The model's value and the raw tables must agree: reductions that forget a table show here. */
-    int64_t raw = col_sharding_cost(st->problem, choice), peak = col_sharding_peak(st->problem, choice);
-    COL_ASSERT(st->costless ? raw < INF && cost == 0 : raw == cost);
-    COL_ASSERT(peak <= st->problem->limit);
-    pthread_mutex_lock(&st->lock);
-    if (cost < st->cost) {
-        if (is_progress(st, st->cost - cost)) st->progressed = st->effort;
-        st->cost = cost;
-        memcpy(st->choice, choice, sizeof *choice * (size_t)st->problem->node_count);
-        report(st, "answer");
-    }
-    pthread_mutex_unlock(&st->lock);
-}
-
-static void unfold_core(const state *st, const core *g, const records *r, const int32_t *choice, int32_t *out)
-{
-    memset(out, 0, sizeof *out * (size_t)st->problem->node_count);
-    for (int32_t i = 0; i < g->node_count; i++) out[g->rep[i]] = g->label[i][choice[i]];
-    sharding_unfold(r, out);
-}
-
-void sharding_state_offer_core(state *st, const model *m, const records *r, const int32_t *choice,
-                               int64_t cost)
-{
-    int32_t *full = malloc(sizeof *full * ((size_t)st->problem->node_count + 1));
-    if (!full) col_out_of_memory(0);
-    unfold_core(st, m->g, r, choice, full);
-    sharding_state_offer(st, full, cost);
-    free(full);
-}
-
-void sharding_state_raise(state *st, int64_t bound)
-{
-    pthread_mutex_lock(&st->lock);
-    if (bound > st->bound) {
-        if (is_progress(st, bound - st->bound)) st->progressed = st->effort;
-        st->bound = bound;
-        report(st, "bound");
-    }
-    pthread_mutex_unlock(&st->lock);
-}
-
-void sharding_state_publish(state *st, const ascent *a)
-{
-    const model *m = a->d->m;
-    const core *g = m->g;
-    pthread_mutex_lock(&st->lock);
-    int32_t last = g->time_count ? g->time[g->time_count - 1] : -1;
-    for (int32_t t = 0; t <= last; t++) st->lambda[t] = 0;
-    for (int32_t t = 0; t < g->time_count; t++) st->lambda[g->time[t]] = a->best_lambda[t];
-    for (int32_t i = 0; i < m->n; i++) {
-        const double *f = a->frequency + m->offset[i];
-        int32_t most = 0;
-        for (int32_t p = 1; p < m->k[i]; p++)
-            if (f[p] > f[most]) most = p;
-        st->hint[g->rep[i]] = g->label[i][most];
-    }
-    st->version++;
-    pthread_mutex_unlock(&st->lock);
-}
-
-/* The two workers. */
 
 typedef struct task {
     state *st;
@@ -362,27 +107,6 @@ static bool run_prover(task *t)
     return closed;
 }
 
-static void state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
-                       col_arena *arena)
-{
-    int32_t times = 0;
-    for (int32_t i = 0; i < problem->node_count; i++)
-        if (problem->nodes[i].lower < problem->nodes[i].upper)
-            times = COL_MAX(times, problem->nodes[i].upper);
-    *st = (state){.problem = problem,
-                  .started = col_solve_clock(),
-                  .cost = INF,
-                  .bound = -INF,
-                  .cut = INF,
-                  .budget = INFINITY,
-                  .ceiling = ceiling};
-    st->deadline = st->started + seconds;
-    st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
-    st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
-    st->hint = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
-    if (pthread_mutex_init(&st->lock, NULL)) col_out_of_memory(0);
-}
-
 static void solve_core(state *st, const core *g, const records *r, int threads);
 
 /* Looks for any assignment that fits, with costs out of the way: what is then dominated shrinks the core to
@@ -400,7 +124,7 @@ static void find_first(state *st, const core *g, const records *r, int threads)
         for (size_t j = 0; j < size; j++) bare->table[e][j] = bare->table[e][j] >= INF ? INF : 0;
     }
     state sub;
-    state_init(&sub, st->problem, 0.3 * (st->deadline - col_solve_clock()), 1, arena);
+    sharding_state_init(&sub, st->problem, 0.3 * (st->deadline - col_solve_clock()), 1, arena);
     sub.first_only = sub.costless = true;
     records own = {.arena = arena, .parent = r};
     if (!sharding_presolve(&bare, &own, false)) {
@@ -437,7 +161,7 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
         st->companion = w;
         if (threads > 1) st->budget = st->effort + ALONE;
         bool closed = run_prover(&prover);
-        bool spent = st->effort >= st->budget && !is_stalled(st);
+        bool spent = st->effort >= st->budget && !sharding_state_stalled(st);
         st->budget = INFINITY;
         if (!closed && spent) {
             st->stop = false;
@@ -521,7 +245,7 @@ static void find_least_memory(col_arena *arena, const col_sharding_problem *prob
         col_arena *own = col_arena_create();
         state st;
         /* The first try has no limit on memory and is decided by the reductions in all but odd cases. */
-        state_init(&st, &bare, high < 0 ? fmax(left, 1) : fmax(left / 4, 0.05), 1, own);
+        sharding_state_init(&st, &bare, high < 0 ? fmax(left, 1) : fmax(left / 4, 0.05), 1, own);
         st.first_only = true;
         col_sharding_solution ignored = {0};
         solve_state(&st, threads, &ignored);
@@ -554,10 +278,10 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     int threads = limits->threads ? limits->threads : 2;
     int64_t ceiling = 0;
     *out = (col_sharding_solution){.objective = INF};
-    COL_TRY(validate(problem, &ceiling));
-    col_sharding_problem ranked = rank_times(arena, problem);
+    COL_TRY(sharding_validate(problem, &ceiling));
+    col_sharding_problem ranked = sharding_rank_times(arena, problem);
     state st;
-    state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
+    sharding_state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
     st.gap = limits->gap;
     st.stall = limits->stall;
     st.verbose = limits->verbose;

@@ -67,22 +67,45 @@ typedef struct changes {
     bool any, infeasible;
 } changes;
 
-/* sharding_presolve.c */
+/* Edges of each node as rows [p][q] seen from that node: list[first[i] .. first[i + 1]). */
+typedef struct side {
+    int32_t edge, other;
+    size_t step_p, step_q;
+} side;
+
+typedef struct sides {
+    int32_t *first;
+    side *list;
+} sides;
+
+/* sharding_problem.c. The problem with every time replaced by its rank, so that arrays over time are no
+ * longer than the nodes. */
+col_sharding_problem sharding_rank_times(col_arena *arena, const col_sharding_problem *problem);
+/* Checks the problem; *out_ceiling is above the cost of every finite assignment. */
+COL_MUST_USE col_status sharding_validate(const col_sharding_problem *problem, int64_t *out_ceiling);
+
+/* sharding_core.c */
 core *sharding_core_make(const col_sharding_problem *problem, bool *out_infeasible);
 /* A copy of its own. */
 core *sharding_core_copy(const core *g);
-/* Runs all reductions to a fixpoint; *core_ is replaced (the old one is destroyed). False: infeasible. */
-bool sharding_presolve(core **core_, records *records_, bool verbose);
+/* Applies the changes; destroys the old core. Adds a record for each node attached. */
 core *sharding_rebuild(core *old, changes *c, records *records_, bool *out_infeasible);
 changes *sharding_changes_make(col_arena *arena, const core *g);
 /* Replays the records: choice[rep[i]] must be set for the nodes of the core. */
 void sharding_unfold(const records *r, int32_t *choice);
 /* Strategies + pairs. */
 size_t sharding_core_size(const core *g);
+sides sharding_sides_make(const core *g, col_arena *arena);
+/* Writes the strategies of a node that are alive; returns how many. */
+int32_t sharding_list_alive(const uint8_t *alive, int32_t k, int32_t *out);
 
-/* sharding_reduce.c: each returns true if it changed something. */
-bool sharding_reduce_memory(core *g, changes *c);
+/* sharding_presolve.c: runs all reductions to a fixpoint; *core_ is replaced (the old one is destroyed).
+ * False: infeasible. */
+bool sharding_presolve(core **core_, records *records_, bool verbose);
+
+/* sharding_dominate.c, sharding_reduce.c: each returns true if it changed something. */
 bool sharding_reduce_dominated(core *g, changes *c);
+bool sharding_reduce_memory(core *g, changes *c);
 bool sharding_reduce_degree(core *g, changes *c, records *records_);
 
 static inline int64_t add_cost(int64_t a, int64_t b)

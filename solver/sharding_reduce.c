@@ -1,4 +1,4 @@
-/* Reductions of a core that look at memory, at single strategies, or at nodes with few edges.
+/* Reductions of a core that look at memory, or at nodes with few edges.
  *
  * Memory. The uses of a node, items over intervals of time, are rewritten as disjoint segments; the least of
  * a segment is paid by every strategy and moves into the room. Then
@@ -6,10 +6,6 @@
  *   - a time is implied by its neighbour when every node uses at most as much there, with no less room;
  *   - a strategy that alone exceeds the room of one of its times is dead (all others use at least 0).
  * Only the times left are kept.
- *
- * Dominance. p of node i is dropped for p' when p' uses no more memory at any time and costs no more whatever
- * the neighbours choose: c_p' - c_p + sum_e max_q (r_e[p'][q] - r_e[p][q]) <= 0. Without the memory clause
- * this is wrong.
  *
  * Degree. A node without memory and with at most two neighbours a, b is minimised out: the cost
  * min_q c_q + r_a[x][q] + r_b[y][q] becomes an edge (a, b), or a node cost (PBQP's RI and RII).
@@ -214,141 +210,6 @@ bool sharding_reduce_memory(core *g, changes *c)
     return feasible;
 }
 
-/* Edges of each node as rows [p][q] seen from that node. */
-typedef struct side {
-    int32_t edge, other;
-    size_t step_p, step_q;
-} side;
-
-typedef struct sides {
-    int32_t *first;
-    side *list;
-} sides;
-
-static sides sides_make(const core *g, col_arena *arena)
-{
-    sides s = {COL_NEW_ARRAY(arena, int32_t, g->node_count + 1),
-               COL_NEW_ARRAY(arena, side, 2 * (size_t)g->edge_count)};
-    for (int32_t e = 0; e < g->edge_count; e++) {
-        s.first[g->u[e] + 1]++;
-        s.first[g->v[e] + 1]++;
-    }
-    for (int32_t i = 0; i < g->node_count; i++) s.first[i + 1] += s.first[i];
-    int32_t *next = col_arena_copy(arena, s.first, sizeof(int32_t) * (size_t)g->node_count);
-    for (int32_t e = 0; e < g->edge_count; e++) {
-        size_t kv = (size_t)g->k[g->v[e]];
-        s.list[next[g->u[e]]++] = (side){e, g->v[e], kv, 1};
-        s.list[next[g->v[e]]++] = (side){e, g->u[e], 1, kv};
-    }
-    return s;
-}
-
-/* Whether p2 never costs more than p. max_q (a - b) is at least the difference of the rows' minima, which are
- * in `floors`: the sum of what edges pass that by may not exceed `slack`, and the walk ends where it does. */
-static bool costs_no_more(const core *g, const sides *s, int32_t i, int32_t p2, int32_t p,
-                          const int64_t *const *floors, int64_t slack)
-{
-    for (int32_t j = s->first[i]; j < s->first[i + 1]; j++) {
-        const side *x = &s->list[j];
-        const int64_t *table = g->table[x->edge], *floor_ = floors[j - s->first[i]];
-        const int64_t *a = table + (size_t)p2 * x->step_p, *b = table + (size_t)p * x->step_p;
-        int64_t least = floor_[p2] - floor_[p], most = least;
-        for (int32_t q = 0; q < g->k[x->other]; q++, a += x->step_q, b += x->step_q) {
-            if (*b >= INF || *a - *b <= most) continue;
-            most = *a - *b; /* *a may be infinite */
-            if (most - least > slack) return false;
-        }
-        slack -= most - least;
-    }
-    return true;
-}
-
-static int64_t row_least(const core *g, const side *x, int32_t p, int32_t *out_q)
-{
-    const int64_t *row = g->table[x->edge] + (size_t)p * x->step_p;
-    int64_t least = INF;
-    for (int32_t q = 0; q < g->k[x->other]; q++) least = COL_MIN(least, row[(size_t)q * x->step_q]);
-    int32_t q = 0;
-    while (least < INF && row[(size_t)q * x->step_q] != least) q++;
-    *out_q = q;
-    return least;
-}
-
-/* Whether p2 costs no more than p where the neighbours choose what is best for p (favourites[j][p]); `slack`
- * as above. */
-static bool passes_favourites(const core *g, const sides *s, int32_t i, int32_t p2, int32_t p,
-                              const int64_t *const *floors, const int32_t *const *favourites, int64_t slack)
-{
-    for (int32_t j = s->first[i]; j < s->first[i + 1]; j++) {
-        const side *x = &s->list[j];
-        int32_t edge = j - s->first[i];
-        size_t q = (size_t)favourites[edge][p];
-        slack -= g->table[x->edge][(size_t)p2 * x->step_p + q * x->step_q] - floors[edge][p2];
-        if (slack < 0) return false;
-    }
-    return true;
-}
-
-bool sharding_reduce_dominated(core *g, changes *c)
-{
-    col_arena *scratch = col_arena_create();
-    sides s = sides_make(g, scratch);
-    int32_t *first_item = COL_NEW_ARRAY(scratch, int32_t, g->node_count + 1);
-    for (int32_t j = 0; j < g->item_count; j++) first_item[g->items[j].node + 1]++;
-    for (int32_t i = 0; i < g->node_count; i++) first_item[i + 1] += first_item[i];
-    item *items = COL_NEW_ARRAY(scratch, item, g->item_count);
-    int32_t *next = col_arena_copy(scratch, first_item, sizeof(int32_t) * (size_t)g->node_count);
-    for (int32_t j = 0; j < g->item_count; j++) items[next[g->items[j].node]++] = g->items[j];
-
-    bool any = false;
-    for (int32_t i = 0; i < g->node_count; i++) {
-        int32_t k = g->k[i];
-        if (k < 2) continue;
-        uint8_t *alive = c->alive[i];
-        /* Row minima by edge, where they are, and their sums. */
-        int32_t degree = s.first[i + 1] - s.first[i];
-        const int64_t **floors = COL_NEW_ARRAY(scratch, const int64_t *, degree);
-        const int32_t **favourites = COL_NEW_ARRAY(scratch, const int32_t *, degree);
-        int64_t *floor_ = COL_NEW_ARRAY(scratch, int64_t, k), *uses = COL_NEW_ARRAY(scratch, int64_t, k);
-        for (int32_t j = 0; j < degree; j++) {
-            int64_t *least = COL_NEW_ARRAY(scratch, int64_t, k);
-            int32_t *favourite = COL_NEW_ARRAY(scratch, int32_t, k);
-            floors[j] = least;
-            favourites[j] = favourite;
-            for (int32_t p = 0; p < k; p++) {
-                least[p] = row_least(g, &s.list[s.first[i] + j], p, &favourite[p]);
-                if (least[p] >= INF)
-                    alive[p] = 0;
-                else
-                    floor_[p] += least[p];
-            }
-        }
-        bool many = k > 800; /* so many pairs that a look at one cell of each row pays */
-        for (int32_t p = 0; p < k; p++) {
-            floor_[p] += g->cost[i][p];
-            for (int32_t j = first_item[i]; j < first_item[i + 1]; j++) uses[p] += items[j].use[p];
-        }
-        for (int32_t p = 0; p < k; p++) {
-            if (!alive[p]) continue;
-            for (int32_t p2 = 0; p2 < k; p2++) {
-                if (p2 == p || !alive[p2] || floor_[p2] > floor_[p] || uses[p2] > uses[p]) continue;
-                if (many && !passes_favourites(g, &s, i, p2, p, floors, favourites, floor_[p] - floor_[p2]))
-                    continue;
-                bool less = true;
-                for (int32_t j = first_item[i]; j < first_item[i + 1] && less; j++)
-                    less = items[j].use[p2] <= items[j].use[p];
-                if (!less || !costs_no_more(g, &s, i, p2, p, floors, floor_[p] - floor_[p2])) continue;
-                alive[p] = 0;
-                any = true;
-                break;
-            }
-        }
-    }
-    col_arena_destroy(scratch);
-    c->any = c->any || any;
-    return any;
-}
-
 static int32_t label_count(const core *g, int32_t i)
 {
     int32_t count = 0;
@@ -378,7 +239,7 @@ static int64_t cheapest(const core *g, const uint8_t *alive, int32_t i, const in
 bool sharding_reduce_degree(core *g, changes *c, records *r)
 {
     col_arena *scratch = col_arena_create();
-    sides s = sides_make(g, scratch);
+    sides s = sharding_sides_make(g, scratch);
     uint8_t *busy = COL_NEW_ARRAY(scratch, uint8_t, g->node_count); /* has memory, or a new edge */
     for (int32_t j = 0; j < g->item_count; j++) busy[g->items[j].node] = 1;
     int32_t *stack = COL_NEW_ARRAY(scratch, int32_t, g->node_count + 2 * (size_t)g->edge_count), depth = 0;

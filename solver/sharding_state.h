@@ -35,10 +35,15 @@ typedef struct state {
     struct worker *companion;
 } state;
 
+/* sharding_state.c. `ceiling` is above the cost of every finite assignment. */
+void sharding_state_init(state *st, const col_sharding_problem *problem, double seconds, int64_t ceiling,
+                         col_arena *arena);
 /* Answers below this are wanted: the incumbent's cost less the gap. */
 int64_t sharding_state_cut(state *st);
 bool sharding_state_answered(state *st);
 bool sharding_state_stopped(state *st);
+/* Whether it stops for want of progress. */
+bool sharding_state_stalled(const state *st);
 void sharding_state_spend(state *st, double effort);
 /* Offers an assignment of the problem that a core valued at `cost`; asserts that the raw tables agree. Taken
  * when it fits and is cheaper. */
