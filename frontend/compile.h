@@ -30,6 +30,7 @@ typedef struct col_compile_options {
     double memory_bytes;      /* that a device may use; 0: no limit */
     double solve_seconds;     /* that the sharding solver may take for a program */
     const char *plan_name;    /* how to split over the mesh: "auto", "zero1", ... */
+    const char *checkpoint;   /* what is recomputed in backward: "auto", "none", "all", "sqrt" */
     const char *print_after;  /* name of a pass, "parse" or "all"; NULL: none */
     const char *stop_after;   /* NULL: run to the end */
     const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */

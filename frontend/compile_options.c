@@ -20,6 +20,7 @@ const col_option col_compile_option_table[] = {
     {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
     {"plan", "NAME", "auto (default), single, ddp, zero1, zero2, zero3, tp1d, tp2d, tp2.5d, tp3d or sp",
      false},
+    {"checkpoint", "NAME", "what backward recomputes: auto (default: what --memory asks for) or none", false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
     {"precision", "NAME", "fp32", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
@@ -143,6 +144,16 @@ static col_status read_machine(const col_options *options, col_compile_options *
     return NULL;
 }
 
+static col_status read_checkpoint(const col_options *options, col_compile_options *out)
+{
+    static const char *const names[] = {"auto", "none", "all", "sqrt"};
+    int name = 0;
+    COL_TRY(col_options_choice(options, "checkpoint", names, COL_COUNT(names), &name));
+    out->checkpoint = names[name];
+    if (name < 2) return NULL;
+    return col_error_make(COL_BAD_INPUT, "--checkpoint: %s is not supported; give auto or none", names[name]);
+}
+
 static col_status check_pass_name(const char *option, const char *name)
 {
     if (!name || !strcmp(name, "parse") || (!strcmp(option, "print-after") && !strcmp(name, "all")) ||
@@ -200,6 +211,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));
     COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
     COL_TRY(read_machine(options, out));
+    COL_TRY(read_checkpoint(options, out));
     out->given = options;
     out->cpu_features = col_options_get(options, "cpu");
     out->print_after = col_options_get(options, "print-after");
