@@ -108,16 +108,22 @@ static void close_for(state *s, col_node *node, uint32_t values)
     }
 }
 
+static bool belongs(const bucket *k, const col_node *node)
+{
+    return has_axes_of(k->members[0], node) &&
+           k->members[0]->results[0].type.dtype == node->results[0].type.dtype;
+}
+
 static void add(state *s, col_node *node)
 {
-    bucket *k = NULL;
-    for (int o = 0; o < OPEN && !k; o++) {
-        bucket *other = &s->open[o];
-        if (!other->count || (has_axes_of(other->members[0], node) &&
-                              other->members[0]->results[0].type.dtype == node->results[0].type.dtype))
-            k = other;
+    bucket *k = &s->open[0]; /* its own, else an empty one, else the first, which is closed early */
+    for (int o = OPEN - 1; o >= 0; o--) {
+        if (!s->open[o].count) k = &s->open[o];
     }
-    if (!k) return;
+    for (int o = 0; o < OPEN; o++) {
+        if (s->open[o].count && belongs(&s->open[o], node)) k = &s->open[o];
+    }
+    if (k->count && !belongs(k, node)) close(s, k, node);
     int64_t bytes = col_type_bytes(node->results[0].type);
     if (k->count == MEMBERS || k->bytes + bytes > BUCKET_BYTES) close(s, k, node);
     k->members[k->count++] = node;

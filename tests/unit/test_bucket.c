@@ -45,6 +45,35 @@ static void joins_what_waits(void **unused)
     col_arena_destroy(arena);
 }
 
+/* A bucket that was read leaves a place, and is not taken for another's. */
+static void finds_its_own(void **unused)
+{
+    (void)unused;
+    col_arena *arena = col_arena_create();
+    col_graph *graph = bucketed(arena, "a = all_reduce(x, mesh_axes = [0])\n"
+                                       "b = all_reduce(y, mesh_axes = [1])\n"
+                                       "e = exp(a)\n"
+                                       "d = all_reduce(z, mesh_axes = [1])\n"
+                                       "output e = e\noutput b = b\noutput d = d\n");
+    assert_int_equal(count(graph, COL_OP_ALL_REDUCE), 2);
+    col_arena_destroy(arena);
+}
+
+/* Sixty-five sums are one bucket and one that is left. */
+static void closes_what_is_full(void **unused)
+{
+    (void)unused;
+    col_arena *arena = col_arena_create();
+    col_str body = {0};
+    for (int i = 0; i < 65; i++)
+        col_str_printf(&body, "a%d = all_reduce(y * %d.0, mesh_axes = [0])\noutput a%d = a%d\n", i, i, i, i);
+    col_graph *graph = bucketed(arena, col_str_text(&body));
+    assert_int_equal(count(graph, COL_OP_ALL_REDUCE), 2);
+    assert_int_equal(count(graph, COL_OP_CONCAT), 1);
+    col_str_fini(&body);
+    col_arena_destroy(arena);
+}
+
 /* Forward sums are read at once; other axes, other reductions and large sums stay apart. */
 static void keeps_others(void **unused)
 {
@@ -69,6 +98,7 @@ static void keeps_others(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(joins_what_waits), cmocka_unit_test(keeps_others)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(joins_what_waits), cmocka_unit_test(finds_its_own),
+                                       cmocka_unit_test(closes_what_is_full), cmocka_unit_test(keeps_others)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
