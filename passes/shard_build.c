@@ -86,24 +86,31 @@ static void find_last_uses(shard_problem *b)
     }
 }
 
+/* Whether the backward pass makes the value for the update. */
+static bool is_gradient(const col_value *value)
+{
+    if (!value->producer || value->producer->phase != COL_PHASE_BACKWARD) return false;
+    COL_FOR_EACH_USE (use, value) {
+        if (use->user->phase == COL_PHASE_UPDATE) return true;
+    }
+    return false;
+}
+
 /* Values with more than one user, and gradients, which plans are told apart by. Not parameters: a copy of one
  * in a further layout is made for each use, and does not wait for the backward pass (ZeRO-3). */
 static bool wants_stop(const shard_problem *b, const col_value *value)
 {
     if (value->var && value->var->kind == COL_VAR_PARAM) return false;
     int32_t first = -1;
-    bool several = col_value_is_output(b->m.graph, value), crosses = false;
+    bool several = col_value_is_output(b->m.graph, value);
     int32_t own = value->producer ? position_of(b, value->producer) : -1;
     COL_FOR_EACH_USE (use, value) {
         int32_t user = position_of(b, use->user);
         if (user == own) continue;
         if (first < 0) first = user;
         several |= user != first;
-        crosses |= use->user->phase == COL_PHASE_UPDATE;
     }
-    if (first < 0) return false;
-    bool is_gradient = value->producer && value->producer->phase == COL_PHASE_BACKWARD && crosses;
-    return several || is_gradient;
+    return first >= 0 && (several || is_gradient(value));
 }
 
 /* Pushes those that are not in the list yet. */
@@ -130,10 +137,8 @@ static void add_stop(shard_problem *b, const col_value *value, id_list *wanted)
     const shard_source *maker = &b->makers[value->id];
     id_list ids = {0};
     push_new(b, wanted, maker->count, maker->layouts);
-    for (size_t i = 0; i < wanted->len; i++) {
-        if (shard_stop_allowed(&b->m, value, &b->m.layouts.list.data[wanted->data[i]]))
-            col_vec_push(b->m.arena, &ids, wanted->data[i]);
-    }
+    for (size_t i = 0; i < wanted->len; i++) col_vec_push(b->m.arena, &ids, wanted->data[i]);
+    if (is_gradient(value)) ids.len = (size_t)shard_restrict_gradient(&b->m, value, (int)ids.len, ids.data);
     if (!ids.len) col_vec_push(b->m.arena, &ids, *b->whole);
     ids.data = shard_list(b->tables, (int32_t)ids.len, ids.data);
     int32_t count = (int32_t)ids.len, from = value->producer ? position_of(b, value->producer) : 0;

@@ -2,6 +2,8 @@
 #ifndef COL_PASSES_SHARD_MODEL_H
 #define COL_PASSES_SHARD_MODEL_H
 
+#include <math.h>
+
 #include "passes/shard.h"
 #include "solver/sharding.h"
 
@@ -35,6 +37,12 @@ typedef struct shard_layouts {
 } shard_layouts;
 
 int32_t shard_layout_id(shard_layouts *layouts, const col_layout *layout);
+
+/* As costs of the solver; more than 10^6 seconds are as good as that. */
+static inline int64_t shard_nanoseconds(double seconds)
+{
+    return (int64_t)(fmin(seconds, 1e6) * 1e9 + 0.5);
+}
 
 /* Who reads a result, as bits. */
 enum { SHARD_USED_INSIDE = 1, SHARD_USED_OUTSIDE = 2 }; /* its unit; others, or the caller of the graph */
@@ -84,8 +92,8 @@ const shard_table *shard_table_of(shard_tables *t, const col_type *type, int32_t
 /* passes/shard_plans.c: takes away what the plan of the options forbids. COL_BAD_INPUT when nothing is left
  * somewhere. */
 COL_MUST_USE col_status shard_restrict(shard_model *m);
-/* Whether a value in the update phase of this plan must be this layout: gradients under zero1 and zero2. */
-bool shard_stop_allowed(const shard_model *m, const col_value *value, const col_layout *layout);
+/* Keeps the layouts that the plan allows a gradient on its way to the update; returns how many. */
+int shard_restrict_gradient(const shard_model *m, const col_value *value, int count, int32_t *layouts);
 
 /* Where a value's bytes come from: a node of the problem, and an id of a layout for each of its strategies.
  */

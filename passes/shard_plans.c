@@ -9,20 +9,22 @@
  *     sequence  ... over anything but the batch
  *     either    ... over anything
  *
- *     plan      duties                      inputs      parameters             optimizer state   gradients
- *     single    none                        whole       whole                  whole             whole
- *     ddp       data                        S(all) R    whole                  whole             whole
- *     zero1     data                        S(all) R    whole                  split over all    whole
- *     zero2     data                        S(all) R    whole                  split over all    split over
- * all zero3     data                        S(all) R    split over all         split over all    split over
- * all tp1d      model                       whole       matrices split tp2d      axis 0 either, 1 model S0 R
- * matrices split over both tp2.5d    axis 0 data, then as tp2d   S01 R       matrices split over the last two
- *     tp3d      either                      S0 R        matrices split over all three
- *     sp        last sequence, others data  R S(last)   matrices split over the last
+ *     plan    duties                       inputs      parameters                state     gradients
+ *     single  none                         whole       whole                     whole     any
+ *     ddp     data                         S(all) R    whole                     whole     whole
+ *     zero1   data                         S(all) R    whole                     all       whole
+ *     zero2   data                         S(all) R    whole                     all       all
+ *     zero3   data                         S(all) R    all                       all       all
+ *     tp1d    model                        whole       matrices: all             any       any
+ *     tp2d    axis 0 either, axis 1 model  S0 R        matrices: both            any       any
+ *     tp2.5d  axis 0 data, then as tp2d    S01 R       matrices: the last two    any       any
+ *     tp3d    either                       S0 R        matrices: all three       any       any
+ *     sp      last sequence, others data   S(others)   matrices: the last        any       any
+ *                                          S(last)
  *
- * "Split over all" is over as many axes as the shape allows, and at least one; what no axis divides stays
- * whole. DDP: Li et al. 2020; ZeRO: Rajbhandari et al. 2020; tp1d: Shoeybi et al. 2019; sp: Korthikanti et
- * al. 2022; tp2d: Xu et al. 2021 (SUMMA); tp2.5d: Wang et al. 2021; tp3d: Bian et al. 2021. */
+ * A value is split over as many of the axes named as its shape allows; what none divides stays whole. DDP: Li
+ * et al. 2020; ZeRO: Rajbhandari et al. 2020; tp1d: Shoeybi et al. 2019; sp: Korthikanti et al. 2022; tp2d:
+ * Xu et al. 2021 (SUMMA); tp2.5d: Wang et al. 2021; tp3d: Bian et al. 2021. */
 #include "passes/shard_model.h"
 
 #include <string.h>
@@ -288,13 +290,20 @@ static col_status restrict_variables(shard_model *m, const plan_rules *r)
     return NULL;
 }
 
-bool shard_stop_allowed(const shard_model *m, const col_value *value, const col_layout *layout)
+int shard_restrict_gradient(const shard_model *m, const col_value *value, int count, int32_t *layouts)
 {
     plan_rules r = rules_of(m->options->plan, m->options->mesh.rank);
-    if (r.gradients == ANY || !value->producer || value->producer->phase != COL_PHASE_BACKWARD) return true;
-    if (!value->type.shape.rank || layout->partial) return !value->type.shape.rank;
-    if (r.gradients == WHOLE) return !col_layout_axes(layout);
-    return true;
+    if (r.gradients == ANY || !value->type.shape.rank) return count;
+    int least = 0, most = 0, n = 0; /* axes that it may be split over */
+    for (int k = 0; k < count && r.gradients == ALL_AXES; k++) {
+        if (!layout_at(m, layouts[k])->partial) most = COL_MAX(most, count_axes(m, layouts[k], UINT32_MAX));
+        least = most;
+    }
+    for (int k = 0; k < count; k++) {
+        int axes = count_axes(m, layouts[k], UINT32_MAX);
+        if (!layout_at(m, layouts[k])->partial && axes >= least && axes <= most) layouts[n++] = layouts[k];
+    }
+    return n;
 }
 
 col_status shard_restrict(shard_model *m)

@@ -8,21 +8,33 @@
 #include "ir/view.h"
 #include "ir/work.h"
 
+/* The slot of the layout in the table, or the free one where it belongs. */
+static size_t layout_slot(const shard_layouts *layouts, const col_layout *layout)
+{
+    size_t mask = layouts->table_size - 1, at = col_layout_hash(layout) & mask;
+    while (layouts->table[at] >= 0 && !col_layout_equal(&layouts->list.data[layouts->table[at]], layout))
+        at = (at + 1) & mask;
+    return at;
+}
+
+static void grow_layouts(shard_layouts *layouts)
+{
+    layouts->table_size = layouts->table_size ? 2 * layouts->table_size : 1 << 12;
+    layouts->table = COL_NEW_ARRAY(layouts->arena, int32_t, layouts->table_size);
+    memset(layouts->table, -1, sizeof *layouts->table * layouts->table_size);
+    for (size_t i = 0; i < layouts->list.len; i++)
+        layouts->table[layout_slot(layouts, &layouts->list.data[i])] = (int32_t)i;
+}
+
 int32_t shard_layout_id(shard_layouts *layouts, const col_layout *layout)
 {
-    if (!layouts->table) {
-        layouts->table_size = 1 << 12;
-        layouts->table = COL_NEW_ARRAY(layouts->arena, int32_t, layouts->table_size);
-        memset(layouts->table, -1, sizeof *layouts->table * layouts->table_size);
+    if (layouts->list.len >= layouts->table_size / 2) grow_layouts(layouts);
+    int32_t *id = &layouts->table[layout_slot(layouts, layout)];
+    if (*id < 0) {
+        *id = (int32_t)layouts->list.len;
+        col_vec_push(layouts->arena, &layouts->list, *layout);
     }
-    size_t mask = layouts->table_size - 1, at = col_layout_hash(layout) & mask;
-    for (; layouts->table[at] >= 0; at = (at + 1) & mask) {
-        if (col_layout_equal(&layouts->list.data[layouts->table[at]], layout)) return layouts->table[at];
-    }
-    COL_ASSERT(layouts->list.len < layouts->table_size / 2);
-    layouts->table[at] = (int32_t)layouts->list.len;
-    col_vec_push(layouts->arena, &layouts->list, *layout);
-    return layouts->table[at];
+    return *id;
 }
 
 /* What a unit touches. */
@@ -78,11 +90,6 @@ static double local_bytes(const shard_model *m, const col_value *value, const co
     col_layout_local(layout, &m->options->mesh, type->shape.rank, type->shape.dims, dims);
     for (int d = 0; d < type->shape.rank; d++) bytes *= (double)dims[d];
     return bytes;
-}
-
-static int64_t nanoseconds(double seconds)
-{
-    return (int64_t)llround(fmin(seconds, 1e6) * 1e9);
 }
 
 double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
@@ -169,7 +176,7 @@ typedef struct found {
 typedef struct enumeration {
     shard_model *m;
     shard_unit *u;
-    int factors[32], factor_count; /* that can be split at all */
+    int *factors, factor_count; /* that can be split at all */
     int ports;
     COL_VEC(found) list;
 } enumeration;
@@ -182,7 +189,7 @@ static void consider(enumeration *e, const col_strategy *s)
     int32_t *layouts = COL_NEW_ARRAY(m->arena, int32_t, e->ports + 1);
     port_layouts(m, e->u, s, layouts);
     int64_t runs = e->u->phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
-    int64_t cost = runs * nanoseconds(unit_seconds(m, e->u, s));
+    int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s));
     for (size_t i = 0; i < e->list.len; i++) {
         found *other = &e->list.data[i];
         if (memcmp(other->layouts, layouts, sizeof *layouts * (size_t)e->ports)) continue;
@@ -249,7 +256,8 @@ static void copy_strategies(shard_model *m, shard_unit *u, const shard_unit *sam
 static void enumerate_unit(shard_model *m, shard_unit *u)
 {
     enumeration e = {.m = m, .u = u, .ports = u->read_count + u->write_count};
-    for (int f = 0; f < col_factors_count(u->factors) && e.factor_count < (int)COL_COUNT(e.factors); f++) {
+    e.factors = COL_NEW_ARRAY(m->arena, int, col_factors_count(u->factors) + 1);
+    for (int f = 0; f < col_factors_count(u->factors); f++) {
         bool splits = false;
         for (int a = 0; a < m->options->mesh.rank; a++)
             splits |= col_factors_splits(u->factors, f, m->options->mesh.dims[a]);

@@ -4,7 +4,6 @@
  * are copied; ways are looked up by type and pair of layouts, and searched for once (passes/reshard.h). */
 #include "passes/shard_model.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Nanoseconds between layouts of a type: rows[from][to], -1 where not known yet. */
@@ -69,7 +68,7 @@ static int64_t way_cost(shard_tables *t, way_type *type, int32_t from, int32_t t
     if (target->partial & ~source->partial)
         cost = COL_SHARDING_INFINITY;
     else if (from != to)
-        cost = (int64_t)llround(1e9 * col_reshard_seconds(t->costs, type->type, source, target));
+        cost = shard_nanoseconds(col_reshard_seconds(t->costs, type->type, source, target));
     return (*row)[to] = cost;
 }
 
