@@ -87,7 +87,8 @@ col_status shard_solve(shard_problem *b, double seconds, col_sharding_solution *
                                     .edge_count = (int32_t)b->edges.len,
                                     .nodes = b->nodes.data,
                                     .edges = b->edges.data,
-                                    .limit = o->memory ? o->memory : INT64_MAX / 4};
+                                    .limit = o->memory ? o->memory : INT64_MAX / 4,
+                                    .alike = shard_find_alike(b)};
     col_sharding_limits limits = {
         .seconds = seconds, .gap = o->gap, .stall = o->stall, .threads = o->threads};
     COL_TRY(col_sharding_solve(b->m.arena, &problem, &limits, solution));

@@ -10,10 +10,24 @@ int64_t shard_runs(const shard_model *m, col_phase phase)
     return phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
 }
 
-static int32_t add_node(shard_problem *b, int32_t count, int32_t lower, int32_t upper, const int64_t *cost,
-                        const int64_t *usage)
+/* What nodes stand for. */
+typedef enum node_kind { VARIABLE, UNIT, STOP, FOLLOWER, OUTPUTS } node_kind;
+
+/* Strategies k of nodes of one kind mean the same if `layouts[k]`, cost and usage are the same. */
+static uint64_t hash_node(node_kind kind, int32_t count, const int64_t *cost, const int64_t *usage,
+                          const int32_t *layouts)
+{
+    uint64_t hash = col_hash_bytes(&kind, sizeof kind, (uint64_t)count);
+    hash = col_hash_bytes(cost, sizeof *cost * (size_t)count, hash);
+    hash = col_hash_bytes(usage, sizeof *usage * (size_t)count, hash);
+    return layouts ? col_hash_bytes(layouts, sizeof *layouts * (size_t)count, hash) : hash;
+}
+
+static int32_t add_node(shard_problem *b, node_kind kind, int32_t count, int32_t lower, int32_t upper,
+                        const int64_t *cost, const int64_t *usage, const int32_t *layouts)
 {
     col_vec_push(b->m.arena, &b->nodes, ((col_sharding_node){count, lower, upper, cost, usage}));
+    col_vec_push(b->m.arena, &b->kinds, hash_node(kind, count, cost, usage, layouts));
     return (int32_t)b->nodes.len - 1;
 }
 
@@ -53,7 +67,8 @@ static void add_variables(shard_problem *b)
     for (size_t v = 0; v < m->graph->vars.len; v++) {
         const col_value *value = m->graph->vars.data[v]->value;
         int32_t count = m->variable_counts[v], *layouts = m->variable_layouts[v];
-        int32_t node = add_node(b, count, 0, end, zeros(b, count), usages(b, value, count, layouts));
+        int32_t node =
+            add_node(b, VARIABLE, count, 0, end, zeros(b, count), usages(b, value, count, layouts), layouts);
         b->variable_nodes[v] = node;
         b->makers[value->id] = (shard_source){node, count, layouts};
     }
@@ -142,8 +157,8 @@ static void add_stop(shard_problem *b, const col_value *value, id_list *wanted)
     if (!ids.len) col_vec_push(b->m.arena, &ids, *b->whole);
     ids.data = shard_list(b->tables, (int32_t)ids.len, ids.data);
     int32_t count = (int32_t)ids.len, from = value->producer ? position_of(b, value->producer) : 0;
-    int32_t node = add_node(b, count, from, b->last_use[value->id] + 1, zeros(b, count),
-                            value->producer ? usages(b, value, count, ids.data) : zeros(b, count));
+    int32_t node = add_node(b, STOP, count, from, b->last_use[value->id] + 1, zeros(b, count),
+                            value->producer ? usages(b, value, count, ids.data) : zeros(b, count), ids.data);
     add_edge(b, value, maker, node, ids.data,
              shard_runs(&b->m, value->producer ? value->producer->phase : COL_PHASE_FORWARD));
     b->stops[value->id] = (shard_source){node, count, ids.data};
@@ -162,7 +177,7 @@ static void add_follower(shard_problem *b, int32_t unit, const shard_port *port,
         usage[size_of[p]] = own[p];
         sizes = COL_MAX(sizes, size_of[p] + 1);
     }
-    int32_t node = add_node(b, sizes, lower, upper, zeros(b, sizes), usage);
+    int32_t node = add_node(b, FOLLOWER, sizes, lower, upper, zeros(b, sizes), usage, NULL);
     int64_t *table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)count * (size_t)sizes);
     for (int32_t p = 0; p < count; p++) {
         for (int32_t q = 0; q < sizes; q++)
@@ -174,7 +189,12 @@ static void add_follower(shard_problem *b, int32_t unit, const shard_port *port,
 static void add_unit(shard_problem *b, int32_t position)
 {
     const shard_unit *u = &b->m.by_unit[position];
-    int32_t unit = add_node(b, u->count, position, position + 1, u->cost, zeros(b, u->count));
+    int32_t unit = add_node(b, UNIT, u->count, position, position + 1, u->cost, zeros(b, u->count), NULL);
+    for (int i = 0; i < u->read_count + u->write_count; i++) {
+        const shard_port *port = i < u->read_count ? &u->reads[i] : &u->writes[i - u->read_count];
+        b->kinds.data[unit] =
+            col_hash_bytes(port->layouts, sizeof *port->layouts * (size_t)u->count, b->kinds.data[unit]);
+    }
     b->unit_nodes[position] = unit;
     for (int w = 0; w < u->write_count; w++) {
         const shard_port *port = &u->writes[w];
@@ -214,7 +234,7 @@ static void add_edges_of(shard_problem *b, int32_t position)
 
 static void add_outputs(shard_problem *b)
 {
-    int32_t node = add_node(b, 1, 0, 0, zeros(b, 1), zeros(b, 1));
+    int32_t node = add_node(b, OUTPUTS, 1, 0, 0, zeros(b, 1), zeros(b, 1), b->whole);
     for (size_t i = 0; i < b->m.graph->outputs.len; i++) {
         const col_value *value = b->m.graph->outputs.data[i].value;
         add_edge(b, value, source_of(b, value), node, b->whole, 1);

@@ -108,6 +108,7 @@ typedef struct shard_problem {
     shard_model m;
     COL_VEC(col_sharding_node) nodes;
     COL_VEC(col_sharding_edge) edges;
+    COL_VEC(uint64_t) kinds; /* by node: of what it stands for and of what its strategies mean, a hash */
     int32_t *unit_nodes, *variable_nodes;
     shard_source *makers, *stops; /* by value id */
     int32_t *last_use;            /* by value id: position of the last unit that needs it; -1: none */
@@ -121,6 +122,9 @@ int64_t shard_runs(const shard_model *m, col_phase phase);
 
 /* passes/shard_build.c: from candidates to nodes and edges. */
 void shard_build(shard_problem *b);
+
+/* passes/shard_same.c: nodes of repeated layers, for col_sharding_problem.alike. In the problem's arena. */
+const int32_t *shard_find_alike(const shard_problem *b);
 
 /* passes/shard.c: takes away what the plan forbids, builds, and solves. Fills the report in also when there
  * is no answer that fits. */

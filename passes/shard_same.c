@@ -1,4 +1,13 @@
-/* Equal units: what the strategies of a unit are made from, as words, without the names of anything. */
+/* What repeated layers have in common.
+ *
+ * Units: what the strategies of a unit are made from, as words, without the names of anything.
+ *
+ * Nodes of the problem: those are alike that have the same strategies and the same surroundings a few edges
+ * far, by colour refinement (Weisfeiler and Leman, 1968): the next colour of a node is its colour and those
+ * of its neighbours, with the direction of the edge. After ROUNDS of that, the nodes of a layer are told from
+ * each other, and those of the first and the last layers from the rest; refined to the end, every layer would
+ * be like no other. Nodes with very many edges, as the norm of all gradients, would tell layers apart by
+ * their number: they pass no colour on. */
 #include <string.h>
 
 #include "passes/shard_model.h"
@@ -74,4 +83,54 @@ const void *shard_describe_unit(const shard_model *m, const shard_unit *u, size_
     }
     *out_size = sizeof *w.words.data * w.words.len;
     return w.words.data;
+}
+
+enum { ROUNDS = 6, MANY_EDGES = 24 };
+
+static uint64_t mix(uint64_t x, uint64_t seed)
+{
+    return col_hash_bytes(&x, sizeof x, seed);
+}
+
+static void refine(const shard_problem *b, const int32_t *degree, uint64_t *colours, uint64_t *sums)
+{
+    size_t n = b->nodes.len;
+    memset(sums, 0, sizeof *sums * n);
+    for (size_t e = 0; e < b->edges.len; e++) {
+        int32_t u = b->edges.data[e].u, v = b->edges.data[e].v;
+        if (degree[v] <= MANY_EDGES) sums[u] += mix(colours[v], 1);
+        if (degree[u] <= MANY_EDGES) sums[v] += mix(colours[u], 2);
+    }
+    for (size_t i = 0; i < n; i++) colours[i] = mix(sums[i], colours[i]);
+}
+
+const int32_t *shard_find_alike(const shard_problem *b)
+{
+    size_t n = b->nodes.len;
+    col_arena *scratch = col_arena_create();
+    int32_t *alike = COL_NEW_ARRAY(b->m.arena, int32_t, n + 1);
+    uint64_t *colours = col_arena_copy(scratch, b->kinds.data, sizeof *colours * n);
+    uint64_t *sums = COL_NEW_ARRAY(scratch, uint64_t, n + 1);
+    int32_t *degree = COL_NEW_ARRAY(scratch, int32_t, n + 1);
+    for (size_t e = 0; e < b->edges.len; e++) {
+        degree[b->edges.data[e].u]++;
+        degree[b->edges.data[e].v]++;
+    }
+    for (int round = 0; round < ROUNDS; round++) refine(b, degree, colours, sums);
+    col_map *numbers = col_map_create(scratch);
+    for (size_t i = 0; i < n; i++) {
+        struct {
+            uint64_t colour;
+            int64_t strategies; /* should two colours ever collide */
+        } key = {colours[i], b->nodes.data[i].strategies};
+        int32_t *known = col_map_get_bytes(numbers, &key, sizeof key);
+        if (!known) {
+            known = COL_NEW(scratch, int32_t);
+            *known = (int32_t)i;
+            col_map_set_bytes(numbers, &key, sizeof key, known);
+        }
+        alike[i] = *known;
+    }
+    col_arena_destroy(scratch);
+    return alike;
 }

@@ -107,8 +107,6 @@ static bool run_prover(task *t)
     return closed;
 }
 
-static void solve_core(state *st, const core *g, const records *r, int threads);
-
 /* Looks for any assignment that fits, with costs out of the way: what is then dominated shrinks the core to
  * what memory is about. Writes its strategies in terms of `g`; or may prove that there is
  * none. */
@@ -133,7 +131,7 @@ static void find_first(state *st, const core *g, const records *r, int threads)
         model m = {.g = bare};
         sharding_state_offer_core(&sub, &m, &own, NULL, 0);
     } else {
-        solve_core(&sub, bare, &own, threads);
+        sharding_solve_core(&sub, bare, &own, threads);
     }
     if (sub.cost < INF) {
         sharding_state_offer(st, sub.choice, col_sharding_cost(st->problem, sub.choice));
@@ -145,11 +143,13 @@ static void find_first(state *st, const core *g, const records *r, int threads)
     col_arena_destroy(arena);
 }
 
-static void solve_core(state *st, const core *g, const records *r, int threads)
+void sharding_solve_core(state *st, const core *g, const records *r, int threads)
 {
     col_arena *arena = col_arena_create();
     model *m = sharding_model_make(arena, g);
     dual *d = sharding_dual_make(arena, m);
+    for (int32_t t = 0; t < g->time_count; t++) d->lambda[t] = st->lambda[g->time[t]];
+    sharding_dual_reprice(d, d->lambda);
     ascent *a = sharding_ascent_make(arena, d);
     int32_t *first = COL_NEW_ARRAY(arena, int32_t, m->n);
     ascend(st, m, r, a, CHUNK, st->started + 0.08 * (st->deadline - st->started), first);
@@ -183,12 +183,18 @@ static void solve_core(state *st, const core *g, const records *r, int threads)
     col_arena_destroy(arena);
 }
 
+/* Of the gap, what nodes alike must gain by different strategies to get them. */
+static const double NOISE = 0.2;
+
 /* Solves one problem within the state's limits. Returns the size of the core through out. */
 static void solve_state(state *st, int threads, col_sharding_solution *out)
 {
     const col_sharding_problem *problem = st->problem;
     bool infeasible;
     records r = {.arena = col_arena_create()};
+    sharding_fold(st, threads);
+    int64_t folded = st->cost;
+    int32_t *alike = col_arena_copy(r.arena, st->choice, sizeof *alike * (size_t)problem->node_count);
     core *g = sharding_core_make(problem, &infeasible);
     infeasible = !sharding_presolve(&g, &r, st->verbose);
     size_t size = sharding_core_size(g);
@@ -201,7 +207,13 @@ static void solve_state(state *st, int threads, col_sharding_solution *out)
         sharding_state_offer_core(st, &m, &r, NULL, g->constant);
         st->bound = g->constant;
     } else {
-        solve_core(st, g, &r, threads);
+        sharding_solve_core(st, g, &r, threads);
+    }
+    bool noise = folded < INF && st->cost < folded &&
+                 (double)(folded - st->cost) < NOISE * fmin(st->gap, 0.01) * (double)folded;
+    if (noise) {
+        st->cost = folded;
+        memcpy(st->choice, alike, sizeof *alike * (size_t)problem->node_count);
     }
     col_arena_destroy(g->arena);
     col_arena_destroy(r.arena);
@@ -226,7 +238,9 @@ static col_sharding_problem make_costless(col_arena *arena, const col_sharding_p
         for (size_t j = 0; j < size; j++) cost[j] = edges[e].cost[j] >= INF ? INF : 0;
         edges[e].cost = cost;
     }
-    return (col_sharding_problem){problem->node_count, problem->edge_count, nodes, edges, problem->limit};
+    col_sharding_problem bare = {
+        problem->node_count, problem->edge_count, nodes, edges, problem->limit, NULL};
+    return bare;
 }
 
 /* Nothing fits: brackets the least memory that does, by bisection on the limit of the costless problem. */

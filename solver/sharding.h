@@ -9,8 +9,9 @@
  *
  * Pipeline: exact reductions (sharding_presolve.c, sharding_reduce.c), a Lagrangian dual over the peak times
  * whose inner problem is solved exactly by variable elimination (sharding_eliminate.c, sharding_dual.c),
- * local search (sharding_local.c), and branch and bound with GLPK on what remains (sharding_ilp.c). Costs and
- * usages are integers and every bound is evaluated in exact arithmetic, so the gap is a proof.
+ * local search (sharding_local.c), and branch and bound (sharding_prove.c). Where nodes are known to be
+ * alike, all that goes first to the problem folded over them (sharding_fold.c). Costs and usages are integers
+ * and every bound is evaluated in exact arithmetic, so the gap is a proof.
  */
 #ifndef COL_SOLVER_SHARDING_H
 #define COL_SOLVER_SHARDING_H
@@ -37,6 +38,10 @@ typedef struct col_sharding_problem {
     const col_sharding_node *nodes;
     const col_sharding_edge *edges;
     int64_t limit; /* M */
+    /* By node: those with the same number, at least 0, have strategies of the same meaning, and are best
+     * given the same one: repeated layers. -1: like no other. NULL: none are known. A hint for the search,
+     * which may give them different ones where that pays; bounds do not depend on it. */
+    const int32_t *alike;
 } col_sharding_problem;
 
 typedef struct col_sharding_limits {

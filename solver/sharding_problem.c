@@ -105,6 +105,27 @@ static col_status add_largest(const int64_t *values, size_t count, bool infinite
     return NULL;
 }
 
+static col_status check_alike(const col_sharding_problem *problem)
+{
+    col_arena *scratch = col_arena_create();
+    col_status status = NULL;
+    int32_t n = problem->node_count, *strategies = COL_NEW_ARRAY(scratch, int32_t, n + 1); /* by class */
+    for (int32_t i = 0; i < n && !status; i++) {
+        int32_t class = problem->alike[i], k = problem->nodes[i].strategies;
+        if (class < -1 || class >= n)
+            status = col_error_make(COL_BAD_INPUT, "sharding: node %d is of class %d; -1 to %d are possible",
+                                    i, class, n - 1);
+        else if (class >= 0 && strategies[class] && strategies[class] != k)
+            status =
+                col_error_make(COL_BAD_INPUT, "sharding: node %d has %d strategies, and nodes like it %d", i,
+                               k, strategies[class]);
+        else if (class >= 0)
+            strategies[class] = k;
+    }
+    col_arena_destroy(scratch);
+    return status;
+}
+
 col_status sharding_validate(const col_sharding_problem *problem, int64_t *out_ceiling)
 {
     int64_t cost = 0, usage = 0;
@@ -120,6 +141,7 @@ col_status sharding_validate(const col_sharding_problem *problem, int64_t *out_c
         COL_TRY(add_largest(node->cost, (size_t)node->strategies, true, "cost of node", i, &cost));
         COL_TRY(add_largest(node->usage, (size_t)node->strategies, false, "usage of node", i, &usage));
     }
+    if (problem->alike) COL_TRY(check_alike(problem));
     for (int32_t e = 0; e < problem->edge_count; e++) {
         const col_sharding_edge *x = &problem->edges[e];
         if (x->u < 0 || x->v < 0 || x->u >= problem->node_count || x->v >= problem->node_count)

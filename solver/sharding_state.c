@@ -20,7 +20,8 @@ void sharding_state_init(state *st, const col_sharding_problem *problem, double 
                   .bound = -INF,
                   .cut = INF,
                   .budget = INFINITY,
-                  .ceiling = ceiling};
+                  .ceiling = ceiling,
+                  .time_count = times};
     st->deadline = st->started + seconds;
     st->lambda = COL_NEW_ARRAY(arena, double, times + 1);
     st->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);

@@ -23,7 +23,8 @@ typedef struct state {
     int64_t ceiling;      /* above the cost of every finite assignment: the cut until there is an answer */
     bool first_only;      /* any answer will do */
     bool costless;        /* the core's costs are 0 in place of the problem's */
-    double *lambda;       /* [times of the problem] */
+    int32_t time_count;   /* of the problem */
+    double *lambda;       /* [time_count] */
     int32_t *hint;        /* [problem nodes] what the dual decodes most often; meaningless before version 1 */
     int version;          /* of lambda and hint */
     bool stop;
@@ -67,6 +68,13 @@ void sharding_state_offer_decoded(state *st, const model *m, const records *r, c
  * or stopped. Takes the core. Returns a bound on every answer in the core that is below the cut; INF: none
  * is. */
 int64_t sharding_prove(state *st, core *g, const records *parent, int depth);
+
+/* sharding.c: ascends, searches and proves on a core until closed or stopped. */
+void sharding_solve_core(state *st, const core *g, const records *r, int threads);
+
+/* sharding_fold.c: solves the problem with nodes alike as one. Offers the answer, and leaves multipliers and
+ * hints for the whole problem. Does nothing where no nodes are alike. */
+void sharding_fold(state *st, int threads);
 
 /* sharding_worker.c: local search on the whole core, as a thread or in slices. */
 typedef struct worker worker;

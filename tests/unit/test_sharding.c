@@ -53,7 +53,18 @@ static col_sharding_problem make_random(col_arena *arena, unit_random *r, const 
         }
         edges[e] = (col_sharding_edge){u, v, cost};
     }
-    return (col_sharding_problem){n, m, nodes, edges, 0};
+    return (col_sharding_problem){n, m, nodes, edges, 0, NULL};
+}
+
+/* Says of nodes with as many strategies that they are alike, whatever they cost. */
+static const int32_t *random_hints(col_arena *arena, unit_random *r, const col_sharding_problem *problem)
+{
+    int32_t *alike = COL_NEW_ARRAY(arena, int32_t, problem->node_count);
+    for (int32_t i = 0; i < problem->node_count; i++)
+        alike[i] = random_chance(r, 0.3) ? -1 : problem->nodes[i].strategies;
+    for (int32_t i = 0; i < problem->node_count; i++)
+        if (alike[i] >= problem->node_count) alike[i] = -1;
+    return alike;
 }
 
 static void solve(col_arena *arena, const col_sharding_problem *problem, int threads,
@@ -86,6 +97,7 @@ static void test_equals_brute_force(void **state)
                    .alike = random_chance(&r, 0.5) ? 0 : 0.3};
         col_sharding_problem problem = make_random(arena, &r, &s);
         problem.limit = INT64_C(1) << 40;
+        if (random_chance(&r, 0.5)) problem.alike = random_hints(arena, &r, &problem);
         col_sharding_solution loose, brute, found;
         assert_ok(col_sharding_brute(arena, &problem, &loose));
         /* Without a limit that binds, at the least memory that any assignment has, just below, and between.
@@ -150,6 +162,87 @@ static void test_equals_integer_program(void **state)
     }
 }
 
+enum { LAYERS = 8, LAYER_NODES = 4, CHOICES = 3 };
+
+/* Equal layers in a row: a strategy that differs from the next layer's costs 1000. */
+static col_sharding_problem make_layers(col_arena *arena, unit_random *r)
+{
+    int32_t n = LAYERS * LAYER_NODES;
+    col_sharding_node *nodes = COL_NEW_ARRAY(arena, col_sharding_node, n);
+    col_sharding_edge *edges = COL_NEW_ARRAY(arena, col_sharding_edge, 2 * n);
+    int32_t *alike = COL_NEW_ARRAY(arena, int32_t, n), m = 0;
+    int64_t *same = COL_NEW_ARRAY(arena, int64_t, CHOICES * CHOICES);
+    int64_t *pairs = COL_NEW_ARRAY(arena, int64_t, CHOICES * CHOICES); /* within a layer */
+    for (int p = 0; p < CHOICES * CHOICES; p++) {
+        same[p] = p % (CHOICES + 1) ? 1000 : 0;
+        pairs[p] = random_int(r, 0, 3);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        int32_t place = i % LAYER_NODES;
+        alike[i] = place;
+        if (i >= LAYER_NODES) {
+            nodes[i] = nodes[place];
+            edges[m++] = (col_sharding_edge){i - LAYER_NODES, i, same};
+        } else {
+            int64_t *cost = COL_NEW_ARRAY(arena, int64_t, CHOICES),
+                    *usage = COL_NEW_ARRAY(arena, int64_t, CHOICES);
+            for (int p = 0; p < CHOICES; p++) {
+                cost[p] = random_int(r, 0, 3); /* many answers cost the same */
+                usage[p] = random_int(r, 0, 20);
+            }
+            nodes[i] = (col_sharding_node){CHOICES, 0, 1, cost, usage};
+        }
+        if (place) edges[m++] = (col_sharding_edge){i - 1, i, pairs};
+    }
+    return (col_sharding_problem){n, m, nodes, edges, INT64_C(1) << 40, alike};
+}
+
+static void test_layers_alike(void **state)
+{
+    (void)state;
+    for (int seed = 0; seed < random_problems; seed++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)seed};
+        col_sharding_problem problem = make_layers(arena, &r), bare = problem;
+        bare.alike = NULL;
+        col_sharding_solution found, whole;
+        solve(arena, &problem, 1, &found);
+        solve(arena, &bare, 1, &whole);
+        assert_int_equal(found.objective, whole.objective);
+        for (int32_t i = 0; i < problem.node_count; i++)
+            assert_int_equal(found.choice[i], found.choice[i % LAYER_NODES]);
+        /* Where memory makes layers differ they do, and the bound is that of the whole problem. */
+        bare.limit = problem.limit = found.peak * 4 / 5;
+        solve(arena, &problem, 1, &found);
+        solve(arena, &bare, 1, &whole);
+        assert_int_equal(found.status, whole.status);
+        assert_int_equal(found.objective, whole.objective);
+        assert_int_equal(found.bound, whole.bound);
+        assert_int_equal(found.least_memory, whole.least_memory);
+        col_arena_destroy(arena);
+    }
+}
+
+/* A cheap strategy that uses memory, and a dear one that does not: under the limit half of the layers can
+ * have the cheap one, which no answer that is the same for all can. */
+static void test_layers_differ_where_it_pays(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create();
+    int64_t cost[] = {1, 100}, usage[] = {10, 0};
+    int32_t alike[LAYERS] = {0};
+    col_sharding_node nodes[LAYERS];
+    for (int i = 0; i < LAYERS; i++) nodes[i] = (col_sharding_node){2, 0, 1, cost, usage};
+    col_sharding_problem problem = {LAYERS, 0, nodes, NULL, 10 * LAYERS / 2, alike};
+    col_sharding_limits limits = {.seconds = 20, .gap = 0.01};
+    col_sharding_solution found;
+    assert_ok(col_sharding_solve(arena, &problem, &limits, &found));
+    assert_int_equal(found.objective, LAYERS / 2 * (1 + 100));
+    assert_int_equal(found.peak, problem.limit);
+    assert_int_equal(found.status, COL_SOLVE_OPTIMAL);
+    col_arena_destroy(arena);
+}
+
 /* The same answer twice: from one thread, and from two where one closes the problem before the other joins.
  */
 static void test_repeatable(void **state)
@@ -182,7 +275,7 @@ static void test_refuses_bad_problems(void **state)
     col_sharding_solution out;
     col_sharding_node nodes[] = {{2, 0, 1, cost, usage}, {2, 0, 1, cost, usage}};
     col_sharding_edge edges[] = {{0, 2, pairs}};
-    col_sharding_problem problem = {2, 1, nodes, edges, 10};
+    col_sharding_problem problem = {2, 1, nodes, edges, 10, NULL};
     assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT, "joins nodes 0 and 2");
     edges[0].v = 1;
     nodes[1].cost = negative;
@@ -194,6 +287,13 @@ static void test_refuses_bad_problems(void **state)
     nodes[0].strategies = 0;
     assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT,
                  "node 0 has 0 strategies");
+    nodes[0].strategies = 1;
+    int32_t alike[] = {1, 1}, far[] = {0, 2};
+    problem.alike = alike;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT,
+                 "node 1 has 2 strategies");
+    problem.alike = far;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT, "node 1 is of class 2");
     col_sharding_problem empty = {0};
     assert_ok(col_sharding_solve(arena, &empty, &limits, &out));
     assert_int_equal(out.status, COL_SOLVE_OPTIMAL);
@@ -205,10 +305,9 @@ int main(int argc, char **argv)
 {
     if (argc > 1) random_problems = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equals_brute_force),
-        cmocka_unit_test(test_equals_integer_program),
-        cmocka_unit_test(test_repeatable),
-        cmocka_unit_test(test_refuses_bad_problems),
+        cmocka_unit_test(test_equals_brute_force), cmocka_unit_test(test_equals_integer_program),
+        cmocka_unit_test(test_layers_alike),       cmocka_unit_test(test_layers_differ_where_it_pays),
+        cmocka_unit_test(test_repeatable),         cmocka_unit_test(test_refuses_bad_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
