@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ir/einsum.h"
+#include "ir/ops/collective.h"
 #include "ir/work.h"
 #include "ir/view.h"
 #include "ir/window.h"
@@ -13,6 +14,7 @@ typedef struct program {
     const col_graph *graph;
     const col_placement *placements;
     const char **names;
+    uint32_t *started; /* by node id: the instruction that starts a collective */
     COL_VEC(col_plan_instruction *) instructions;
 } program;
 
@@ -364,8 +366,10 @@ static void emit_collective(program *p, const col_node *node)
         {COL_OP_REDUCE_SCATTER, COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER},
         {COL_OP_ALL_TO_ALL, COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL},
         {COL_OP_BROADCAST_FROM, COL__PLAN__COLLECTIVE_KIND__BROADCAST},
+        {COL_OP_SEND_RECEIVE, COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE},
     };
     int64_t ranks;
+    p->started[node->id] = (uint32_t)p->instructions.len;
     col_plan_instruction *in = emit_plainly(p, node, 0);
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
     Col__Plan__Collective *how = in->collective = COL_NEW(p->arena, Col__Plan__Collective);
@@ -377,10 +381,27 @@ static void emit_collective(program *p, const col_node *node)
     if (col_node_attr(node, COL_ATTR_AXIS)) how->dim = axis_of(node, COL_ATTR_AXIS);
     if (node->op == COL_OP_ALL_TO_ALL) how->from_dim = axis_of(node, COL_ATTR_FROM_AXIS);
     how->root = (uint32_t)col_node_int(node, COL_ATTR_ROOT);
+    how->shift = node->op == COL_OP_SEND_RECEIVE ? col_node_int(node, COL_ATTR_SHIFT) : 0;
+    how->started = col_collective_wait(node) != NULL;
     const char *reduce = col_node_text(node, COL_ATTR_REDUCE);
     if (reduce && !strcmp(reduce, "max")) how->reduce = COL__PLAN__REDUCE_KIND__MAX;
     if (reduce && !strcmp(reduce, "min")) how->reduce = COL__PLAN__REDUCE_KIND__MIN;
-    COL_ASSERT(col_plan_collective_bytes(how->kind, ranks, (uint64_t)view_bytes(in->reads[0]), &how->bytes));
+    COL_ASSERT(col_plan_collective_bytes(how, ranks, (uint64_t)view_bytes(in->reads[0]), &how->bytes));
+}
+
+/* The wait has the name of what it waits for. */
+static void emit_wait(program *p, const col_node *node)
+{
+    const col_value *pending = col_node_operand(node, 0);
+    COL_ASSERT(pending->producer && col_collective_wait(pending->producer) == node);
+    col_plan_instruction *in = add_instruction(p, pending->producer, 1, 1);
+    in->phase = node->phase;
+    in->reads[0] = value_view(p, pending);
+    in->writes[0] = value_view(p, &node->results[0]);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_WAIT;
+    in->wait = COL_NEW(p->arena, Col__Plan__Wait);
+    col__plan__wait__init(in->wait);
+    in->wait->start = p->started[pending->producer->id];
 }
 
 static void emit_shard(program *p, const col_node *node)
@@ -433,6 +454,8 @@ static const struct {
     {COL_OP_REDUCE_SCATTER, emit_collective},
     {COL_OP_ALL_TO_ALL, emit_collective},
     {COL_OP_BROADCAST_FROM, emit_collective},
+    {COL_OP_SEND_RECEIVE, emit_collective},
+    {COL_OP_WAIT, emit_wait},
     {COL_OP_SHARD, emit_shard},
     {COL_OP_ASSIGN, emit_assign},
 };
@@ -467,6 +490,7 @@ col_plan_program *col_emit_program(col_emitter *emitter, const char *name, const
 {
     program p = {.emitter = emitter, .arena = emitter->arena, .graph = graph, .placements = placements};
     p.names = col_graph_node_names(graph, emitter->arena);
+    p.started = COL_NEW_ARRAY(emitter->arena, uint32_t, graph->next_node_id);
     for (uint32_t u = 0; u < units->count; u++) {
         out_starts[u] = (uint32_t)p.instructions.len;
         if (kernels[u])

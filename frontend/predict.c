@@ -36,6 +36,8 @@ static double collective_seconds(const col_machine *machine, const col_mesh *mes
     for (size_t i = 0; i < how->n_axes; i++) axes.axis[i] = (uint8_t)how->axes[i];
     double bytes =
         (double)col_plan_numel(from->n_dims, from->dims) * (double)col_plan_dtype_size(from->dtype);
+    if (how->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE)
+        return col_cost_send(machine, mesh, &axes, bytes);
     return col_cost_collective(machine, mesh, kinds[how->kind], &axes, bytes);
 }
 

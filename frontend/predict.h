@@ -18,8 +18,8 @@ bool col_predict_communicates(const col_plan_instruction *instruction);
 int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program);
 
 typedef struct col_predicted_communication {
-    double seconds; /* of the step in which ranks communicate */
-    double bytes, by_kind[COL__PLAN__COLLECTIVE_KIND__BROADCAST + 1]; /* that each sends, on average */
+    double seconds;                                   /* of the step in which ranks communicate */
+    double bytes, by_kind[COL_PLAN_COLLECTIVE_KINDS]; /* that each sends, on average */
 } col_predicted_communication;
 void col_predict_communication(const col_plan *plan, col_predicted_communication *out);
 /* Sum of `seconds` over the program, and over the step. */

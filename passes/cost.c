@@ -155,3 +155,14 @@ double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col
     }
     return start + seconds;
 }
+
+double col_cost_send(const col_machine *machine, const col_mesh *mesh, const col_axes *axes, double bytes)
+{
+    double seconds = 0;
+    for (int i = 0; i < axes->count; i++) {
+        const col_link *link = &machine->links[axes->axis[i]];
+        if (mesh->dims[axes->axis[i]] == 1) continue;
+        seconds = fmax(seconds, link->start + link->latency + bytes / link->bandwidth[COL_ALL_TO_ALL]);
+    }
+    return seconds;
+}

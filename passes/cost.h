@@ -133,5 +133,8 @@ double col_cost_collective_bytes(col_collective kind, int64_t n, double bytes);
  * `start` is the largest of the axes'. */
 double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col_collective kind,
                            const col_axes *axes, double bytes);
+/* Seconds in which every rank sends so many bytes to one other of its group: one round, at the bandwidth of
+ * an all-to-all. Partners are taken to be as far apart as the slowest of the axes. */
+double col_cost_send(const col_machine *machine, const col_mesh *mesh, const col_axes *axes, double bytes);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "ir/ops/collective.h"
 #include "ir/view.h"
 #include "solver/offsets.h"
 
@@ -132,10 +133,11 @@ static void find_lifetimes(planner *p)
     }
 }
 
-/* Ops of the executor that overwrite their first operand. */
+/* Ops of the executor that overwrite their first operand, or leave it as it is. */
 static bool overwrites_base(const col_node *node)
 {
-    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE;
+    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE || node->op == COL_OP_WAIT ||
+           col_collective_is_in_place(node);
 }
 
 static const col_node *opaque_of(const col_value *value)
@@ -147,7 +149,11 @@ static const col_node *opaque_of(const col_value *value)
  * happens in the same unit where the rules allow writing over it. */
 static void place_assigned(planner *p, const col_node *assign)
 {
-    const col_value *value = col_node_operand(assign, 0);
+    const col_value *value = col_node_operand(assign, 0), *waited = NULL;
+    if (value->producer && value->producer->op == COL_OP_WAIT) { /* the collective writes it */
+        waited = value;
+        value = col_node_operand(value->producer, 0);
+    }
     const col_var *var = col_graph_find_var(p->graph, col_node_text(assign, COL_ATTR_VARIABLE));
     col_placement *place = &p->memory->placements[value->id];
     if (value->var || place->is_part || place->placed || col_value_is_virtual(value)) return;
@@ -166,6 +172,7 @@ static void place_assigned(planner *p, const col_node *assign)
     place->placed = true;
     place->offset = p->variable_offsets[var->index];
     col_shape_strides(value->type.shape, place->strides);
+    if (waited) p->memory->placements[waited->id] = *place;
 }
 
 /* The buffer of a dying operand that the unit may overwrite with `output`, or NOT_A_BUFFER. */
@@ -217,8 +224,8 @@ static void make_buffers(planner *p)
             const col_value *value = unit->writes[i];
             if (p->memory->placements[value->id].placed || p->buffer_of[value->id] != NOT_A_BUFFER) continue;
             const col_node *opaque = opaque_of(value);
-            uint32_t b =
-                opaque ? p->buffer_of[col_node_operand(opaque, 0)->id] : reusable(p, u, value, taken);
+            uint32_t b = opaque ? p->buffer_of[col_view_of(col_node_operand(opaque, 0)).base->id]
+                                : reusable(p, u, value, taken);
             if (opaque && b == NOT_A_BUFFER) {
                 COL_PANIC("'%s' overwrites a variable that it is not assigned to",
                           col_op_info_of(opaque->op)->name);

@@ -11,7 +11,7 @@
 
 #include "ir/plan/plan.h"
 
-enum { COL_COMM_KINDS = COL__PLAN__COLLECTIVE_KIND__BROADCAST + 1 };
+enum { COL_COMM_KINDS = COL_PLAN_COLLECTIVE_KINDS };
 
 typedef struct col_comm col_comm;
 

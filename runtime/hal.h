@@ -13,8 +13,8 @@ typedef struct col_device_options {
     int threads;    /* CPU threads of all devices of this host; 0: as many as the process may use */
     int sharing;    /* devices that share them, and the host's memory; 0: this one alone */
     col_comm *comm; /* this rank's, the caller's; NULL for a plan without a mesh */
-    /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL.
-     * A device that overlaps instructions runs them one at a time then. */
+    /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL;
+     * for a collective that is started, when it is waited for. Always on the thread that runs the program. */
     void (*observe)(void *context, const col_plan_instruction *instruction, double begin, double end);
     void *context;
 } col_device_options;

@@ -28,6 +28,12 @@ int64_t col_group_member(const col_group *group, int64_t member)
     return rank;
 }
 
+int64_t col_group_partner(const col_group *group, int64_t places)
+{
+    int64_t before = -group->self, behind = group->size - 1 - group->self;
+    return places >= before && places <= behind ? group->self + places : -1;
+}
+
 /* Pieces. */
 
 /* Dimensions of size 1 go, and neighbours that are one run on both sides become one. */

@@ -11,7 +11,8 @@
  *     broadcast       0 (all of it)           0: the root's piece alone
  *     shard           a block of dim          0: the rank's own piece alone
  *
- * An all-reduce works on the flat tensor instead, cut into nearly equal chunks. */
+ * A send-receive is of whole tensors, without pieces. An all-reduce works on the flat tensor instead, cut
+ * into nearly equal chunks. */
 #ifndef COL_RUNTIME_PIECES_H
 #define COL_RUNTIME_PIECES_H
 
@@ -28,6 +29,8 @@ typedef struct col_group {
 col_group col_group_of(const col_mesh *mesh, int64_t rank, size_t axis_count, const uint32_t *axes);
 /* The rank in the mesh of a member. */
 int64_t col_group_member(const col_group *group, int64_t member);
+/* The member that stands so many places after (before, if negative) the one who asks; -1: there is none. */
+int64_t col_group_partner(const col_group *group, int64_t places);
 
 /* A box as runs of contiguous elements. Steps, strides and runs are in elements. */
 typedef struct col_piece {

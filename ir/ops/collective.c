@@ -5,9 +5,26 @@
 
 #include "ir/ops/family.h"
 
+enum { MOST_SHIFT = 1 << 20 };
+
 bool col_node_is_collective(const col_node *node)
 {
     return col_op_info_of(node->op)->required_attrs >> COL_ATTR_MESH_AXES & 1;
+}
+
+col_node *col_collective_wait(const col_node *node)
+{
+    if (!col_node_is_collective(node)) return NULL;
+    COL_FOR_EACH_USE (use, &node->results[0]) {
+        if (use->user->op == COL_OP_WAIT && !use->index) return use->user;
+    }
+    return NULL;
+}
+
+bool col_collective_is_in_place(const col_node *node)
+{
+    const col_node *wait = col_collective_wait(node);
+    return wait && wait->operand_count == 1;
 }
 
 /* `mesh_axes` are axes of the graph's mesh, each once; sets the number of ranks in a group. */
@@ -127,6 +144,26 @@ bool col_infer_broadcast_from(col_node *node, col_diags *diags)
     return col_op_result(node, 0, x.dtype, x.shape);
 }
 
+bool col_infer_send_receive(col_node *node, col_diags *diags)
+{
+    col_type x = operand_type(node, 0);
+    int64_t ranks;
+    if (!check_group(node, diags, &ranks)) return false;
+    int64_t shift = col_node_int(node, COL_ATTR_SHIFT);
+    if (!shift || shift < -MOST_SHIFT || shift > MOST_SHIFT) {
+        return col_op_fault(node, diags, "'shift' %lld is not one of -%d..-1 and 1..%d, places in the group",
+                            (long long)shift, MOST_SHIFT, MOST_SHIFT);
+    }
+    return col_op_result(node, 0, x.dtype, x.shape);
+}
+
+bool col_infer_wait(col_node *node, col_diags *diags)
+{
+    (void)diags;
+    col_type x = operand_type(node, 0);
+    return col_op_result(node, 0, x.dtype, x.shape);
+}
+
 /* A rank's group during an evaluation. */
 typedef struct group {
     const col_mesh *mesh;
@@ -191,6 +228,14 @@ void col_collective_eval(const col_node *node, int64_t rank, const col_tensor *b
         move_block(result, -1, 0, &by_rank[member(&g, col_node_int(node, COL_ATTR_ROOT))], -1, 0,
                    COL_WALK_SET);
         return;
+    case COL_OP_SEND_RECEIVE: {
+        int64_t shift = col_node_int(node, COL_ATTR_SHIFT);
+        if (shift <= g.place && shift > g.place - g.size)
+            move_block(result, -1, 0, &by_rank[member(&g, g.place - shift)], -1, 0, COL_WALK_SET);
+        else
+            memset(result->data, 0, sizeof(double) * (size_t)col_shape_numel(result->type.shape));
+        return;
+    }
     case COL_OP_ALL_GATHER:
         for (int64_t j = 0; j < g.size; j++)
             move_block(result, axis, j, &by_rank[member(&g, j)], -1, 0, COL_WALK_SET);
@@ -219,4 +264,10 @@ void col_eval_collective(const col_node *node, const col_tensor *operands, col_t
     for (int64_t r = 0; r < ranks; r++) by_rank[r] = operands[0];
     col_collective_eval(node, 0, by_rank, results);
     col_arena_destroy(scratch);
+}
+
+void col_eval_wait(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    memcpy(results->data, operands->data,
+           sizeof(double) * (size_t)col_shape_numel(operand_type(node, 0).shape));
 }

@@ -69,16 +69,21 @@ uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *var
 
 const char *col_plan_collective_name(Col__Plan__CollectiveKind kind)
 {
-    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all",
-                                        "broadcast"};
+    static const char *const names[] = {"all-reduce", "all-gather", "reduce-scatter",
+                                        "all-to-all", "broadcast",  "send-receive"};
     return (size_t)kind < COL_COUNT(names) ? names[kind] : "?";
 }
 
-bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes, uint64_t *out_bytes)
+bool col_plan_collective_bytes(const Col__Plan__Collective *how, int64_t n, uint64_t bytes,
+                               uint64_t *out_bytes)
 {
     uint64_t times = (uint64_t)n - 1;
-    if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) times *= 2;
-    if (kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) times *= (uint64_t)n;
+    if (how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) times *= 2;
+    if (how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) times *= (uint64_t)n;
+    if (how->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE) {
+        uint64_t distance = how->shift < 0 ? -(uint64_t)how->shift : (uint64_t)how->shift;
+        times = (uint64_t)n - COL_MIN(distance, (uint64_t)n);
+    }
     return !__builtin_mul_overflow(times, bytes, out_bytes);
 }
 

@@ -36,12 +36,14 @@ col_layout col_plan_layout(const col_plan *plan, const col_plan_variable *variab
 /* Bytes of the block of a variable that one rank holds. */
 uint64_t col_plan_local_bytes(const col_plan *plan, const col_plan_variable *variable);
 
+enum { COL_PLAN_COLLECTIVE_KINDS = COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE + 1 };
+
 /* "all-reduce" */
 const char *col_plan_collective_name(Col__Plan__CollectiveKind kind);
 /* Bytes that a group of n sends, all together, for `bytes` on each rank before the collective: all-reduce
- * 2 (n-1) B, all-gather n (n-1) B, reduce-scatter, all-to-all and broadcast (n-1) B. False when that is no
- * uint64. */
-bool col_plan_collective_bytes(Col__Plan__CollectiveKind kind, int64_t n, uint64_t bytes,
+ * 2 (n-1) B, all-gather n (n-1) B, reduce-scatter, all-to-all and broadcast (n-1) B, send-receive B for each
+ * member that has a partner to send to. False when that is no uint64. */
+bool col_plan_collective_bytes(const Col__Plan__Collective *collective, int64_t n, uint64_t bytes,
                                uint64_t *out_bytes);
 /* Bytes that all ranks of the mesh send in a collective: a whole number; and each rank, on average. */
 double col_plan_total_bytes(const col_plan *plan, const Col__Plan__Collective *collective);

@@ -215,7 +215,7 @@ static bool collective_is_sound(const col_plan *plan, const col_plan_instruction
         return false;
     }
     uint64_t bytes = (uint64_t)col_plan_numel(from->n_dims, from->dims) * col_plan_dtype_size(from->dtype);
-    if (!col_plan_collective_bytes(how->kind, n, bytes, &bytes) || bytes != how->bytes) return false;
+    if (!col_plan_collective_bytes(how, n, bytes, &bytes) || bytes != how->bytes) return false;
     switch (how->kind) {
     case COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE: return same_but(from, to, -1, -1);
     case COL__PLAN__COLLECTIVE_KIND__ALL_GATHER:
@@ -226,6 +226,9 @@ static bool collective_is_sound(const col_plan *plan, const col_plan_instruction
         return how->dim != how->from_dim && is_times(from, to, how->dim, n) &&
                is_times(to, from, how->from_dim, n) && same_but(from, to, how->dim, how->from_dim);
     case COL__PLAN__COLLECTIVE_KIND__BROADCAST: return how->root < n && same_but(from, to, -1, -1);
+    case COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE:
+        return how->shift && how->shift >= -COL_PLAN_MOST_RANKS && how->shift <= COL_PLAN_MOST_RANKS &&
+               same_but(from, to, -1, -1);
     default: return false;
     }
 }
@@ -346,6 +349,9 @@ static col_status check_instruction(const col_plan *plan, const col_plan_instruc
     case COL__PLAN__INSTRUCTION__KIND_FILL: sound = in->n_reads == 0 && in->n_writes == 1; break;
     case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: sound = collective_is_sound(plan, in); break;
     case COL__PLAN__INSTRUCTION__KIND_SHARD: sound = shard_is_sound(plan, in); break;
+    case COL__PLAN__INSTRUCTION__KIND_WAIT: /* the rest is for check_started */
+        sound = in->n_reads == 1 && in->n_writes == 1;
+        break;
     case COL__PLAN__INSTRUCTION__KIND__NOT_SET:
     default: return bad("instruction", in->name, "of a kind that this version does not know");
     }
@@ -452,10 +458,71 @@ static col_status check_variables(const col_plan *plan, extent *extents, const c
     return check_unique("variable", names, plan->n_variables);
 }
 
+/* Whether an instruction leaves alone what a collective that is going on reads and writes. */
+static bool leaves_alone(const col_plan_instruction *in, const col_plan_instruction *started)
+{
+    for (size_t i = 0; i < in->n_reads; i++) {
+        if (!is_apart(in->reads[i], started->writes[0])) return false;
+    }
+    for (size_t i = 0; i < in->n_writes; i++) {
+        if (!is_apart(in->writes[i], started->writes[0]) || !is_apart(in->writes[i], started->reads[0]))
+            return false;
+    }
+    return true;
+}
+
+static bool same_place(const col_plan_view *a, const col_plan_view *b)
+{
+    return a->offset == b->offset && is_row_major(a) && same_shape(a, b);
+}
+
+/* Closes what instruction `in` waits for: the collective is open, and the wait's view is what it writes. */
+static bool close_started(const col_plan_program *program, const col_plan_instruction *in, uint32_t *open,
+                          size_t *count)
+{
+    for (size_t k = 0; k < *count; k++) {
+        if (open[k] != in->wait->start) continue;
+        const col_plan_instruction *started = program->instructions[open[k]];
+        open[k] = open[--*count];
+        return started->phase == in->phase && same_place(in->reads[0], started->writes[0]) &&
+               same_place(in->writes[0], started->writes[0]);
+    }
+    return false;
+}
+
+/* Every started collective is waited for once, and until then nothing touches what it works on. */
+static col_status check_started(const col_plan_program *program)
+{
+    size_t count = 0;
+    uint32_t *open = calloc(program->n_instructions + 1, sizeof *open);
+    if (!open) COL_PANIC("out of memory");
+    const char *wrong = NULL;
+    size_t i = 0;
+    for (; i < program->n_instructions && !wrong; i++) {
+        const col_plan_instruction *in = program->instructions[i];
+        bool waits = in->kind_case == COL__PLAN__INSTRUCTION__KIND_WAIT;
+        if (waits && !close_started(program, in, open, &count))
+            wrong = "waits for what no instruction before it has started";
+        for (size_t k = 0; k < count && !wrong; k++) {
+            if (!leaves_alone(in, program->instructions[open[k]]))
+                wrong = "touches what a collective that was started still works on";
+        }
+        if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE && in->collective->started)
+            open[count++] = (uint32_t)i;
+    }
+    if (!wrong && count) {
+        wrong = "is started and never waited for";
+        i = open[0] + 1;
+    }
+    free(open);
+    return wrong ? bad("instruction", program->instructions[i - 1]->name, wrong) : NULL;
+}
+
 static col_status check_program(const col_plan *plan, const col_plan_program *program)
 {
     for (size_t i = 0; i < program->n_instructions; i++)
         COL_TRY(check_instruction(plan, program->instructions[i]));
+    COL_TRY(check_started(program));
     const char **names = calloc(program->n_outputs + 1, sizeof *names);
     if (!names) COL_PANIC("out of memory");
     col_status status = NULL;

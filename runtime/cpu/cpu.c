@@ -15,6 +15,7 @@
 
 #include "ir/base/str.h"
 #include "runtime/pieces.h"
+#include "runtime/stream.h"
 
 typedef struct prepared {
     const col_plan_instruction *instruction;
@@ -41,6 +42,7 @@ struct col_device {
     cpu_dnnl *dnnl;  /* NULL: no convolutions */
     void *workspace; /* of convolutions, which run one at a time */
     prepared_program *programs;
+    col_stream *stream; /* NULL: no program starts a collective */
 };
 
 static col_status prepare_convolution(col_device *device, const col_plan_instruction *in, cpu_conv **out_conv)
@@ -80,6 +82,7 @@ static int available_threads(void)
 static void cpu_close(col_device *device)
 {
     if (!device) return;
+    col_stream_close(device->stream);
     cpu_code_unload(device->code);
     cpu_dnnl_close(device->dnnl);
     free(device->workspace);
@@ -153,7 +156,8 @@ static col_status prepare_all(col_device *device)
             COL_TRY(prepare(device, program->instructions[i], &list[i]));
         device->programs[p] = (prepared_program){program, list};
     }
-    return allocate_workspace(device);
+    COL_TRY(allocate_workspace(device));
+    return col_stream_open(plan, device->options.comm, &device->stream);
 }
 
 static col_status cpu_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
@@ -204,8 +208,20 @@ static void take_block(const col_device *device, const prepared *p)
     col_piece_copy(&piece, (const char *)p->args[0] + start, p->args[1]);
 }
 
-static col_status execute(const col_device *device, const prepared *p)
+/* What a started collective wrote is there: tells the observer when it ran. */
+static col_status wait_for(const col_device *device, const prepared *list, uint32_t start)
 {
+    double begin, end;
+    COL_TRY(col_stream_wait(device->stream, start, &begin, &end));
+    if (device->options.observe)
+        device->options.observe(device->options.context, list[start].instruction, begin, end);
+    return NULL;
+}
+
+/* Instruction `index` of a program's list. */
+static col_status execute(const col_device *device, const prepared *list, size_t index)
+{
+    const prepared *p = &list[index];
     const col_plan_instruction *in = p->instruction;
     int threads = device->threads;
     col_comm *comm = device->options.comm;
@@ -225,11 +241,19 @@ static col_status execute(const col_device *device, const prepared *p)
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: cpu_update_slice(in, p->args); break;
     case COL__PLAN__INSTRUCTION__KIND_COPY: cpu_copy(threads, in, p->args); break;
     case COL__PLAN__INSTRUCTION__KIND_FILL: cpu_fill(threads, in, p->args); break;
-    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return comm->type->run(comm, in, p->args[0], p->args[1]);
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
+        return col_stream_collective(device->stream, comm, in, index, p->args[0], p->args[1]);
+    case COL__PLAN__INSTRUCTION__KIND_WAIT: return wait_for(device, list, in->wait->start);
     case COL__PLAN__INSTRUCTION__KIND_SHARD: take_block(device, p); break;
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
     }
     return NULL;
+}
+
+/* It has only begun: its wait is what writes, and what has a time. */
+static bool is_started(const col_plan_instruction *in)
+{
+    return in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE && in->collective->started;
 }
 
 static bool wrote_non_finite(const prepared *p)
@@ -253,11 +277,13 @@ static col_status cpu_run(col_device *device, const col_plan_program *program, i
     col_status status = NULL;
     for (size_t i = 0; i < program->n_instructions && !status; i++) {
         double begin = device->options.observe ? col_seconds() : 0;
-        status = execute(device, &list[i]);
+        status = execute(device, list, i);
+        if (is_started(program->instructions[i])) continue;
         if (device->options.observe)
             device->options.observe(device->options.context, program->instructions[i], begin, col_seconds());
         if (out_bad && *out_bad < 0 && wrote_non_finite(&list[i])) *out_bad = (int64_t)i;
     }
+    col_stream_settle(device->stream);
     omp_set_num_threads(device->threads);
     return status;
 }

@@ -1,20 +1,29 @@
 /* Collectives through shared memory. Ranks show each other where their tensors are, meet, take what they need
  * from the others, and meet again before anybody's memory changes:
  *
- *   all-reduce   each rank reduces its own chunk of all members' tensors (n-1 chunks come in), meet, then
- * takes the other chunks: 2 (n-1)/n of the tensor per rank, the least there is the others   each rank takes
- * its piece from every member (runtime/pieces.h)
+ *   all-reduce     each rank reduces its own chunk of all members' tensors (n-1 chunks come in), meet, then
+ *                  takes the other chunks: 2 (n-1)/n of the tensor per rank, the least there is
+ *   send-receive   each rank takes the tensor of the one that sends to it; only these two meet
+ *   the others     each rank takes its piece from every member (runtime/pieces.h)
  *
- * Ranks meet by phases: every rank counts how often it has met, and waits, asleep, until no member of the
- * group is behind it. Since all ranks run the same instructions, equal counts are the same meeting. */
+ * Ranks meet by phases: every rank counts how often it has met, and waits, asleep, until none of those that
+ * it meets is behind it. Since all ranks run the same instructions, equal counts are the same meeting.
+ *
+ * A seat is used by one thread at a time, the rank's own or its stream's (runtime/stream.h). */
 #include "runtime/local/local.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "runtime/pieces.h"
+
+/* Members of a group. */
+typedef struct places {
+    int64_t first, end;
+} places;
 
 typedef struct seat {
     col_comm comm; /* first: a seat is a communicator */
@@ -23,6 +32,7 @@ typedef struct seat {
     uint64_t phase;                 /* meetings come to */
     bool waits;                     /* at the last of them, */
     col_group group;                /* for these */
+    places awaited;                 /* of the group */
     const col_plan_instruction *in; /* the collective that it is in or was in last */
     const void *from;
     void *to;
@@ -38,9 +48,9 @@ struct col_local {
 
 /* Meetings. */
 
-static const seat *find_late(const col_local *local, const col_group *group, uint64_t phase)
+static const seat *find_late(const col_local *local, const col_group *group, places among, uint64_t phase)
 {
-    for (int64_t i = 0; i < group->size; i++) {
+    for (int64_t i = among.first; i < among.end; i++) {
         const seat *other = &local->seats[col_group_member(group, i)];
         if (other->phase < phase) return other;
     }
@@ -69,9 +79,9 @@ static col_status given_up(const seat *s)
 static void accuse(const seat *s)
 {
     col_local *local = s->local;
-    const seat *late = find_late(local, &s->group, s->phase);
+    const seat *late = find_late(local, &s->group, s->awaited, s->phase);
     for (int64_t i = 0; i < local->count && late->waits; i++) {
-        const seat *next = find_late(local, &late->group, late->phase);
+        const seat *next = find_late(local, &late->group, late->awaited, late->phase);
         if (!next) break;
         s = late;
         late = next;
@@ -98,31 +108,48 @@ static struct timespec deadline_of(double seconds)
     return t;
 }
 
+static void wake(const seat *s, const col_group *group, places who)
+{
+    for (int64_t i = who.first; i < who.end; i++)
+        pthread_cond_signal(&s->local->seats[col_group_member(group, i)].wake);
+}
+
 /* With the lock. */
-static col_status wait_for(seat *s, const col_group *group)
+static col_status wait_for(seat *s, const col_group *group, places awaited)
 {
     struct timespec deadline = deadline_of(s->comm.timeout);
-    const seat *late = find_late(s->local, group, s->phase);
-    if (!late) { /* the last to come lets the others go */
-        for (int64_t i = 0; i < group->size; i++)
-            pthread_cond_signal(&s->local->seats[col_group_member(group, i)].wake);
-    }
+    const seat *late = find_late(s->local, group, awaited, s->phase);
     s->group = *group;
+    s->awaited = awaited;
     s->waits = true;
     while (late && !s->local->failure) {
         int error = pthread_cond_timedwait(&s->wake, &s->local->lock, &deadline);
-        late = find_late(s->local, group, s->phase);
+        late = find_late(s->local, group, awaited, s->phase);
         if (late && error == ETIMEDOUT && !s->local->failure) accuse(s);
     }
     s->waits = false;
     return late ? given_up(s) : NULL;
 }
 
+/* All members of the group meet: the last to come lets the others go. */
 static col_status meet(seat *s, const col_group *group)
+{
+    places all = {0, group->size};
+    pthread_mutex_lock(&s->local->lock);
+    s->phase++;
+    if (!find_late(s->local, group, all, s->phase)) wake(s, group, all);
+    col_status status = s->local->failure ? given_up(s) : wait_for(s, group, all);
+    pthread_mutex_unlock(&s->local->lock);
+    return status;
+}
+
+/* Waits for some members to come as far as this rank, and lets those go that wait for this one. */
+static col_status meet_partners(seat *s, const col_group *group, places awaited, places waiting)
 {
     pthread_mutex_lock(&s->local->lock);
     s->phase++;
-    col_status status = s->local->failure ? given_up(s) : wait_for(s, group);
+    wake(s, group, waiting);
+    col_status status = s->local->failure ? given_up(s) : wait_for(s, group, awaited);
     pthread_mutex_unlock(&s->local->lock);
     return status;
 }
@@ -191,6 +218,24 @@ static void exchange_pieces(seat *s, const col_group *group)
     if (!broadcasts || group->self == how->root) s->comm.sent[how->kind] += (uint64_t)(n - 1) * bytes;
 }
 
+static col_status send_receive(seat *s, const col_group *group)
+{
+    const col_plan_view *view = s->in->reads[0];
+    size_t bytes = (size_t)col_plan_numel(view->n_dims, view->dims) * col_plan_dtype_size(view->dtype);
+    int64_t sender = col_group_partner(group, -s->in->collective->shift),
+            receiver = col_group_partner(group, s->in->collective->shift);
+    places from = {sender, sender + 1}, to = {receiver, receiver + 1}, none = {0, 0};
+    if (sender < 0) from = none;
+    if (receiver < 0) to = none;
+    COL_TRY(meet_partners(s, group, from, to));
+    if (sender < 0)
+        memset(s->to, 0, bytes);
+    else
+        memcpy(s->to, member_of(s, group, sender)->from, bytes);
+    if (receiver >= 0) s->comm.sent[COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE] += bytes;
+    return meet_partners(s, group, to, from);
+}
+
 static col_status local_run(col_comm *comm, const col_plan_instruction *in, const void *from, void *to)
 {
     seat *s = (seat *)comm;
@@ -200,6 +245,7 @@ static col_status local_run(col_comm *comm, const col_plan_instruction *in, cons
     s->from = from;
     s->to = to;
     pthread_mutex_unlock(&s->local->lock);
+    if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE) return send_receive(s, &group);
     COL_TRY(meet(s, &group));
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE)
         COL_TRY(all_reduce(s, &group));

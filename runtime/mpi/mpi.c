@@ -3,7 +3,11 @@
  * in which they were sent, and all ranks run the same instructions, so one tag is enough.
  *
  *   all-reduce   member i gets chunk i of every member and sums it; then it sends the sum to all
+ *   send-receive one message to the member `shift` places on, one from the member `shift` places back
  *   the others   every member sends its piece for each of the others, packed (runtime/pieces.h)
+ *
+ * MPI is called by one thread at a time, the rank's own or its stream's (runtime/stream.h), which take turns:
+ * MPI_THREAD_SERIALIZED.
  *
  * Nothing blocks inside MPI: requests are polled, asleep in between, until they are done or the timeout is
  * over. When a rank has failed, MPI_Abort ends the others as the process exits, after its message is out. */
@@ -253,6 +257,24 @@ static col_status broadcast_piece(mpi *m, const col_group *group, const col_plan
     return wait_for(m, in);
 }
 
+static col_status send_receive(mpi *m, const col_group *group, const col_plan_instruction *in,
+                               const char *from, char *to)
+{
+    const col_plan_view *view = in->reads[0];
+    int64_t bytes = col_plan_numel(view->n_dims, view->dims) * (int64_t)col_plan_dtype_size(view->dtype);
+    int64_t sender = col_group_partner(group, -in->collective->shift),
+            receiver = col_group_partner(group, in->collective->shift);
+    if (sender >= 0)
+        receive_from(m, col_group_member(group, sender), to, bytes);
+    else
+        memset(to, 0, (size_t)bytes);
+    if (receiver >= 0) {
+        send_to(m, col_group_member(group, receiver), from, bytes);
+        m->comm.sent[in->collective->kind] += (uint64_t)bytes;
+    }
+    return wait_for(m, in);
+}
+
 static col_status broken(const mpi *m)
 {
     return col_error_make(COL_DEVICE, "rank %lld has failed before", (long long)m->comm.rank);
@@ -267,6 +289,8 @@ static col_status mpi_run(col_comm *comm, const col_plan_instruction *in, const 
         return all_reduce(m, &group, in, from, to);
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST)
         return broadcast_piece(m, &group, in, from, to);
+    if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE)
+        return send_receive(m, &group, in, from, to);
     return exchange_pieces(m, &group, in, from, to);
 }
 
@@ -396,13 +420,17 @@ static col_status start_mpi(double timeout)
     w.deadline.tv_sec += (time_t)timeout + 1;
     int error = pthread_create(&thread, NULL, watch_start, &w);
     if (error) return col_error_from_errno(error, "cannot start a thread");
-    int started = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    int started = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     pthread_mutex_lock(&w.lock);
     w.started = true;
     pthread_cond_signal(&w.change);
     pthread_mutex_unlock(&w.lock);
     pthread_join(thread, NULL);
-    return started == MPI_SUCCESS ? NULL : col_error_make(COL_DEVICE, "MPI cannot be started: use mpirun");
+    if (started != MPI_SUCCESS) return col_error_make(COL_DEVICE, "MPI cannot be started: use mpirun");
+    if (provided >= MPI_THREAD_SERIALIZED) return NULL;
+    return col_error_make(COL_DEVICE,
+                          "this MPI cannot be called by several threads in turn: use one that is built "
+                          "with support for threads");
 }
 
 col_status col_mpi_open(const col_mesh *mesh, uint64_t plan_hash, double timeout, col_comm **out_comm)

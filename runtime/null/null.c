@@ -5,12 +5,22 @@
 
 #include "runtime/hal.h"
 #include "runtime/pieces.h"
+#include "runtime/stream.h"
 
 struct col_device {
     const col_plan *plan;
     col_comm *comm;
+    col_stream *stream; /* NULL: no program starts a collective */
     unsigned char *arena;
 };
+
+static void null_close(col_device *device)
+{
+    if (!device) return;
+    col_stream_close(device->stream);
+    free(device->arena);
+    free(device);
+}
 
 static col_status null_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
 {
@@ -20,20 +30,17 @@ static col_status null_open(const col_plan *plan, const col_device_options *opti
     device->plan = plan;
     device->comm = options->comm;
     device->arena = calloc(1, plan->arena_bytes ? plan->arena_bytes : 1);
+    col_status status = NULL;
     if (!device->arena) {
-        free(device);
-        return col_error_make(COL_DEVICE, "no memory for an arena of %llu bytes",
-                              (unsigned long long)plan->arena_bytes);
+        status = col_error_make(COL_DEVICE, "no memory for an arena of %llu bytes",
+                                (unsigned long long)plan->arena_bytes);
     }
-    *out_device = device;
-    return NULL;
-}
-
-static void null_close(col_device *device)
-{
-    if (!device) return;
-    free(device->arena);
-    free(device);
+    if (!status) status = col_stream_open(plan, options->comm, &device->stream);
+    if (status)
+        null_close(device);
+    else
+        *out_device = device;
+    return status;
 }
 
 static void take_block(const col_comm *comm, const col_plan_instruction *in, const unsigned char *from,
@@ -44,21 +51,30 @@ static void take_block(const col_comm *comm, const col_plan_instruction *in, con
     col_piece_copy(&piece, from + group.self * piece.from_step * (int64_t)piece.element, to);
 }
 
+static col_status execute(col_device *device, const col_plan_instruction *in, size_t index)
+{
+    unsigned char *arena = device->arena;
+    switch (in->kind_case) {
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
+        return col_stream_collective(device->stream, device->comm, in, index, arena + in->reads[0]->offset,
+                                     arena + in->writes[0]->offset);
+    case COL__PLAN__INSTRUCTION__KIND_WAIT:
+        return col_stream_wait(device->stream, in->wait->start, NULL, NULL);
+    case COL__PLAN__INSTRUCTION__KIND_SHARD:
+        take_block(device->comm, in, arena + in->reads[0]->offset, arena + in->writes[0]->offset);
+        return NULL;
+    default: return NULL;
+    }
+}
+
 static col_status null_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
 {
+    col_status status = NULL;
     if (out_bad) *out_bad = -1;
-    for (size_t i = 0; i < program->n_instructions; i++) {
-        const col_plan_instruction *in = program->instructions[i];
-        bool collective = in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
-        if (!collective && in->kind_case != COL__PLAN__INSTRUCTION__KIND_SHARD) continue;
-        unsigned char *from = device->arena + in->reads[0]->offset,
-                      *to = device->arena + in->writes[0]->offset;
-        if (collective)
-            COL_TRY(device->comm->type->run(device->comm, in, from, to));
-        else
-            take_block(device->comm, in, from, to);
-    }
-    return NULL;
+    for (size_t i = 0; i < program->n_instructions && !status; i++)
+        status = execute(device, program->instructions[i], i);
+    col_stream_settle(device->stream);
+    return status;
 }
 
 static col_status null_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)

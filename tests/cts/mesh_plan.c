@@ -23,7 +23,7 @@ static void add_collective(plan_maker *m, const char *name, Col__Plan__Collectiv
     how->axes = COL_NEW_ARRAY(m->arena, uint32_t, how->n_axes);
     for (size_t i = 0; i < how->n_axes; i++) how->axes[i] = (uint32_t)i;
     uint64_t bytes = (uint64_t)col_plan_numel(from->n_dims, from->dims) * sizeof(float);
-    COL_ASSERT(col_plan_collective_bytes(kind, col_mesh_size(&mesh), bytes, &how->bytes));
+    COL_ASSERT(col_plan_collective_bytes(how, col_mesh_size(&mesh), bytes, &how->bytes));
 }
 
 static void make(plan_maker *m, int repeats)

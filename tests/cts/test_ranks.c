@@ -8,6 +8,7 @@
  * over all axes of the mesh: rank r holds the r-th row. */
 #include "tests/cts/cts.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <time.h>
 
@@ -134,6 +135,8 @@ typedef struct problem {
     int64_t n; /* members of a group */
     int32_t dim, from_dim;
     uint32_t root;
+    int64_t shift;
+    bool started;
     Col__Plan__Dtype dtype;
     size_t rank;
     int64_t in_dims[COL_PLAN_MAX_RANK], out_dims[COL_PLAN_MAX_RANK];
@@ -207,6 +210,10 @@ static double expected(const problem *p, const double *in, int64_t rank, const i
         index[p->from_dim] %= p->in_dims[p->from_dim];
         index[p->dim] += self * p->out_dims[p->dim];
         break;
+    case COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE:
+        if (self - p->shift < 0 || self - p->shift >= p->n) return 0;
+        from = members[self - p->shift];
+        break;
     default: from = members[p->root]; break;
     }
     return in[from * p->in_numel + flat(p->rank, p->in_dims, index)];
@@ -231,6 +238,8 @@ static problem choose(cts_case *c, int kind)
         free_axes[pick] = free_axes[left - 1];
     }
     p.root = (uint32_t)cts_random(c, 0, p.n - 1);
+    p.shift = cts_random(c, 1, p.n) * (cts_random(c, 0, 1) ? 1 : -1);
+    p.started = !p.shard && cts_random(c, 0, 1);
     p.rank = (size_t)cts_random(c, 2, 4);
     for (size_t i = 0; i < p.rank; i++) p.in_dims[i] = cts_random(c, 1, 5);
     if (!cts_random(c, 0, 5)) p.in_dims[cts_random(c, 0, (int64_t)p.rank - 1)] = 700;
@@ -253,6 +262,8 @@ static uint64_t group_bytes(const problem *p)
     uint64_t n = (uint64_t)p->n, bytes = (uint64_t)p->in_numel * col_plan_dtype_size(p->dtype);
     if (p->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE) return 2 * (n - 1) * bytes;
     if (p->kind == COL__PLAN__COLLECTIVE_KIND__ALL_GATHER) return n * (n - 1) * bytes;
+    if (p->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE)
+        return (n - (uint64_t)(p->shift < 0 ? -p->shift : p->shift)) * bytes;
     return (n - 1) * bytes;
 }
 
@@ -274,8 +285,17 @@ static void describe(cts_case *c, problem *p, col_plan_view *from, col_plan_view
     how->dim = p->dim;
     how->from_dim = p->from_dim;
     how->root = p->root;
+    how->shift = p->shift;
+    how->started = p->started;
     how->reduce = p->reduce;
     how->bytes = group_bytes(p);
+}
+
+static void wait_for(cts_case *c, uint32_t start)
+{
+    col_plan_view *to = c->maker.instructions.data[start]->writes[0];
+    col_plan_instruction *in = maker_instruction(&c->maker, "h.0.sum", 1, &to, 1, &to);
+    MAKER_KIND(&c->maker, in, WAIT, wait, Wait)->start = start;
 }
 
 static void check_result(const problem *p, const double *in, const void *out)
@@ -324,6 +344,7 @@ static void run_collective(const suite *s, int number, const char *mesh, int kin
     col_plan_view *from = rows(&c, "x", p.dtype, p.rank, p.in_dims);
     col_plan_view *to = in_place ? from : rows(&c, "y", p.dtype, p.rank, p.out_dims);
     describe(&c, &p, from, to);
+    if (p.started) wait_for(&c, 0);
     maker_program(&c.maker, "case");
     const col_plan *plan = maker_finish(&c.maker);
     col_ranks *ranks = open_ranks(s, &c, 60);
@@ -356,6 +377,70 @@ static void test_collectives(void **state)
             for (int i = 0; i < s->cases; i++)
                 run_collective(s, (i << 8 | (int)m << 4) + kind, s->meshes[m], kind);
         }
+    }
+}
+
+/* Several collectives, started one after another, some waited for late, in another order, and one of them not
+ * started at all: every rank gets what the same collectives give one by one, on each of several runs. */
+static void run_stream(const suite *s, int number, const char *mesh)
+{
+    enum { COUNT = 6, ROUNDS = 3 };
+    cts_case c = start(s, number, mesh);
+    problem p[COUNT];
+    uint32_t starts[COUNT], open = 0;
+    for (int k = 0; k < COUNT; k++) {
+        p[k] = choose(&c, (int)cts_random(&c, 0, COL_COMM_KINDS - 1));
+        p[k].started = k != COUNT / 2;
+        col_plan_view *from = rows(&c, maker_text(&c.maker, (char[]){'x', (char)('0' + k), 0}), p[k].dtype,
+                                   p[k].rank, p[k].in_dims);
+        col_plan_view *to = rows(&c, maker_text(&c.maker, (char[]){'y', (char)('0' + k), 0}), p[k].dtype,
+                                 p[k].rank, p[k].out_dims);
+        uint32_t at = (uint32_t)c.maker.instructions.len;
+        describe(&c, &p[k], from, to);
+        if (p[k].started) starts[open++] = at;
+        while (open && !cts_random(&c, 0, 2)) {
+            uint32_t pick = (uint32_t)cts_random(&c, 0, open - 1);
+            wait_for(&c, starts[pick]);
+            starts[pick] = starts[--open];
+        }
+    }
+    while (open) wait_for(&c, starts[--open]);
+    maker_program(&c.maker, "case");
+    const col_plan *plan = maker_finish(&c.maker);
+    col_ranks *ranks = open_ranks(s, &c, 60);
+    double *values[COUNT];
+    for (int k = 0; k < COUNT; k++) {
+        const col_plan_variable *x = plan->variables[2 * k];
+        int64_t count = col_mesh_size(&p[k].mesh) * p[k].in_numel;
+        unsigned char *data = malloc(col_plan_variable_bytes(x));
+        values[k] = malloc((size_t)count * sizeof **values);
+        assert_true(data && values[k]);
+        for (int64_t i = 0; i < count; i++) {
+            encode(p[k].dtype, data, i, random_element(&c, p[k].dtype));
+            values[k][i] = decode(p[k].dtype, data, i);
+        }
+        assert_ok(col_ranks_write(ranks, x, 0, data, col_plan_variable_bytes(x)));
+        free(data);
+    }
+    for (int round = 0; round < ROUNDS; round++) assert_ok(col_ranks_run(ranks, plan->programs[0], NULL));
+    for (int k = 0; k < COUNT; k++) {
+        const col_plan_variable *y = plan->variables[2 * k + 1];
+        unsigned char *out = malloc(col_plan_variable_bytes(y));
+        assert_non_null(out);
+        assert_ok(col_ranks_read(ranks, y, 0, out, col_plan_variable_bytes(y)));
+        check_result(&p[k], values[k], out);
+        free(out);
+        free(values[k]);
+    }
+    col_ranks_close(ranks);
+    cts_end(&c);
+}
+
+static void test_streams(void **state)
+{
+    const suite *s = *state;
+    for (size_t m = 0; m < s->mesh_count; m++) {
+        for (int i = 0; i < s->cases; i++) run_stream(s, i << 4 | (int)m, s->meshes[m]);
     }
 }
 
@@ -531,18 +616,32 @@ static col_status faulty_run(col_device *device, const col_plan_program *program
 static const col_device_type faulty_type = {
     .name = "faulty", .open = faulty_open, .close = faulty_close, .run = faulty_run};
 
-/* All-reduces over axis 1, then over axis 0: the culprit's partner waits for it, and the others for that one.
- */
-static void run_fault(const suite *s, const struct fault *what, double timeout, const char *message)
+static int count_threads(void)
 {
+    int count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    assert_non_null(folder);
+    while (readdir(folder)) count++;
+    closedir(folder);
+    return count;
+}
+
+/* All-reduces over axis 1, then over axis 0: the culprit's partner waits for it, and the others for that one.
+ * `started`: both go on beside a third that waits for them. */
+static void run_fault(const suite *s, const struct fault *what, bool started, double timeout,
+                      const char *message)
+{
+    int threads = count_threads();
     cts_case c = start(s, 0, "2x2");
     int64_t dims[] = {3};
     col_plan_view *view = rows(&c, "x", COL__PLAN__DTYPE__F32, 1, dims);
     for (uint32_t axis = 2; axis-- > 0;) {
         problem p = {
             .mesh = col_plan_mesh(c.maker.plan), .axis_count = 1, .axes = {axis}, .n = 2, .in_numel = 3};
-        describe(&c, &p, view, view);
+        p.started = started;
+        describe(&c, &p, view, started ? rows(&c, axis ? "y" : "z", COL__PLAN__DTYPE__F32, 1, dims) : view);
     }
+    for (uint32_t i = 0; i < 2 && started; i++) wait_for(&c, i);
     maker_program(&c.maker, "case");
     const col_plan *plan = maker_finish(&c.maker);
     c.type = &faulty_type;
@@ -551,17 +650,21 @@ static void run_fault(const suite *s, const struct fault *what, double timeout, 
     assert_fails(col_ranks_run(ranks, plan->programs[0], NULL), COL_DEVICE, message);
     assert_fails(col_ranks_run(ranks, plan->programs[0], NULL), COL_DEVICE, message); /* it stays failed */
     col_ranks_close(ranks);
+    assert_int_equal(count_threads(), threads);
     cts_end(&c);
 }
 
 static void test_failing_rank(void **state)
 {
-    run_fault(*state, &(struct fault){2, false}, 60, "rank 2 failed: the device is on fire");
+    for (int started = 0; started < 2; started++)
+        run_fault(*state, &(struct fault){2, false}, started, 60, "rank 2 failed: the device is on fire");
 }
 
 static void test_late_rank(void **state)
 {
-    run_fault(*state, &(struct fault){3, true}, 0.05, "rank 3 did not come to the all-reduce 'h.0.sum'");
+    for (int started = 0; started < 2; started++)
+        run_fault(*state, &(struct fault){3, true}, started, 0.05,
+                  "rank 3 did not come to the all-reduce 'h.0.sum'");
 }
 
 /* Sessions. */
@@ -628,6 +731,7 @@ static void test_refused(void **state)
     for (int fault_number = 0; fault_number < 7; fault_number++) {
         cts_case c = start(*state, fault_number, "2x2");
         problem p = choose(&c, COL__PLAN__COLLECTIVE_KIND__ALL_TO_ALL);
+        p.started = false;
         col_plan_view *from = rows(&c, "x", p.dtype, p.rank, p.in_dims);
         col_plan_view *to = rows(&c, "y", p.dtype, p.rank, p.out_dims);
         describe(&c, &p, from, to);
@@ -654,6 +758,49 @@ static void test_refused(void **state)
     }
 }
 
+/* Two all-reduces of f32[2], started, and a copy of f32[2] in between; then both waits. */
+static void test_refused_starts(void **state)
+{
+    static const char *const messages[] = {
+        "is started and never waited for",
+        "waits for what no instruction before it has started",
+        "waits for what no instruction before it has started",
+        "waits for what no instruction before it has started",
+        "touches what a collective that was started still works on",
+        "touches what a collective that was started still works on",
+        "touches what a collective that was started still works on",
+        "do not fit its kind",
+    };
+    for (int number = -1; number < (int)COL_COUNT(messages); number++) {
+        cts_case c = start(*state, 0, "2");
+        int64_t dims[] = {2};
+        col_plan_view *v[6];
+        for (int i = 0; i < 6; i++) v[i] = maker_view(&c.maker, COL__PLAN__DTYPE__F32, 1, dims);
+        problem p = {.mesh = col_plan_mesh(c.maker.plan), .axis_count = 1, .n = 2, .in_numel = 2};
+        p.dtype = COL__PLAN__DTYPE__F32;
+        p.started = true;
+        describe(&c, &p, v[0], v[1]);
+        describe(&c, &p, v[2], v[3]);
+        col_plan_view *from = number == 4 ? v[1] : v[4], *to = number == 5 ? v[0] : number == 6 ? v[3] : v[5];
+        col_plan_instruction *copy = maker_instruction(&c.maker, "copy", 1, &from, 1, &to);
+        (void)MAKER_KIND(&c.maker, copy, COPY, copy, Copy);
+        wait_for(&c, 0);
+        if (number) wait_for(&c, 1);
+        col_plan_instruction **list = c.maker.instructions.data;
+        if (number == 1) list[4]->wait->start = 2;
+        if (number == 2) list[4]->wait->start = 0;
+        if (number == 3) list[4]->phase = 1;
+        if (number == 7) list[4]->n_writes = 0;
+        maker_program(&c.maker, "case");
+        maker_finish(&c.maker);
+        if (number < 0)
+            assert_ok(col_plan_verify(c.maker.plan));
+        else
+            assert_fails(col_plan_verify(c.maker.plan), COL_BAD_INPUT, messages[number]);
+        cts_end(&c);
+    }
+}
+
 #endif
 
 int main(int argc, char **argv)
@@ -673,13 +820,14 @@ int main(int argc, char **argv)
     s.meshes = (const char *const[]){argv[3]};
     s.mesh_count = 1;
     assert_ok(col_mpi_open(&mesh, 0, 60, &s.comm));
-    const struct CMUnitTest tests[] = {TEST(collectives), TEST(variables)};
+    const struct CMUnitTest tests[] = {TEST(collectives), TEST(streams), TEST(variables)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     s.comm->type->close(s.comm);
     return failed;
 #else
-    const struct CMUnitTest tests[] = {TEST(collectives), TEST(nan),     TEST(variables), TEST(failing_rank),
-                                       TEST(late_rank),   TEST(session), TEST(refused)};
+    const struct CMUnitTest tests[] = {TEST(collectives), TEST(streams),      TEST(nan),
+                                       TEST(variables),   TEST(failing_rank), TEST(late_rank),
+                                       TEST(session),     TEST(refused),      TEST(refused_starts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 #endif
 }

@@ -268,6 +268,12 @@ const sample samples[] = {
      .types = "f32[2, 3]",
      .attrs = {INTS(MESH_AXES, 0), INT(ROOT, 1)},
      .attr_count = 2},
+    {.op = COL_OP_SEND_RECEIVE,
+     .types = "f32[2, 3]",
+     .attrs = {INTS(MESH_AXES, 1), INT(SHIFT, -2)},
+     .attr_count = 2},
+    {.op = COL_OP_WAIT, .types = "f32[2, 3]"},
+    {.op = COL_OP_WAIT, .types = "f32[6] f32[2, 3]"},
 };
 const size_t sample_count = COL_COUNT(samples);
 

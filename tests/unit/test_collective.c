@@ -10,7 +10,7 @@ enum { RANKS = 6, MOST = 6 };
 typedef struct expectation {
     col_op op;
     int count, axes[2];
-    int axis, from_axis, root;
+    int axis, from_axis, root; /* of send_receive, `root` is the shift */
     const char *reduce;
     int64_t rows, columns; /* of the operand: rank r has 100 r + 10 row + column */
     int64_t out_rows, out_columns;
@@ -55,6 +55,11 @@ static const expectation expectations[] = {
     {COL_OP_SHARD, 2, {0, 1}, 0, 0, 0, NULL, 6, 1, 1, 1, {0}, {550}},
     {COL_OP_BROADCAST_FROM, 1, {1}, 0, 0, 2, NULL, 1, 2, 1, 2, {200, 201}, {500, 501}},
     {COL_OP_BROADCAST_FROM, 1, {0}, 0, 0, 1, NULL, 1, 1, 1, 1, {300}, {500}},
+    {COL_OP_SEND_RECEIVE, 1, {1}, 0, 0, 1, NULL, 1, 2, 1, 2, {0, 0}, {400, 401}},
+    {COL_OP_SEND_RECEIVE, 1, {1}, 0, 0, -2, NULL, 1, 2, 1, 2, {200, 201}, {0, 0}},
+    {COL_OP_SEND_RECEIVE, 1, {0}, 0, 0, -1, NULL, 2, 1, 2, 1, {300, 310}, {0, 0}},
+    {COL_OP_SEND_RECEIVE, 2, {1, 0}, 0, 0, 4, NULL, 1, 1, 1, 1, {0}, {300}},
+    {COL_OP_SEND_RECEIVE, 1, {0}, 0, 0, 7, NULL, 1, 1, 1, 1, {0}, {0}},
 };
 
 static col_value *build(const expectation *e, col_graph *graph)
@@ -67,7 +72,8 @@ static col_value *build(const expectation *e, col_graph *graph)
     uint32_t count = 1;
     if (e->reduce) attrs[count++] = col_attr_text(COL_ATTR_REDUCE, e->reduce);
     if (e->op == COL_OP_BROADCAST_FROM) attrs[count++] = col_attr_int(COL_ATTR_ROOT, e->root);
-    if (e->op != COL_OP_ALL_REDUCE && e->op != COL_OP_BROADCAST_FROM)
+    if (e->op == COL_OP_SEND_RECEIVE) attrs[count++] = col_attr_int(COL_ATTR_SHIFT, e->root);
+    if (e->op != COL_OP_ALL_REDUCE && e->op != COL_OP_BROADCAST_FROM && e->op != COL_OP_SEND_RECEIVE)
         attrs[count++] = col_attr_int(COL_ATTR_AXIS, e->axis);
     if (e->op == COL_OP_ALL_TO_ALL) attrs[count++] = col_attr_int(COL_ATTR_FROM_AXIS, e->from_axis);
     col_builder b = {.graph = graph};

@@ -265,7 +265,7 @@ static void test_every_op(void **unused)
     for (int op = 0; op < COL_OP_COUNT; op++) {
         const col_op_info *info = col_op_info_of((col_op)op);
         int split = 0;
-        bool collective = (info->required_attrs >> COL_ATTR_MESH_AXES & 1) != 0;
+        bool collective = (info->required_attrs >> COL_ATTR_MESH_AXES & 1) != 0 || op == COL_OP_WAIT;
         if (info->lower || collective) {
             assert_null(info->factors);
             assert_null(info->local);
