@@ -16,6 +16,8 @@ static const col_command commands[] = {
      col_command_execute},
     {"verify", "MODEL.ir|PLAN [options]", "check gradients, and the plan against a reference walk",
      col_command_verify},
+    {"sweep", "MODEL.ir [--memory 100%,80%,...] [--batch 8,16,...|auto] [options]",
+     "time and peak memory over memory limits or batch sizes", col_command_sweep},
     {"probe", "-o MACHINE.yaml [--target cpu]", "measure this machine, to plan for it", col_command_probe},
     {"opt", "MODEL.ir --passes A,B,C", "print the graph after the passes", col_command_opt},
     {"solve", "offsets|checkpoint|sharding FILE [options]", "solve a bare problem", col_command_solve},

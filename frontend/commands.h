@@ -21,6 +21,7 @@ COL_MUST_USE col_status col_command_opt(const col_command *command, int argc, ch
 COL_MUST_USE col_status col_command_execute(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_explain(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_verify(const col_command *command, int argc, char **argv);
+COL_MUST_USE col_status col_command_sweep(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_probe(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_solve(const col_command *command, int argc, char **argv);
 
