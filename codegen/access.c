@@ -1,6 +1,9 @@
 /* Loads and stores of a loop nest: addresses, guards, gathers. A guard that does not hold must not let memory
- * be touched: vectors are masked, scalars read and write a dummy. */
+ * be touched: vectors are masked, scalars read and write a dummy. A GPU has no masks: what is no plain vector
+ * goes lane by lane, and where a guard does not hold the argument's first element is read. */
 #include "codegen/nest.h"
+
+#include "codegen/ptx_loops.h"
 
 LLVMValueRef nest_linear(const nest *n, int64_t offset, const int64_t *strides)
 {
@@ -81,11 +84,62 @@ static LLVMValueRef load_scalar(const nest *n, const col_access *access, LLVMVal
     LLVMBuilderRef b = n->l->b;
     LLVMTypeRef type = col_llvm_memory(n->l, access->dtype);
     LLVMValueRef pointer = element_pointer(n, access, at), guard = guard_of(n, access, false);
-    if (guard) pointer = LLVMBuildSelect(b, guard, pointer, n->dummy, "");
+    if (guard) {
+        LLVMValueRef instead = n->l->is_gpu ? n->bases[access->arg] : n->dummy;
+        pointer = LLVMBuildSelect(b, guard, pointer, instead, "");
+    }
     LLVMValueRef loaded = LLVMBuildLoad2(b, type, pointer, "");
     LLVMSetAlignment(loaded, alignment_of(access));
     LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
     return guard ? LLVMBuildSelect(b, guard, value, otherwise, "") : value;
+}
+
+/* Pointer of one lane. */
+static LLVMValueRef lane_pointer(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows,
+                                 unsigned lane)
+{
+    LLVMBuilderRef b = n->l->b;
+    int64_t step = (int64_t)lane * access->strides[n->k->rank - 1];
+    if (step) at = LLVMBuildAdd(b, at, nest_i64(n, step), "");
+    if (rows) {
+        LLVMValueRef row = LLVMBuildExtractElement(b, rows, nest_i32(n, lane), "");
+        at = LLVMBuildAdd(b, at, LLVMBuildMul(b, row, nest_i64(n, access->row_stride), ""), "");
+    }
+    return element_pointer(n, access, at);
+}
+
+static LLVMValueRef load_by_lanes(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows,
+                                  LLVMValueRef guard)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef element = col_llvm_memory(n->l, access->dtype);
+    LLVMValueRef all = LLVMGetPoison(LLVMVectorType(element, n->l->lanes));
+    for (unsigned i = 0; i < n->l->lanes; i++) {
+        LLVMValueRef pointer = lane_pointer(n, access, at, rows, i);
+        if (guard) {
+            LLVMValueRef holds = LLVMBuildExtractElement(b, guard, nest_i32(n, i), "");
+            pointer = LLVMBuildSelect(b, holds, pointer, n->bases[access->arg], "");
+        }
+        LLVMValueRef one = LLVMBuildLoad2(b, element, pointer, "");
+        LLVMSetAlignment(one, alignment_of(access));
+        all = LLVMBuildInsertElement(b, all, one, nest_i32(n, i), "");
+    }
+    return all;
+}
+
+static void store_by_lanes(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef packed)
+{
+    LLVMBuilderRef b = n->l->b;
+    for (unsigned i = 0; i < n->l->lanes; i++) {
+        LLVMValueRef one = LLVMBuildExtractElement(b, packed, nest_i32(n, i), "");
+        LLVMSetAlignment(LLVMBuildStore(b, one, lane_pointer(n, access, at, NULL, i)), alignment_of(access));
+    }
+}
+
+/* Alignment of a whole vector: GPUs insist on it. */
+static unsigned vector_alignment(const nest *n, const col_access *access)
+{
+    return n->l->is_gpu ? COL_MIN(n->l->lanes * alignment_of(access), 16u) : alignment_of(access);
 }
 
 static LLVMValueRef load_vector(const nest *n, const col_access *access, LLVMValueRef at, LLVMValueRef rows,
@@ -96,7 +150,9 @@ static LLVMValueRef load_vector(const nest *n, const col_access *access, LLVMVal
     LLVMTypeRef pointers = LLVMVectorType(LLVMPointerTypeInContext(n->l->context, 0), n->l->lanes);
     LLVMTypeRef pointer = LLVMPointerTypeInContext(n->l->context, 0);
     LLVMValueRef guard = guard_of(n, access, true), loaded, nothing = LLVMConstNull(type);
-    if (access->strides[n->k->rank - 1] != 1 || rows) {
+    if (n->l->is_gpu && (guard || rows || !ptx_is_wide(n->k, access, n->l->lanes))) {
+        loaded = load_by_lanes(n, access, at, rows, guard);
+    } else if (access->strides[n->k->rank - 1] != 1 || rows) {
         LLVMValueRef args[] = {lane_pointers(n, access, at, rows), nest_i32(n, alignment_of(access)),
                                guard ? guard : all_lanes(n), nothing};
         loaded = col_llvm_intrinsic(n->l, "llvm.masked.gather", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
@@ -106,7 +162,7 @@ static LLVMValueRef load_vector(const nest *n, const col_access *access, LLVMVal
         loaded = col_llvm_intrinsic(n->l, "llvm.masked.load", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
     } else {
         loaded = LLVMBuildLoad2(b, type, element_pointer(n, access, at), "");
-        LLVMSetAlignment(loaded, alignment_of(access));
+        LLVMSetAlignment(loaded, vector_alignment(n, access));
     }
     LLVMValueRef value = col_llvm_unpack(n->l, access->dtype, loaded);
     return guard ? LLVMBuildSelect(b, guard, value, col_llvm_splat(n->l, otherwise), "") : value;
@@ -166,7 +222,9 @@ void nest_store(const nest *n, const col_store *store)
     }
     LLVMValueRef packed = col_llvm_pack(n->l, access->dtype, col_llvm_splat(n->l, value));
     LLVMTypeRef type = LLVMTypeOf(packed), pointers = LLVMVectorType(pointer, n->l->lanes);
-    if (stride != 1) {
+    if (n->l->is_gpu && !ptx_is_wide(n->k, access, n->l->lanes)) {
+        store_by_lanes(n, access, at, packed);
+    } else if (stride != 1) {
         LLVMValueRef args[] = {packed, lane_pointers(n, access, at, NULL), nest_i32(n, alignment_of(access)),
                                guard ? guard : all_lanes(n)};
         col_llvm_intrinsic(n->l, "llvm.masked.scatter", (LLVMTypeRef[]){type, pointers}, 2, args, 4);
@@ -175,6 +233,7 @@ void nest_store(const nest *n, const col_store *store)
                                guard};
         col_llvm_intrinsic(n->l, "llvm.masked.store", (LLVMTypeRef[]){type, pointer}, 2, args, 4);
     } else {
-        LLVMSetAlignment(LLVMBuildStore(b, packed, element_pointer(n, access, at)), alignment_of(access));
+        LLVMSetAlignment(LLVMBuildStore(b, packed, element_pointer(n, access, at)),
+                         vector_alignment(n, access));
     }
 }

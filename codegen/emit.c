@@ -160,6 +160,25 @@ static double bytes_moved(const col_plan_instruction *in)
 
 /* Instructions. */
 
+/* Fills in the grid. The kernel is a copy of its own where an argument does not start as its code would like.
+ */
+static const col_kernel *lay_over_gpu(program *p, col_plan_instruction *in, const col_kernel *kernel)
+{
+    enum { ACCESS = 16 }; /* bytes */
+    for (int i = 0; i < kernel->input_count + kernel->output_count; i++) {
+        const col_plan_view *view =
+            i < kernel->input_count ? in->reads[i] : in->writes[i - kernel->input_count];
+        if (kernel->unaligned || view->offset % ACCESS == 0 || !col_ptx_wants_aligned(kernel, i)) continue;
+        col_kernel *copy = col_arena_copy(p->arena, kernel, sizeof *kernel);
+        copy->unaligned = true;
+        kernel = copy;
+    }
+    col_ptx_launch launch = col_ptx_launch_of(kernel);
+    in->kernel->blocks = launch.blocks;
+    in->kernel->threads = launch.threads;
+    return kernel;
+}
+
 static void emit_kernel(program *p, const col_unit *unit, const col_kernel *kernel)
 {
     col_plan_instruction *in = add_instruction(p, unit->writes[unit->write_count - 1]->producer,
@@ -169,6 +188,7 @@ static void emit_kernel(program *p, const col_unit *unit, const col_kernel *kern
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_KERNEL;
     in->kernel = COL_NEW(p->arena, Col__Plan__Kernel);
     col__plan__kernel__init(in->kernel);
+    if (p->emitter->is_gpu) kernel = lay_over_gpu(p, in, kernel);
     in->kernel->symbol = col_arena_printf(p->arena, "k%u", intern(p->emitter, kernel));
     in->kernel->range = kernel->range;
     in->flops = kernel->flops;
@@ -508,6 +528,29 @@ col_plan_program *col_emit_program(col_emitter *emitter, const char *name, const
     return out;
 }
 
+static void add_object(col_emitter *emitter, Col__Plan__CodeObject *object, col_plan *plan)
+{
+    plan->n_objects = 1;
+    plan->objects = COL_NEW(emitter->arena, Col__Plan__CodeObject *);
+    plan->objects[0] = object;
+}
+
+col_status col_emit_ptx(col_emitter *emitter, const col_ptx_options *options, col_plan *plan)
+{
+    const char *text;
+    if (!emitter->kernels.len) return NULL;
+    COL_TRY(col_ptx_compile(emitter->kernels.data, emitter->kernels.len, options, emitter->arena, &text));
+    Col__Plan__CodeObject *object = COL_NEW(emitter->arena, Col__Plan__CodeObject);
+    col__plan__code_object__init(object);
+    object->target = "ptx";
+    const char *processor = options->processor ? options->processor : COL_PTX_DEFAULT;
+    object->n_features = 1;
+    object->features = (char **)col_arena_copy(emitter->arena, &processor, sizeof processor);
+    object->image = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+    add_object(emitter, object, plan);
+    return NULL;
+}
+
 col_status col_emit_code(col_emitter *emitter, const col_x86_options *options, col_plan *plan)
 {
     if (!emitter->kernels.len) return NULL;
@@ -519,8 +562,6 @@ col_status col_emit_code(col_emitter *emitter, const col_x86_options *options, c
     object->n_features = code.feature_count;
     object->features = (char **)(uintptr_t)code.features;
     object->image = (ProtobufCBinaryData){code.elf_size, code.elf};
-    plan->n_objects = 1;
-    plan->objects = COL_NEW(emitter->arena, Col__Plan__CodeObject *);
-    plan->objects[0] = object;
+    add_object(emitter, object, plan);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #define COL_CODEGEN_EMIT_H
 
 #include "codegen/kernel.h"
+#include "codegen/ptx.h"
 #include "codegen/x86.h"
 #include "ir/plan/plan.h"
 #include "ir/units.h"
@@ -10,6 +11,7 @@
 /* Gathers the kernels of all programs of a plan, so that equal ones are compiled once. */
 typedef struct col_emitter {
     col_arena *arena; /* everything emitted lives here, the plan's messages included */
+    bool is_gpu;      /* kernels become PTX */
     COL_VEC(const col_kernel *) kernels;
 } col_emitter;
 
@@ -30,6 +32,8 @@ col_plan_program *col_emit_program(col_emitter *emitter, const char *name, const
 
 /* Compiles the kernels gathered so far into the plan's code object. */
 COL_MUST_USE col_status col_emit_code(col_emitter *emitter, const col_x86_options *options, col_plan *plan);
+/* The same, of an emitter for a GPU. */
+COL_MUST_USE col_status col_emit_ptx(col_emitter *emitter, const col_ptx_options *options, col_plan *plan);
 
 /* The plan's name of a dtype. */
 Col__Plan__Dtype col_emit_dtype(col_dtype dtype);

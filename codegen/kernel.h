@@ -1,5 +1,5 @@
 /* Kernels: what a fused group computes, free of the graph. A kernel is a loop nest over an iteration domain
- * and a straight list of scalar instructions; the back ends (x86 now, PTX later) turn it into code, and equal
+ * and a straight list of scalar instructions; the back ends (x86, PTX) turn it into code, and equal
  * kernels (the layers of a model) are compiled once.
  *
  * The domain has dims of sizes[0..rank), outer to inner; each is parallel or, if its bit is in `reduced`,
@@ -92,6 +92,8 @@ typedef struct col_kernel {
      * dim is parallel, `tile` elements of it (0: it is reduced). Iterations are numbered row-major. */
     int64_t tile;
     int64_t range; /* number of parallel iterations */
+
+    bool unaligned; /* on a GPU: arguments may start at any element */
 
     /* Of one whole run: arithmetic (exp and its like counted by their cost) and bytes moved, where what
      * several passes read is counted once. */

@@ -197,6 +197,11 @@ LLVMValueRef col_llvm_pack(const col_llvm *l, col_dtype dtype, LLVMValueRef valu
         if (l->is_baseline) return f32_to_f16(l, value);
         return LLVMBuildFPTrunc(l->b, value, col_llvm_widen(LLVMHalfTypeInContext(l->context), value), "");
     case COL_BF16: {
+        if (l->is_gpu) {
+            LLVMTypeRef bf16 = col_llvm_widen(LLVMBFloatTypeInContext(l->context), value);
+            LLVMTypeRef i16 = col_llvm_widen(LLVMInt16TypeInContext(l->context), value);
+            return LLVMBuildBitCast(l->b, LLVMBuildFPTrunc(l->b, value, bf16, ""), i16, "");
+        }
         LLVMValueRef bits = bf16_bits(l, value);
         LLVMValueRef upper = LLVMBuildLShr(l->b, bits, col_llvm_int_like(l, 16, bits), "");
         return LLVMBuildTrunc(l->b, upper, col_llvm_widen(LLVMInt16TypeInContext(l->context), value), "");

@@ -15,6 +15,7 @@ typedef struct col_llvm {
     LLVMBuilderRef b;
     LLVMValueRef function;
     unsigned lanes;
+    bool is_gpu;      /* no masked accesses, no calls; bf16 is converted by the processor */
     bool is_baseline; /* no instructions that round or convert f16: they are spelled out */
     bool has_scalef;  /* AVX-512's x 2^floor(y) */
     bool needs_libm;  /* a call of the mathematical library was emitted */
@@ -52,6 +53,9 @@ LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_log(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_tanh(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_erf(const col_llvm *l, LLVMValueRef x);
+/* On a GPU, by way of f64: absolute error below 1e-7 up to 2^50. */
+LLVMValueRef col_llvm_sin(const col_llvm *l, LLVMValueRef x);
+LLVMValueRef col_llvm_cos(const col_llvm *l, LLVMValueRef x);
 LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x); /* f64, too */
 /* Uniform numbers of ir/base/philox.h; operands are i64 of equal width. */
 LLVMValueRef col_llvm_uniform(const col_llvm *l, LLVMValueRef seed, LLVMValueRef step, uint32_t salt,

@@ -188,6 +188,49 @@ LLVMValueRef col_llvm_erf(const col_llvm *l, LLVMValueRef x)
     return choose(l, LLVMRealOGT, t, 0.927734375, far, near);
 }
 
+/* x = n pi/2 + r, |r| <= pi/4, in f64: pi/2 is two doubles, and fused products make the difference exact. */
+static LLVMValueRef quarter_turns(const col_llvm *l, LLVMValueRef x, LLVMValueRef *out_n)
+{
+    LLVMTypeRef f64 = col_llvm_widen(LLVMDoubleTypeInContext(l->context), x);
+    LLVMTypeRef i64 = col_llvm_widen(LLVMInt64TypeInContext(l->context), x);
+    LLVMValueRef wide = LLVMBuildFPExt(l->b, x, f64, "");
+    LLVMValueRef turns = mul(l, wide, number(l, M_2_PI, wide));
+    turns = col_llvm_intrinsic(l, "llvm.rint", &f64, 1, &turns, 1);
+    LLVMValueRef negative = LLVMBuildFNeg(l->b, turns, "");
+    LLVMValueRef r = fma3(l, negative, number(l, 0x1.921fb54442d18p+0, wide), wide);
+    r = fma3(l, negative, number(l, 0x1.1a62633145c07p-54, wide), r);
+    *out_n = col_llvm_intrinsic(l, "llvm.fptosi.sat", (LLVMTypeRef[]){i64, f64}, 2, &turns, 1);
+    return r;
+}
+
+/* sin(x + shift pi/2), Taylor's series up to r^11 and r^12: below 1e-9 on [-pi/4, pi/4]. */
+static LLVMValueRef shifted_sine(const col_llvm *l, LLVMValueRef x, int64_t shift)
+{
+    static const double s[] = {-1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6};
+    static const double c[] = {1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5};
+    LLVMValueRef n, r = quarter_turns(l, x, &n), square = mul(l, r, r);
+    LLVMValueRef sine = fma3(l, mul(l, polynomial(l, square, s, COL_COUNT(s)), square), r, r);
+    LLVMValueRef cosine = fma3(l, polynomial(l, square, c, COL_COUNT(c)), square, number(l, 1, r));
+    n = LLVMBuildAdd(l->b, n, col_llvm_int_like(l, shift, n), "");
+    LLVMValueRef zero = col_llvm_int_like(l, 0, n);
+    LLVMValueRef odd = LLVMBuildAnd(l->b, n, col_llvm_int_like(l, 1, n), "");
+    LLVMValueRef half = LLVMBuildAnd(l->b, n, col_llvm_int_like(l, 2, n), "");
+    LLVMValueRef y = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntNE, odd, zero, ""), cosine, sine, "");
+    y = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntNE, half, zero, ""), LLVMBuildFNeg(l->b, y, ""), y,
+                        "");
+    return LLVMBuildFPTrunc(l->b, y, LLVMTypeOf(x), "");
+}
+
+LLVMValueRef col_llvm_sin(const col_llvm *l, LLVMValueRef x)
+{
+    return shifted_sine(l, x, 0);
+}
+
+LLVMValueRef col_llvm_cos(const col_llvm *l, LLVMValueRef x)
+{
+    return shifted_sine(l, x, 1);
+}
+
 /* Below 2^23 (f64: 2^52) by way of an integer; all larger numbers are whole. */
 LLVMValueRef col_llvm_floor(const col_llvm *l, LLVMValueRef x)
 {

@@ -119,12 +119,12 @@ static LLVMValueRef emit_erf(operands *o)
 
 static LLVMValueRef emit_sin(operands *o)
 {
-    return library_call(o, "llvm.sin");
+    return o->l->is_gpu ? col_llvm_sin(o->l, o->x) : library_call(o, "llvm.sin");
 }
 
 static LLVMValueRef emit_cos(operands *o)
 {
-    return library_call(o, "llvm.cos");
+    return o->l->is_gpu ? col_llvm_cos(o->l, o->x) : library_call(o, "llvm.cos");
 }
 
 static LLVMValueRef emit_floor(operands *o)

@@ -406,24 +406,40 @@ static void emit_programs(compiler *c)
     c->plan->memory = reports.data;
 }
 
+static col_status dump_kernels(compiler *c)
+{
+    col_str text = {0};
+    for (size_t i = 0; i < c->emitter.kernels.len; i++) {
+        col_str_printf(&text, "k%zu: ", i);
+        col_kernel_print(c->emitter.kernels.data[i], &text);
+    }
+    const char *path = col_arena_printf(c->arena, "%s/kernels.txt", c->options->dump_dir);
+    col_status status = col_file_write(path, col_str_text(&text), text.len);
+    col_str_fini(&text);
+    return status;
+}
+
+static col_status generate_ptx(compiler *c, const char *dump_ir)
+{
+    col_ptx_options options = {.processor = c->options->gpu_processor, .dump_ir = dump_ir};
+    COL_TRY(col_emit_ptx(&c->emitter, &options, c->plan));
+    if (!dump_ir || !c->plan->n_objects) return NULL;
+    const char *path = col_arena_printf(c->arena, "%s/kernels.ptx", c->options->dump_dir);
+    return col_file_write(path, c->plan->objects[0]->image.data, c->plan->objects[0]->image.len);
+}
+
 static col_status generate_code(compiler *c)
 {
     double start = now();
     c->program_name = "";
-    col_x86_options options = {.features = c->options->cpu_features, .threads = c->options->threads};
+    const char *dump_ir = NULL;
     if (c->options->dump_dir) {
-        options.dump_ir = col_arena_printf(c->arena, "%s/kernels.ll", c->options->dump_dir);
-        col_str text = {0};
-        for (size_t i = 0; i < c->emitter.kernels.len; i++) {
-            col_str_printf(&text, "k%zu: ", i);
-            col_kernel_print(c->emitter.kernels.data[i], &text);
-        }
-        const char *path = col_arena_printf(c->arena, "%s/kernels.txt", c->options->dump_dir);
-        col_status status = col_file_write(path, col_str_text(&text), text.len);
-        col_str_fini(&text);
-        COL_TRY(status);
+        dump_ir = col_arena_printf(c->arena, "%s/kernels.ll", c->options->dump_dir);
+        COL_TRY(dump_kernels(c));
     }
-    COL_TRY(col_emit_code(&c->emitter, &options, c->plan));
+    col_x86_options options = {
+        .features = c->options->cpu_features, .threads = c->options->threads, .dump_ir = dump_ir};
+    COL_TRY(c->options->is_cuda ? generate_ptx(c, dump_ir) : col_emit_code(&c->emitter, &options, c->plan));
     record_time(c, "codegen", now() - start);
     return NULL;
 }
@@ -459,7 +475,7 @@ static void start_plan(compiler *c)
     col_arena *arena = c->arena;
     *c = (compiler){.options = c->options,
                     .arena = arena,
-                    .emitter = {.arena = arena},
+                    .emitter = {.arena = arena, .is_gpu = c->options->is_cuda},
                     .source = c->source,
                     .sharding_bytes = c->sharding_bytes,
                     .sharding_threads = c->sharding_threads,

@@ -25,16 +25,18 @@ typedef struct col_compile_options {
     col_parse_options parse;
     col_pass_options passes;
     const char *optimizer_name;
-    col_machine machine;      /* that times are predicted for, as one rank of the mesh has it */
-    col_mesh mesh;            /* rank 0: a single device */
-    double memory_bytes;      /* that a device may use; 0: no limit */
-    double solve_seconds;     /* that the sharding solver may take for a program */
-    const char *plan_name;    /* how to split over the mesh: "auto", "zero1", ... */
-    const char *checkpoint;   /* what is recomputed in backward: "auto", "none", "all", "sqrt" */
-    const char *print_after;  /* name of a pass, "parse" or "all"; NULL: none */
-    const char *stop_after;   /* NULL: run to the end */
-    const char *dump_dir;     /* graph after every pass, kernels, LLVM IR; NULL: none */
-    const char *cpu_features; /* codegen/x86.h; NULL: this machine's */
+    col_machine machine;       /* that times are predicted for, as one rank of the mesh has it */
+    col_mesh mesh;             /* rank 0: a single device */
+    double memory_bytes;       /* that a device may use; 0: no limit */
+    double solve_seconds;      /* that the sharding solver may take for a program */
+    const char *plan_name;     /* how to split over the mesh: "auto", "zero1", ... */
+    const char *checkpoint;    /* what is recomputed in backward: "auto", "none", "all", "sqrt" */
+    const char *print_after;   /* name of a pass, "parse" or "all"; NULL: none */
+    const char *stop_after;    /* NULL: run to the end */
+    const char *dump_dir;      /* graph after every pass, kernels, LLVM IR; NULL: none */
+    bool is_cuda;              /* compile for a GPU */
+    const char *gpu_processor; /* codegen/ptx.h; NULL: its default */
+    const char *cpu_features;  /* codegen/x86.h; NULL: this machine's */
     const char *const
         *fed; /* forward: names of the inputs that will be given; outputs that need others are left out */
     size_t fed_count; /* 0: all inputs */

@@ -13,9 +13,10 @@ const col_option col_compile_option_table[] = {
     {"recipe", "FILE", "YAML file of options; the command line wins", false},
     {"batch", "N", "samples of a micro-batch (the model's `batch`)", false},
     {"seq", "N", "tokens of a sample (the model's `seq`)", false},
-    {"target", "NAME", "cpu", false},
+    {"target", "NAME", "cpu (default) or cuda", false},
     {"machine", "NAME|FILE",
-     "plan for this machine: cpu:N, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu)", false},
+     "plan for this machine: cpu:N, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu; h200x4 for cuda)",
+     false},
     {"mesh", "AxB", "split over so many devices (default: one)", false},
     {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
     {"plan", "NAME", "auto (default), single, ddp, zero1, zero2, zero3, tp1d, tp2d, tp2.5d, tp3d or sp",
@@ -33,6 +34,8 @@ const col_option col_compile_option_table[] = {
     {"eps", "X", "Adam's epsilon (default 1e-8)", false},
     {"momentum", "X", "of sgd (default 0.9)", false},
     {"cpu", "LEVEL", "generate code for sse2, avx2 or avx512 (default: this machine)", false},
+    {"gpu", "LEVEL", "generate code for sm_80, sm_86, sm_89, sm_90 or sm_90a and later (default: sm_80)",
+     false},
     {"print-after", "PASS", "print the graph after the pass (or `parse`, or `all`)", false},
     {"stop-after", "PASS", "end the compilation after the pass", false},
     {"dump-dir", "DIR", "write the graph after every pass, the kernels and their LLVM IR", false},
@@ -45,7 +48,11 @@ bool col_compile_has_option(const col_option *option)
     return option >= col_compile_option_table && option < col_compile_option_table + col_compile_option_count;
 }
 
-enum { MOST_RANKS = 1 << 20 };
+enum {
+    MOST_RANKS = 1 << 20,
+    GPU_RESULTS = 1 << 16, /* reductions to fewer leave threads without work, ... */
+    GPU_ELEMENTS = 1 << 12 /* ... where each sums more */
+};
 
 static const char *const uses[] = {"train", "forward", "generate"};
 const col_option col_compile_use_option = {
@@ -119,7 +126,7 @@ static col_status read_machine(const col_options *options, col_compile_options *
                                         "tp1d", "tp2d",   "tp2.5d", "tp3d",  "sp"};
     const char *name = col_options_get(options, "machine"), *mesh = col_options_get(options, "mesh");
     int plan = 0;
-    COL_TRY(col_machine_read(name ? name : "cpu", &out->machine));
+    COL_TRY(col_machine_read(name ? name : out->is_cuda ? "h200x4" : "cpu", &out->machine));
     out->mesh = (col_mesh){0};
     if (mesh && !col_mesh_parse(mesh, &out->mesh))
         return col_error_make(
@@ -203,16 +210,24 @@ col_status col_compile_recipe(col_options *options, col_arena *arena)
 
 col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)
 {
-    static const char *const targets[] = {"cpu"}, *const precisions[] = {"fp32"};
-    int ignored = 0;
+    static const char *const targets[] = {"cpu", "cuda"}, *const precisions[] = {"fp32"};
+    int ignored = 0, target = 0;
     out->passes = col_pass_options_default();
     COL_TRY(read_settings(options, arena, &out->parse));
     COL_TRY(read_training(options, out));
-    COL_TRY(col_options_choice(options, "target", targets, 1, &ignored));
+    COL_TRY(col_options_choice(options, "target", targets, COL_COUNT(targets), &target));
+    out->is_cuda = target == 1;
+    if (out->is_cuda) {
+        out->passes.few_results = GPU_RESULTS;
+        out->passes.many_elements = GPU_ELEMENTS;
+    }
     COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));
+    if (out->is_cuda && col_mesh_size(&out->mesh) > 1)
+        return col_error_make(COL_BAD_INPUT, "--mesh: this version compiles for one GPU; leave --mesh out");
     out->given = options;
+    out->gpu_processor = col_options_get(options, "gpu");
     out->cpu_features = col_options_get(options, "cpu");
     out->print_after = col_options_get(options, "print-after");
     out->stop_after = col_options_get(options, "stop-after");

@@ -81,7 +81,7 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
 {
     plan->version = COL_PLAN_VERSION;
     plan->producer = "colc " COL_VERSION;
-    plan->target = "cpu";
+    plan->target = options->is_cuda ? "cuda" : "cpu";
     plan->precision = "fp32";
     plan->n_mesh = (size_t)options->mesh.rank;
     plan->mesh = col_arena_copy(arena, options->mesh.dims, sizeof *plan->mesh * plan->n_mesh);

@@ -21,11 +21,6 @@
 #include "ir/ops/collective.h"
 #include "ir/view.h"
 
-enum {
-    FEW_RESULTS = 64,        /* a reduction to fewer is worth cutting ... */
-    MANY_ELEMENTS = 1 << 15, /* ... when each of them sums more */
-};
-
 static void copy_operand(col_builder *b, col_node *node, uint32_t index)
 {
     col_value *copy = col_build_unary(b, COL_OP_COPY, col_node_operand(node, index));
@@ -53,14 +48,14 @@ static int64_t middle_factor(int64_t n)
 }
 
 /* sum(x, axes) becomes sum(sum(x, last of the axes), the others); one long axis is first cut in two. */
-static void cut_reduction(col_builder *b, col_node *node)
+static void cut_reduction(col_builder *b, col_node *node, const col_pass_options *options)
 {
     col_value *x = col_node_operand(node, 0), *result = &node->results[0];
     int count;
     const int64_t *axes = col_node_ints(node, COL_ATTR_AXES, &count);
     int64_t results = col_shape_numel(result->type.shape);
-    if (results >= FEW_RESULTS || col_shape_numel(x->type.shape) / COL_MAX(results, 1) <= MANY_ELEMENTS)
-        return;
+    int64_t elements = col_shape_numel(x->type.shape) / COL_MAX(results, 1);
+    if (results >= options->few_results || elements <= options->many_elements) return;
     col_shape shape = x->type.shape;
     int64_t outer[COL_MAX_RANK], inner;
     if (count > 1) {
@@ -253,13 +248,12 @@ static bool needs_bytes(const col_value *value)
 
 col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
 {
-    (void)options;
     col_builder b = {.graph = graph};
     COL_FOR_EACH_NODE_SAFE (node, graph) {
         col_builder_at(&b, node);
         const col_op_info *info = col_op_info_of(node->op);
         if (info->op_class == COL_CLASS_REDUCTION)
-            cut_reduction(&b, node);
+            cut_reduction(&b, node, options);
         else if (info->op_class == COL_CLASS_CONTRACTION)
             legalize_einsum(&b, node);
         else if (node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE)

@@ -19,6 +19,8 @@ typedef struct col_pass_options {
     double clip_norm;            /* global gradient norm; 0: no clipping */
     int64_t accumulate;          /* micro-batches per step */
     int64_t cache_length;        /* positions that a key-value cache holds */
+    int64_t few_results;         /* reductions to fewer, ... */
+    int64_t many_elements;       /* ... of more elements each, are cut into two levels */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
 } col_pass_options;
 

@@ -13,6 +13,7 @@ typedef Col__Plan__Variable col_plan_variable;
 typedef Col__Plan__Output col_plan_output;
 
 enum { COL_PLAN_VERSION = 1, COL_PLAN_MAX_RANK = COL_MAX_RANK, COL_PLAN_MOST_RANKS = 1 << 20 };
+enum { COL_PLAN_BLOCK_THREADS = 1024 }; /* of a GPU, at most */
 
 /* The input that holds a rank's coordinates in the mesh, where a plan has it. */
 #define COL_PLAN_COORDINATE "mesh.coordinate"

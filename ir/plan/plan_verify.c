@@ -324,6 +324,9 @@ static col_status check_kernel(const col_plan *plan, const col_plan_instruction 
         return bad("instruction", in->name, "names a code object that is not there");
     if (!*in->kernel->symbol || in->kernel->range < 0)
         return bad("instruction", in->name, "malformed kernel");
+    if (in->kernel->blocks < 0 || in->kernel->blocks > INT32_MAX ||
+        in->kernel->threads > COL_PLAN_BLOCK_THREADS)
+        return bad("instruction", in->name, "has a grid that no GPU takes");
     return NULL;
 }
 

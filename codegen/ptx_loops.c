@@ -1,0 +1,384 @@
+/* Loop nests on a GPU (codegen/kernel.h says what a kernel means). Every item of the parallel dims has a team
+ * of threads: one thread where nothing is reduced, where the innermost dim is parallel, or where there is
+ * little to reduce; a warp, or a block for long rows.
+ *
+ *     item = number of the team in the grid                parallel dims, decoded from the item's number
+ *     for s in 0..passes:
+ *       instructions of stage s without reduced dims; their stores by the team's first thread
+ *       for r in [thread of the team, steps) by team:      reduced dims, decoded from r, `lanes` at a time
+ *         instructions with reduced dims that pass s needs; accumulate, or store
+ *       fold the lanes, then the team
+ *
+ * A team folds by exchanges within its warps, and a block then by its warps' sums in shared memory, which
+ * every thread adds in order of the warps: the order depends on the kernel alone, and all threads have the
+ * same sum.
+ *
+ * A value that is stored over one that the team reads (col_kernel_in_place) is safe: what depends on reduced
+ * dims is read and written by the same thread; what does not is read in stage 0 by all threads, and they meet
+ * before the first thread stores. */
+#include "codegen/ptx_loops.h"
+
+#include "codegen/nest.h"
+
+enum {
+    WARP = 32,
+    THREADS = 256,         /* of a block, where teams are smaller than it */
+    LEAST_BLOCK = 128,     /* threads of a team that is a block ... */
+    MOST_BLOCK = 512,      /* ... which has one for each 4 steps */
+    THREAD_STEPS = 4,      /* most that one thread does alone */
+    WARP_STEPS = 8 * WARP, /* most that a warp does */
+    ACCESS = 16,           /* bytes of the widest access */
+    WANTED_ITEMS = 1 << 16 /* that keep a device busy: fewer columns are not taken several at a time */
+};
+
+/* Shapes. */
+
+static bool walks_inner(const col_kernel *k, const col_access *access)
+{
+    return k->rank && access->strides[k->rank - 1] == 1;
+}
+
+bool ptx_is_wide(const col_kernel *k, const col_access *access, unsigned lanes)
+{
+    if (!walks_inner(k, access) || lanes < 2 || access->offset % (int64_t)lanes) return false;
+    if (access->row >= 0 && access->row_stride % (int64_t)lanes) return false;
+    for (int d = 0; d < k->rank - 1; d++) {
+        if (access->strides[d] % (int64_t)lanes) return false;
+    }
+    return true;
+}
+
+/* Bytes of the largest element that is accessed along the innermost dim; 0: there is none. */
+static unsigned widest_element(const col_kernel *k)
+{
+    size_t widest = 0;
+    for (int i = 0; i < k->instr_count; i++) {
+        const col_access *access = &k->instrs[i].access;
+        if (k->instrs[i].kind == COL_INSTR_LOAD && walks_inner(k, access))
+            widest = COL_MAX(widest, col_dtype_size(access->dtype));
+    }
+    for (int i = 0; i < k->store_count; i++) {
+        if (walks_inner(k, &k->stores[i].access))
+            widest = COL_MAX(widest, col_dtype_size(k->stores[i].access.dtype));
+    }
+    return (unsigned)widest;
+}
+
+static unsigned choose_lanes(const col_kernel *k)
+{
+    unsigned element = widest_element(k), lanes = element ? ACCESS / COL_MAX(element, 2u) : 1;
+    if (!k->rank || k->unaligned) return 1;
+    while (k->sizes[k->rank - 1] % lanes) lanes /= 2;
+    return lanes;
+}
+
+static int64_t points(const col_kernel *k, bool reduced)
+{
+    int64_t n = 1;
+    for (int d = 0; d < k->rank; d++) {
+        if ((k->reduced >> d & 1) == (uint32_t)reduced) n *= k->sizes[d];
+    }
+    return n;
+}
+
+ptx_shape ptx_shape_of(const col_kernel *k)
+{
+    ptx_shape s = {.lanes = choose_lanes(k), .team = 1, .threads = THREADS};
+    s.by_rows = k->rank && (k->reduced >> (k->rank - 1) & 1);
+    s.items = points(k, false);
+    s.steps = points(k, true);
+    if (!s.by_rows) {
+        while (k->reduced && s.lanes > 1 && s.items / s.lanes < WANTED_ITEMS) s.lanes /= 2;
+        s.items /= s.lanes;
+        return s;
+    }
+    s.steps /= s.lanes;
+    if (s.steps > WARP_STEPS) {
+        s.threads = LEAST_BLOCK;
+        while (s.threads < MOST_BLOCK && s.steps > 4 * (int64_t)s.threads) s.threads *= 2;
+        s.team = s.threads;
+    } else if (s.steps > THREAD_STEPS) {
+        s.team = WARP;
+    }
+    return s;
+}
+
+int64_t ptx_shape_blocks(const ptx_shape *s)
+{
+    int64_t teams = s->threads / s->team;
+    return (s->items + teams - 1) / teams;
+}
+
+/* The device's own values and exchanges. */
+
+typedef struct emitter {
+    nest n;
+    ptx_shape shape;
+    LLVMValueRef lane;   /* of the team; i64 */
+    LLVMValueRef thread; /* of the block; i32 */
+    LLVMValueRef shared; /* sums of a block's warps; NULL: teams are smaller */
+} emitter;
+
+static LLVMValueRef call(const emitter *e, const char *name, LLVMValueRef *args, unsigned count)
+{
+    return col_llvm_intrinsic(e->n.l, name, NULL, 0, args, count);
+}
+
+/* All threads of the team have come here, and see what the others wrote before. */
+static void meet(const emitter *e)
+{
+    if (e->shape.team > WARP)
+        call(e, "llvm.nvvm.barrier0", NULL, 0);
+    else if (e->shape.team > 1)
+        call(e, "llvm.nvvm.bar.warp.sync", (LLVMValueRef[]){nest_i32(&e->n, UINT32_MAX)}, 1);
+}
+
+static LLVMValueRef exchange_word(const emitter *e, LLVMValueRef word, unsigned distance)
+{
+    return call(e, "llvm.nvvm.shfl.sync.bfly.i32",
+                (LLVMValueRef[]){nest_i32(&e->n, UINT32_MAX), word, nest_i32(&e->n, distance),
+                                 nest_i32(&e->n, WARP - 1)},
+                4);
+}
+
+/* The value of the thread whose number in the warp differs in the bit `distance`. */
+static LLVMValueRef exchange(const emitter *e, LLVMValueRef value, unsigned distance)
+{
+    LLVMBuilderRef b = e->n.l->b;
+    LLVMTypeRef type = LLVMTypeOf(value), i32 = LLVMInt32TypeInContext(e->n.l->context);
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(e->n.l->context);
+    if (type == LLVMFloatTypeInContext(e->n.l->context)) {
+        LLVMValueRef word = LLVMBuildBitCast(b, value, i32, "");
+        return LLVMBuildBitCast(b, exchange_word(e, word, distance), type, "");
+    }
+    bool is_double = type == LLVMDoubleTypeInContext(e->n.l->context);
+    if (is_double || type == i64) {
+        LLVMValueRef bits = is_double ? LLVMBuildBitCast(b, value, i64, "") : value;
+        LLVMValueRef low = exchange_word(e, LLVMBuildTrunc(b, bits, i32, ""), distance);
+        LLVMValueRef high = LLVMBuildLShr(b, bits, nest_i64(&e->n, 32), "");
+        high = exchange_word(e, LLVMBuildTrunc(b, high, i32, ""), distance);
+        high = LLVMBuildShl(b, LLVMBuildZExt(b, high, i64, ""), nest_i64(&e->n, 32), "");
+        LLVMValueRef both = LLVMBuildOr(b, high, LLVMBuildZExt(b, low, i64, ""), "");
+        return is_double ? LLVMBuildBitCast(b, both, type, "") : both;
+    }
+    LLVMValueRef word = type == i32 ? value : LLVMBuildZExt(b, value, i32, "");
+    word = exchange_word(e, word, distance);
+    return type == i32 ? word : LLVMBuildTrunc(b, word, type, "");
+}
+
+/* Reductions. */
+
+static LLVMValueRef fold_warp(const emitter *e, const col_instr *in, LLVMValueRef value)
+{
+    for (unsigned distance = WARP / 2; distance; distance /= 2)
+        value = col_llvm_combine(e->n.l, in->op, in->dtype, value, exchange(e, value, distance));
+    return value;
+}
+
+/* Where warp `warp` (i32) leaves its part of sum number `sum`: 8 bytes each. */
+static LLVMValueRef shared_slot(const emitter *e, int sum, LLVMValueRef warp)
+{
+    LLVMTypeRef word = LLVMInt64TypeInContext(e->n.l->context);
+    unsigned warps = e->shape.threads / WARP;
+    LLVMValueRef at = LLVMBuildAdd(e->n.l->b, warp, nest_i32(&e->n, (unsigned)sum * warps), "");
+    return LLVMBuildGEP2(e->n.l->b, word, e->shared, &at, 1, "");
+}
+
+/* Memory holds bool as a byte. */
+static LLVMTypeRef shared_type(const emitter *e, const col_instr *in)
+{
+    return in->dtype == COL_BOOL ? LLVMInt8TypeInContext(e->n.l->context)
+                                 : col_llvm_register(e->n.l, in->dtype);
+}
+
+static bool reduces_in(const col_instr *in, int pass)
+{
+    return in->kind == COL_INSTR_REDUCE && (int)in->stage == pass;
+}
+
+/* Adds up what the warps of the block have, for all sums of a pass. */
+static void fold_block(emitter *e, int pass)
+{
+    const nest *n = &e->n;
+    LLVMBuilderRef b = n->l->b;
+    LLVMValueRef warp = LLVMBuildLShr(b, e->thread, nest_i32(n, 5), "");
+    LLVMValueRef in_warp = LLVMBuildAnd(b, e->thread, nest_i32(n, WARP - 1), "");
+    LLVMValueRef leads = LLVMBuildICmp(b, LLVMIntEQ, in_warp, nest_i32(n, 0), "");
+    LLVMBasicBlockRef put = nest_block(n), after = nest_block(n);
+    meet(e); /* nobody reads the sums of the pass before any more */
+    LLVMBuildCondBr(b, leads, put, after);
+    LLVMPositionBuilderAtEnd(b, put);
+    for (int i = 0, sum = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        if (!reduces_in(in, pass)) continue;
+        LLVMValueRef part =
+            in->dtype == COL_BOOL ? col_llvm_pack(n->l, COL_BOOL, n->values[i]) : n->values[i];
+        LLVMBuildStore(b, part, shared_slot(e, sum++, warp));
+    }
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+    meet(e);
+    for (int i = 0, sum = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        if (!reduces_in(in, pass)) continue;
+        LLVMValueRef total = NULL;
+        for (unsigned w = 0; w < e->shape.threads / WARP; w++) {
+            LLVMValueRef part =
+                LLVMBuildLoad2(b, shared_type(e, in), shared_slot(e, sum, nest_i32(n, w)), "");
+            if (in->dtype == COL_BOOL) part = col_llvm_unpack(n->l, COL_BOOL, part);
+            total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
+        }
+        n->values[i] = total;
+        sum++;
+    }
+}
+
+/* Indices. Numbers below 2^31 are taken apart in 32 bits, which is much faster. */
+
+static void decode(nest *n, LLVMValueRef number, int64_t below, bool reduced, unsigned lanes)
+{
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(n->l->context), i32 = LLVMInt32TypeInContext(n->l->context);
+    LLVMTypeRef type = below <= INT32_MAX ? i32 : i64;
+    if (type == i32) number = LLVMBuildTrunc(b, number, i32, "");
+    int first = 0; /* outermost of these dims: what is left of the number is its index */
+    while (first < n->k->rank && (n->k->reduced >> first & 1) != (uint32_t)reduced) first++;
+    for (int d = n->k->rank - 1; d >= first; d--) {
+        if ((n->k->reduced >> d & 1) != (uint32_t)reduced) continue;
+        bool inner = d == n->k->rank - 1;
+        int64_t count = inner ? n->k->sizes[d] / lanes : n->k->sizes[d];
+        LLVMValueRef index = number, size = LLVMConstInt(type, (unsigned long long)count, false);
+        if (d > first) {
+            index = LLVMBuildURem(b, number, size, "");
+            number = LLVMBuildUDiv(b, number, size, "");
+        }
+        index = type == i32 ? LLVMBuildZExt(b, index, i64, "") : index;
+        n->index[d] = inner && lanes > 1 ? LLVMBuildMul(b, index, nest_i64(n, lanes), "") : index;
+    }
+}
+
+/* The nest. */
+
+/* Leaves what the pass reduces, folded over the team, in the values. */
+static void emit_pass(emitter *e, int pass)
+{
+    nest *n = &e->n;
+    const ptx_shape *s = &e->shape;
+    const bool *needed = nest_needed(n, pass);
+    LLVMValueRef *sums = nest_open_sums(n, pass, s->lanes), r;
+    nest_loop loop = nest_open(n, e->lane, nest_i64(n, s->steps), 1, &r);
+    loop.step = nest_i64(n, s->team);
+    decode(n, r, s->steps, true, s->by_rows ? s->lanes : 1);
+    if (s->by_rows) n->l->lanes = s->lanes;
+    nest_point(n, pass, needed, sums);
+    if (s->by_rows) n->l->lanes = 0;
+    nest_close(n, loop);
+    bool any = false;
+    for (int i = 0; i < n->k->instr_count; i++) {
+        if (!sums[i]) continue;
+        any = true;
+        n->values[i] = nest_read_sum(n, sums[i]);
+        if (!s->by_rows) continue;
+        n->values[i] = nest_fold(n, &n->k->instrs[i], n->values[i]);
+        if (s->team > 1) n->values[i] = fold_warp(e, &n->k->instrs[i], n->values[i]);
+    }
+    if (any && s->team > WARP) fold_block(e, pass);
+}
+
+static void emit_stores(emitter *e, int stage)
+{
+    nest *n = &e->n;
+    LLVMBuilderRef b = n->l->b;
+    if (!nest_has_outside_stores(n, stage)) return;
+    if (e->shape.team == 1) {
+        nest_outside_stores(n, stage);
+        return;
+    }
+    if (stage == 0) meet(e);
+    LLVMBasicBlockRef store = nest_block(n), after = nest_block(n);
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, e->lane, nest_i64(n, 0), ""), store, after);
+    LLVMPositionBuilderAtEnd(b, store);
+    nest_outside_stores(n, stage);
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
+static void emit_stages(emitter *e)
+{
+    nest *n = &e->n;
+    n->l->lanes = e->shape.by_rows ? 0 : e->shape.lanes;
+    for (int stage = 0; stage <= n->k->passes; stage++) {
+        nest_outside(n, stage);
+        emit_stores(e, stage);
+        if (stage < n->k->passes) emit_pass(e, stage);
+    }
+    n->l->lanes = 0;
+}
+
+/* The team's item and the thread's place in the team; threads without an item end. */
+static void find_item(emitter *e)
+{
+    nest *n = &e->n;
+    const ptx_shape *s = &e->shape;
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(n->l->context);
+    e->thread = call(e, "llvm.nvvm.read.ptx.sreg.tid.x", NULL, 0);
+    LLVMValueRef block = LLVMBuildZExt(b, call(e, "llvm.nvvm.read.ptx.sreg.ctaid.x", NULL, 0), i64, "");
+    LLVMValueRef wide = LLVMBuildZExt(b, e->thread, i64, "");
+    LLVMValueRef in_block = LLVMBuildUDiv(b, wide, nest_i64(n, s->team), "");
+    e->lane = LLVMBuildURem(b, wide, nest_i64(n, s->team), "");
+    LLVMValueRef item =
+        LLVMBuildAdd(b, LLVMBuildMul(b, block, nest_i64(n, s->threads / s->team), ""), in_block, "");
+    if (s->items % (s->threads / s->team)) {
+        LLVMBasicBlockRef none = nest_block(n), body = nest_block(n);
+        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntULT, item, nest_i64(n, s->items), ""), body, none);
+        LLVMPositionBuilderAtEnd(b, none);
+        LLVMBuildRetVoid(b);
+        LLVMPositionBuilderAtEnd(b, body);
+    }
+    decode(n, item, s->items, false, s->by_rows ? 1 : s->lanes);
+}
+
+static LLVMValueRef add_shared(const emitter *e, const char *name, col_arena *scratch)
+{
+    int most = 0;
+    for (int pass = 0; pass < e->n.k->passes; pass++) {
+        int count = 0;
+        for (int i = 0; i < e->n.k->instr_count; i++) count += reduces_in(&e->n.k->instrs[i], pass);
+        most = COL_MAX(most, count);
+    }
+    if (e->shape.team <= WARP || !most) return NULL;
+    enum { SHARED = 3 }; /* address space */
+    unsigned words = (unsigned)most * (e->shape.threads / WARP);
+    LLVMTypeRef type = LLVMArrayType2(LLVMInt64TypeInContext(e->n.l->context), words);
+    LLVMValueRef made =
+        LLVMAddGlobalInAddressSpace(e->n.l->module, type, col_arena_printf(scratch, "%s_sums", name), SHARED);
+    LLVMSetInitializer(made, LLVMGetUndef(type));
+    LLVMSetLinkage(made, LLVMInternalLinkage);
+    LLVMSetAlignment(made, ACCESS);
+    return made;
+}
+
+void ptx_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, col_arena *scratch)
+{
+    enum { GLOBAL = 1 }; /* address space */
+    int count = kernel->input_count + kernel->output_count;
+    LLVMTypeRef *types = COL_NEW_ARRAY(scratch, LLVMTypeRef, count + 1);
+    for (int i = 0; i < count; i++) types[i] = LLVMPointerTypeInContext(l->context, GLOBAL);
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), types, (unsigned)count, false);
+    l->function = LLVMAddFunction(l->module, name, type);
+    l->lanes = 0;
+    emitter e = {.n = {.l = l, .k = kernel, .scratch = scratch}, .shape = ptx_shape_of(kernel)};
+    e.n.values = COL_NEW_ARRAY(scratch, LLVMValueRef, kernel->instr_count);
+    e.n.bases = COL_NEW_ARRAY(scratch, LLVMValueRef, count);
+    for (int i = 0; i < count; i++) e.n.bases[i] = LLVMGetParam(l->function, (unsigned)i);
+    e.n.inner = kernel->rank ? UINT32_C(1) << (kernel->rank - 1) : 0;
+    e.shared = add_shared(&e, name, scratch);
+    LLVMBasicBlockRef entry = nest_block(&e.n), start = nest_block(&e.n);
+    LLVMPositionBuilderAtEnd(l->b, entry);
+    LLVMBuildBr(l->b, start); /* the entry holds allocas, which nest_slot puts first */
+    LLVMPositionBuilderAtEnd(l->b, start);
+    find_item(&e);
+    emit_stages(&e);
+    LLVMBuildRetVoid(l->b);
+}
