@@ -67,11 +67,16 @@ static col_status solve_file(const col_options *options, col_arena *arena)
     if (s.status == COL_SOLVE_INFEASIBLE && s.least_memory >= COL_SHARDING_INFINITY)
         return col_error_make(COL_INFEASIBLE,
                               "%s: every assignment has an infinite cost, whatever the memory", path);
+    if (s.status == COL_SOLVE_INFEASIBLE && !s.choice)
+        return col_error_make(COL_INFEASIBLE,
+                              "%s: no assignment fits in a usage of %" PRId64
+                              " (proved); none needs less than %" PRId64,
+                              path, problem.limit, s.least_memory);
     if (s.status == COL_SOLVE_INFEASIBLE)
         return col_error_make(COL_INFEASIBLE,
                               "%s: no assignment fits in a usage of %" PRId64 " (proved); %" PRId64
                               " is enough, and no less than %" PRId64 " can be",
-                              path, problem.limit, s.choice ? s.peak : INT64_MAX, s.least_memory);
+                              path, problem.limit, s.peak, s.least_memory);
     if (s.status == COL_SOLVE_LIMIT)
         return col_error_make(
             COL_INFEASIBLE,

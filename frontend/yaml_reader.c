@@ -96,7 +96,7 @@ col_status col_yaml_open(col_yaml *y, const char *what, const char *path, col_ar
     char *text;
     COL_TRY(col_file_read(arena, path, LARGEST_FILE, &text, &y->source.size));
     y->source.text = text;
-    if (!yaml_parser_initialize(&y->parser)) COL_PANIC("out of memory");
+    if (!yaml_parser_initialize(&y->parser)) col_out_of_memory(sizeof y->parser);
     yaml_parser_set_input_string(&y->parser, (const unsigned char *)text, y->source.size);
     *out_begun = begin(y);
     return NULL;

@@ -105,7 +105,7 @@ int64_t *col_window_map(const col_window *w)
 {
     int64_t outputs = col_window_outputs(w), taps = col_window_taps(w);
     int64_t *map = malloc(sizeof *map * (size_t)COL_MAX(outputs * taps, 1));
-    if (!map) COL_PANIC("no memory for the windows of a reference evaluation");
+    if (!map) col_out_of_memory(sizeof *map * (size_t)(outputs * taps));
     for (int64_t i = 0; i < outputs * taps; i++) {
         int64_t output = i / taps, tap = i % taps, at = 0, step = 1;
         for (int axis = w->rank; axis-- > 0;) {

@@ -5,8 +5,8 @@
 
 void col_feed_notice(void *context, const char *message)
 {
-    (void)context;
-    fprintf(stderr, "notice: %s\n", message);
+    const col_feed *feed = context;
+    if (feed->speaks) fprintf(stderr, "notice: %s\n", message);
 }
 
 /* Inputs that the trainer sets, whatever the data. */
@@ -42,11 +42,11 @@ col_status col_feed_type_of(const col_plan *plan, const col_feed_type **out_type
 }
 
 col_status col_feed_open(const col_feed_type *type, const col_plan *plan, const col_train_settings *settings,
-                         bool validates, col_feed **out_feed)
+                         bool validates, bool speaks, col_feed **out_feed)
 {
     col_arena *arena = col_arena_create();
     col_feed *feed = COL_NEW(arena, col_feed);
-    *feed = (col_feed){.type = type, .arena = arena};
+    *feed = (col_feed){.type = type, .speaks = speaks, .arena = arena};
     col_status status = type->open(feed, plan, settings, validates);
     if (status)
         col_feed_close(feed);

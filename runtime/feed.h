@@ -29,6 +29,7 @@ typedef struct col_feed_type {
 
 struct col_feed {
     const col_feed_type *type;
+    bool speaks;                 /* prints notices: one of the processes does */
     int64_t batch;               /* samples of a micro-batch */
     int64_t units;               /* tokens or images of a micro-batch */
     const char *shape;           /* of a micro-batch, for people: "4 x 64 tokens" */
@@ -46,11 +47,11 @@ extern const col_feed_type col_feed_text, col_feed_images;
  * that wants what no data gives. */
 COL_MUST_USE col_status col_feed_type_of(const col_plan *plan, const col_feed_type **out_type);
 COL_MUST_USE col_status col_feed_open(const col_feed_type *type, const col_plan *plan,
-                                      const col_train_settings *settings, bool validates,
+                                      const col_train_settings *settings, bool validates, bool speaks,
                                       col_feed **out_feed);
 void col_feed_close(col_feed *feed); /* NULL is fine */
 
-/* Something about the data that a user may want to know, to stderr. */
+/* Something about the data that a user may want to know, to stderr. `context` is the feed. */
 void col_feed_notice(void *context, const char *message);
 
 #endif

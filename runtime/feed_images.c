@@ -49,7 +49,8 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     p->pixels = COL_IMAGE_CHANNELS * x->dims[2] * x->dims[3];
     p->pixel_values = calloc((size_t)(p->batch * p->pixels), sizeof *p->pixel_values);
     p->labels = calloc((size_t)p->batch, sizeof *p->labels);
-    if (!p->pixel_values || !p->labels) COL_PANIC("out of memory");
+    if (!p->pixel_values || !p->labels)
+        col_out_of_memory((size_t)(p->batch * p->pixels) * sizeof *p->pixel_values);
     feed->tokenizer = COL_TOKENIZER_NONE;
     feed->validation_samples = p->validation.count;
     feed->fingerprint = col_images_fingerprint(p->images);

@@ -37,8 +37,9 @@ static col_status check(const col_plan *plan)
 }
 
 /* Without a word from the user, a corpus too small for validation is trained on all the same. */
-static col_status open_samplers(text *t, const col_train_settings *s, bool validates)
+static col_status open_samplers(col_feed *feed, const col_train_settings *s, bool validates)
 {
+    text *t = feed->data;
     size_t seq = (size_t)t->seq;
     uint64_t seed = (uint64_t)s->seed;
     col_range training, validation;
@@ -48,7 +49,7 @@ static col_status open_samplers(text *t, const col_train_settings *s, bool valid
                                              COL_ORDER_SEQUENTIAL, seed);
         if (status && s->val_fraction_given) return status;
         if (col_error_ignore(status)) {
-            col_feed_notice(NULL, "the data is too short for validation: all of it is for training");
+            col_feed_notice(feed, "the data is too short for validation: all of it is for training");
             t->validation.samples = 0;
             COL_TRY(col_corpus_split(t->corpus, 0, &training, &validation));
         }
@@ -81,12 +82,13 @@ static col_status open_text(col_feed *feed, const col_plan *plan, const col_trai
     col_corpus_options options = {.tokenizer = t->tokenizer,
                                   .vocab_size = ids->index_bound,
                                   .seed = (uint64_t)s->seed,
+                                  .context = feed,
                                   .notice = col_feed_notice};
     COL_TRY(col_corpus_open(s->data, s->data_count, &options, &t->corpus));
     t->input_ids = calloc((size_t)feed->units, sizeof *t->input_ids);
     t->labels = calloc((size_t)feed->units, sizeof *t->labels);
-    if (!t->input_ids || !t->labels) COL_PANIC("out of memory");
-    COL_TRY(open_samplers(t, s, validates));
+    if (!t->input_ids || !t->labels) col_out_of_memory((size_t)feed->units * sizeof *t->labels);
+    COL_TRY(open_samplers(feed, s, validates));
     feed->validation_samples = t->validation.samples;
     feed->fingerprint = col_corpus_fingerprint(t->corpus);
     feed->shape = col_arena_printf(feed->arena, "%lld x %lld tokens", (long long)t->batch, (long long)t->seq);

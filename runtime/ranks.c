@@ -296,7 +296,7 @@ static col_status read_from_all(col_ranks *ranks, const col_cut *c, int64_t begi
 {
     col_comm *comm = ranks->members[0].comm;
     char *packed = malloc((size_t)(end - begin) * c->element + 1);
-    if (!packed) return col_error_make(COL_DEVICE, "no memory to read '%s'", c->variable->name);
+    if (!packed) col_out_of_memory((size_t)(end - begin) * c->element + 1);
     col_status status = NULL;
     for (int64_t owner = 0; owner < col_mesh_size(&c->mesh) && !status; owner++) {
         uint64_t bytes;

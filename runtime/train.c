@@ -111,7 +111,6 @@ static col_status open_run(run *r, const char *plan_path, const col_options *opt
     if (col_options_has(options, "resume") && save) {
         COL_TRY(col_error_annotate(col_checkpoint_open(save, &r->checkpoint, &notice),
                                    "--resume finds no checkpoint"));
-        if (notice) fprintf(stderr, "notice: %s\n", notice);
     }
     COL_TRY(col_train_settings_read(options, r->checkpoint, r->arena, &r->settings));
     col_trainer *t = &r->trainer;
@@ -119,6 +118,7 @@ static col_status open_run(run *r, const char *plan_path, const col_options *opt
     COL_TRY(col_trainer_prepare_folder(&r->settings));
     if (r->settings.log_dir) COL_TRY(col_make_folder(r->settings.log_dir));
     COL_TRY(col_trainer_open_plan(t, plan_path));
+    if (notice && col_session_leads(t->session)) fprintf(stderr, "notice: %s\n", notice);
     COL_TRY(col_trainer_open_data(t));
     if (r->checkpoint) {
         COL_TRY(col_trainer_restore(t, r->checkpoint));

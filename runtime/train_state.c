@@ -93,7 +93,7 @@ static col_status restore(col_trainer *t, const col_checkpoint *checkpoint, col_
             checkpoint->path, checkpoint->path);
     }
     COL_TRY(check_text(checkpoint, COL_KEY_PLAN_HASH, hex(arena, t->plan_hash), &same));
-    if (!same) {
+    if (!same && col_session_leads(t->session)) {
         fprintf(
             stderr,
             "notice: another plan saved '%s'; the run goes on, to rounding and not bit by bit as it would "

@@ -54,7 +54,8 @@ col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)
 col_status col_trainer_open_data(col_trainer *t)
 {
     bool validates = t->settings->val_every > 0 && col_plan_find_program(t->plan, "eval");
-    COL_TRY(col_feed_open(t->feed_type, t->plan, t->settings, validates, &t->feed));
+    COL_TRY(col_feed_open(t->feed_type, t->plan, t->settings, validates, col_session_leads(t->session),
+                          &t->feed));
     t->validates = t->feed->validation_samples > 0;
     return NULL;
 }

@@ -2,12 +2,15 @@
  *
  * All numbers of the reparametrisation (sharding_dual.c) are rounded to multiples of 2^-f; any rounding of
  * what was moved and of the multipliers leaves a valid reparametrisation, so the bound computed from them in
- * integers is exact. With slack = cut - bound, an assignment that costs less than the cut cannot use a
- * strategy p of node i with star_i(p) = d_i(p) + sum over edges e = (i, j) of A_e,i(p) >= slack, d_i(p) =
- * theta_i(p) - min theta_i,   A_e,i(p) = min_q (r'_e(p, q) + d_j(q)) - min r'_e since the star around i is
- * minimised exactly and all else is bounded by its minimum; nor a pair (p, q) where star_i(p) with x_j = q in
- * place of the minimum over q passes the slack.
- */
+ * integers is exact. With slack = cut - bound (in these multiples), an assignment that costs less than the cut
+ * cannot use a strategy p of node i with
+ *
+ *     star_i(p) = d_i(p) + sum over edges e = (i, j) of A_e,i(p) >= slack,
+ *     d_i(p)    = theta_i(p) - min theta_i,
+ *     A_e,i(p)  = min_q (r'_e(p, q) + d_j(q)) - min r'_e
+ *
+ * since the star around i is minimised exactly and all else is bounded by its minimum; nor a pair (p, q) where
+ * star_i(p) with x_j = q in place of the minimum over q passes the slack. */
 #include "solver/sharding_model.h"
 
 #include <math.h>
@@ -26,6 +29,13 @@ typedef struct exact {
     int64_t *edge_least;
 } exact;
 
+/* What was moved may be anything: where the prices of memory drive it beyond 2^60, it stops there, and products
+ * with the unit fit 64 bits. */
+static double within_range(double moved)
+{
+    return fmax(-0x1p60, fmin(0x1p60, moved));
+}
+
 static exact exact_make(col_arena *arena, const dual *d)
 {
     const model *m = d->m;
@@ -38,8 +48,7 @@ static exact exact_make(col_arena *arena, const dual *d)
     }
     for (int32_t i = 0; i < m->n; i++)
         for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++)
-            for (int32_t p = 0; p < m->k[i]; p++) largest = fmax(largest, fabs(d->moved[y][p]));
-    COL_ASSERT(largest < 0x1p60);
+            for (int32_t p = 0; p < m->k[i]; p++) largest = fmax(largest, fabs(within_range(d->moved[y][p])));
     exact x = {.shift = COL_MAX(0, COL_MIN(20, 58 - ilogb(largest)))};
     x.unit = (int64_t)1 << x.shift;
     double scale = (double)x.unit;
@@ -69,7 +78,7 @@ static exact exact_make(col_arena *arena, const dual *d)
         for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
             x.moved[y] = COL_NEW_ARRAY(arena, int64_t, m->k[i]);
             for (int32_t p = 0; p < m->k[i]; p++) {
-                x.moved[y][p] = (int64_t)(d->moved[y][p] * scale);
+                x.moved[y][p] = (int64_t)(within_range(d->moved[y][p]) * scale);
                 theta[p] -= x.moved[y][p];
             }
         }

@@ -79,8 +79,9 @@ static int64_t local_cost(const search *s, const int32_t *choice)
         for (int32_t y = m->first_arc[i]; y < m->first_arc[i + 1]; y++) {
             const arc *a = &m->arcs[y];
             if (s->mark[a->other] == s->now && a->other < i) continue;
-            double cost = a->table[(size_t)choice[i] * (size_t)m->k[a->other] + (size_t)choice[a->other]];
-            sum = add_cost(sum, cost >= (double)INF ? INF : (int64_t)cost);
+            int32_t u = m->g->u[a->edge], v = m->g->v[a->edge];
+            sum =
+                add_cost(sum, m->g->table[a->edge][(size_t)choice[u] * (size_t)m->k[v] + (size_t)choice[v]]);
         }
     }
     return sum;

@@ -24,7 +24,7 @@ col_status col_plan_write(const col_plan *plan, const char *path)
 {
     size_t size = col__plan__plan__get_packed_size(plan);
     uint8_t *message = malloc(size ? size : 1);
-    if (!message) COL_PANIC("out of memory for a plan of %zu bytes", size);
+    if (!message) col_out_of_memory(size);
     col__plan__plan__pack(plan, message);
     header h = {.version = COL_PLAN_VERSION, .size = size, .hash = XXH3_64bits(message, size)};
     memcpy(h.magic, MAGIC, sizeof MAGIC);

@@ -498,7 +498,7 @@ static col_status check_started(const col_plan_program *program)
 {
     size_t count = 0;
     uint32_t *open = calloc(program->n_instructions + 1, sizeof *open);
-    if (!open) COL_PANIC("out of memory");
+    if (!open) col_out_of_memory((program->n_instructions + 1) * sizeof *open);
     const char *wrong = NULL;
     size_t i = 0;
     for (; i < program->n_instructions && !wrong; i++) {
@@ -527,7 +527,7 @@ static col_status check_program(const col_plan *plan, const col_plan_program *pr
         COL_TRY(check_instruction(plan, program->instructions[i]));
     COL_TRY(check_started(program));
     const char **names = calloc(program->n_outputs + 1, sizeof *names);
-    if (!names) COL_PANIC("out of memory");
+    if (!names) col_out_of_memory((program->n_outputs + 1) * sizeof *names);
     col_status status = NULL;
     for (size_t i = 0; i < program->n_outputs && !status; i++) {
         names[i] = program->outputs[i]->name;
@@ -608,7 +608,7 @@ col_status col_plan_verify(const col_plan *plan)
     if (!plan->n_programs) return col_error_make(COL_BAD_INPUT, "it has no program");
     extent *extents = calloc(plan->n_variables + 1, sizeof *extents);
     const char **names = calloc(COL_MAX(plan->n_variables, plan->n_programs) + 1, sizeof *names);
-    if (!extents || !names) COL_PANIC("out of memory");
+    if (!extents || !names) col_out_of_memory((plan->n_variables + 1) * sizeof *extents);
     col_status status = check_variables(plan, extents, names);
     for (size_t i = 0; i < plan->n_programs && !status; i++) {
         names[i] = plan->programs[i]->name;
