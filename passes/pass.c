@@ -15,6 +15,7 @@ col_pass_options col_pass_options_default(void)
         .weight_decay = 0.1,
         .clip_norm = 1,
         .accumulate = 1,
+        .overlap_memory = 1.0 / 16,
     };
 }
 
