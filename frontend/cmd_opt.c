@@ -59,6 +59,7 @@ static col_status opt(col_options *options, const col_command *command, col_aren
             compile_options.passes.cache_length = graph->settings.data[i].int_value;
         }
     }
+    compile_options.passes.machine = &compile_options.machine;
     COL_TRY(col_passes_run(graph, passes, count, &compile_options.passes, NULL));
     col_str text = {0};
     col_graph_print(graph, &text);

@@ -343,7 +343,7 @@ static bool kernel_in_place(void *context, const col_unit *unit, const col_value
     return col_emit_in_place(k->kernels[unit - k->units->units], input, output);
 }
 
-static col_status place_program(compiler *c, program *p)
+static col_status place(compiler *c, program *p)
 {
     double start = now();
     c->program_name = p->name;
@@ -359,6 +359,39 @@ static col_status place_program(compiler *c, program *p)
         col_memory_assign(p->graph, p->units, &rules, offsets, c->plan->state_bytes, c->arena, &p->memory));
     record_time(c, "memory", now() - start);
     return NULL;
+}
+
+static bool fits(const compiler *c, const program *p)
+{
+    double limit = c->options->memory_bytes;
+    return !(limit > 0) || (double)(c->plan->state_bytes + p->memory.temporary_bytes) <= limit;
+}
+
+/* Overlaps communication with computation as far as the memory allows: with what the pass likes to have, with
+ * none, or not at all. */
+static col_status place_program(compiler *c, program *p, bool *out_stopped)
+{
+    static const char *const overlap[] = {"overlap"};
+    col_pass_options options = c->options->passes;
+    options.machine = &c->options->machine;
+    if (!p->graph->mesh.rank || !col_overlaps(&options)) {
+        *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, overlap[0]);
+        return place(c, p);
+    }
+    col_graph *scheduled = p->graph;
+    for (int tries = 0; tries < 2; tries++) {
+        c->program_name = p->name;
+        p->graph = col_graph_clone(scheduled, c->arena);
+        COL_TRY(run_passes(c, p->graph, overlap, 1, &options, out_stopped));
+        if (*out_stopped) return NULL;
+        COL_TRY(place(c, p));
+        if (fits(c, p)) return NULL;
+        options.overlap = COL_OVERLAP_AUTO;
+        options.overlap_memory = 0;
+        if (!col_overlaps(&options)) break;
+    }
+    p->graph = scheduled;
+    return place(c, p);
 }
 
 /* The part of a step that runs for every micro-batch but the last, whose gradients the whole step adds. */
@@ -497,7 +530,9 @@ static col_status lay_out(compiler *c, bool *out_stopped)
     c->plan->n_variables = c->variables.list.len;
     c->plan->variables = c->variables.list.data;
     c->plan->state_bytes = c->variables.bytes;
-    for (size_t i = 0; i < c->program_count; i++) COL_TRY(place_program(c, &c->programs[i]));
+    for (size_t i = 0; i < c->program_count && !*out_stopped; i++)
+        COL_TRY(place_program(c, &c->programs[i], out_stopped));
+    if (*out_stopped) return NULL;
     emit_programs(c);
     return NULL;
 }

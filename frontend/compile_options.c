@@ -22,6 +22,8 @@ const col_option col_compile_option_table[] = {
     {"plan", "NAME", "auto (default), single, ddp, zero1, zero2, zero3, tp1d, tp2d, tp2.5d, tp3d or sp",
      false},
     {"checkpoint", "NAME", "what backward recomputes: auto (default: what --memory asks for) or none", false},
+    {"overlap", "NAME", "of communication with computation: auto (default; where the machine can), on or off",
+     false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
     {"precision", "NAME", "fp32", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
@@ -145,6 +147,11 @@ static col_status read_machine(const col_options *options, col_compile_options *
     COL_TRY(col_options_double(options, "solve-seconds", 0.01, 1e6, &out->solve_seconds));
     COL_TRY(col_options_choice(options, "plan", plans, COL_COUNT(plans), &plan));
     out->plan_name = plans[plan];
+    static const char *const overlaps[] = {
+        [COL_OVERLAP_AUTO] = "auto", [COL_OVERLAP_ON] = "on", [COL_OVERLAP_OFF] = "off"};
+    int overlap = COL_OVERLAP_AUTO;
+    COL_TRY(col_options_choice(options, "overlap", overlaps, COL_COUNT(overlaps), &overlap));
+    out->passes.overlap = (col_overlap)overlap;
     if (plan > 1 && ranks == 1)
         return col_error_make(COL_BAD_INPUT, "--plan: %s splits over several devices; give their --mesh too",
                               plans[plan]);

@@ -125,8 +125,9 @@ static void print_tiles(const col_plan *plan, const col_report_figures *f, col_s
     col_str_append(out, "<dl class=\"tiles\">\n");
     print_tile("step, predicted", html_seconds, seconds, out);
     if (plan->n_mesh) {
-        print_tile("of it compute", html_seconds, seconds - c.seconds, out);
-        print_tile("communication", html_seconds, c.seconds, out);
+        print_tile("of it compute", html_seconds, seconds - c.exposed, out);
+        print_tile("exposed communication", html_seconds, c.exposed, out);
+        print_tile("all communication", html_seconds, c.seconds, out);
         print_tile("a rank sends", html_bytes, c.bytes, out);
     }
     print_tile("peak memory", html_bytes, (double)plan->arena_bytes, out);

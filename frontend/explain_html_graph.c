@@ -171,12 +171,13 @@ static void collect_instructions(page *p, const col_plan_program *program)
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];
         bool communicates = col_predict_communicates(in);
+        if (col_predict_waits(in)) continue;
         col_str notation = {0};
         col_explain_notation(in, &notation);
         row r = {.name = in->name,
                  .op = col_explain_kind(in),
                  .notation = col_arena_strdup(p->arena, col_str_text(&notation)),
-                 .steps = "",
+                 .steps = col_predict_overlaps(in) ? "overlapped" : "",
                  .compute = communicates ? 0 : in->seconds,
                  .communication = communicates ? in->seconds : 0,
                  .sent = communicates ? col_plan_sent_bytes(p->plan, in->collective) : 0,

@@ -1,9 +1,11 @@
 #include "frontend/explain.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/predict.h"
 #include "frontend/report.h"
+#include "ir/plan/plan_clocks.h"
 
 enum { NAME_WIDTH = 38, NOTATION_WIDTH = 52 };
 
@@ -35,6 +37,7 @@ const char *col_explain_kind(const col_plan_instruction *in)
     case COL__PLAN__INSTRUCTION__KIND_COPY: return "copy";
     case COL__PLAN__INSTRUCTION__KIND_FILL: return "fill";
     case COL__PLAN__INSTRUCTION__KIND_SHARD: return "shard";
+    case COL__PLAN__INSTRUCTION__KIND_WAIT: return "wait";
     case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return col_plan_collective_name(in->collective->kind);
     default: return "unknown";
     }
@@ -84,16 +87,18 @@ double col_explain_written_bytes(const col_plan_instruction *in)
     return bytes;
 }
 
-static void print_instruction(const col_plan_instruction *in, col_str *scratch, col_str *out)
+static void print_instruction(const col_plan_instruction *in, double exposed, col_str *scratch, col_str *out)
 {
-    char seconds[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE];
+    char seconds[COL_HUMAN_SIZE], bytes[COL_HUMAN_SIZE], rest[COL_HUMAN_SIZE];
     bool communicates = col_predict_communicates(in);
     col_str_clear(scratch);
     col_explain_notation(in, scratch);
     col_format_seconds(seconds, in->seconds);
-    col_str_printf(out, "%-*s %-*s compute %8s  comm %s  mem %9s\n", NAME_WIDTH, in->name, NOTATION_WIDTH,
-                   col_str_text(scratch), communicates ? "0" : seconds, communicates ? seconds : "0",
-                   col_format_bytes(bytes, col_explain_written_bytes(in)));
+    col_str_printf(out, "%-*s %-*s compute %8s  comm %s", NAME_WIDTH, in->name, NOTATION_WIDTH,
+                   col_str_text(scratch), communicates ? "0" : seconds, communicates ? seconds : "0");
+    if (col_predict_overlaps(in))
+        col_str_printf(out, " overlapped, %s exposed", col_format_seconds(rest, exposed));
+    col_str_printf(out, "  mem %9s\n", col_format_bytes(bytes, col_explain_written_bytes(in)));
 }
 
 /* Totals. */
@@ -133,6 +138,7 @@ static void print_classes(const col_machine *machine, const col_plan_program *pr
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];
         col_cost_class class = col_predict_class(in);
+        if (col_predict_waits(in)) continue;
         totals t = {1, in->seconds, in->flops, in->bytes, 0, 0};
         if (machine) {
             t.arithmetic = col_cost_arithmetic(machine, class, in->flops);
@@ -150,21 +156,34 @@ static void print_classes(const col_machine *machine, const col_plan_program *pr
     print_totals("all", &all, all.seconds, machine, out);
 }
 
-static void print_program(const col_machine *machine, const col_plan_program *program, col_str *out)
+/* Of each instruction; the caller's to free. */
+static double *exposed_seconds(const col_plan *plan, const col_plan_program *program, col_plan_clocks *out)
+{
+    double *exposed = calloc(program->n_instructions + 1, sizeof *exposed);
+    if (!exposed) col_out_of_memory(0);
+    *out = col_plan_run_clocks(plan, program, exposed);
+    return exposed;
+}
+
+static void print_program(const col_machine *machine, const col_plan *plan, const col_plan_program *program,
+                          col_str *out)
 {
     static const char *const phases[] = {"forward", "backward", "update"};
     char seconds[COL_HUMAN_SIZE];
     col_str scratch = {0};
+    col_plan_clocks clocks;
+    double *exposed = exposed_seconds(plan, program, &clocks);
     col_str_printf(out, "\nprogram %s: %zu instructions, predicted %s\n", program->name,
-                   program->n_instructions, col_format_seconds(seconds, col_predict_program(program)));
+                   program->n_instructions, col_format_seconds(seconds, clocks.seconds));
     uint32_t phase = UINT32_MAX;
     for (size_t i = 0; i < program->n_instructions; i++) {
         const col_plan_instruction *in = program->instructions[i];
         if (in->phase != phase && in->phase < COL_COUNT(phases))
             col_str_printf(out, "\n# %s\n", phases[in->phase]);
         phase = in->phase;
-        print_instruction(in, &scratch, out);
+        print_instruction(in, exposed[i], &scratch, out);
     }
+    free(exposed);
     col_str_fini(&scratch);
     print_classes(machine, program, out);
 }
@@ -208,7 +227,7 @@ void col_explain_text(const col_plan *plan, const col_explain_options *options, 
         col_explain_sharding(plan, options->edges, out);
     for (size_t i = 0; i < plan->n_programs; i++) {
         if (is_shown(options, plan->programs[i]->name))
-            print_program(options->machine, plan->programs[i], out);
+            print_program(options->machine, plan, plan->programs[i], out);
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
         if (is_shown(options, plan->memory[i]->program)) col_explain_memory(plan, plan->memory[i], out);
@@ -243,7 +262,7 @@ static json_t *views_json(col_plan_view *const *views, size_t count)
     return list;
 }
 
-static json_t *instruction_json(const col_plan_instruction *in)
+static json_t *instruction_json(const col_plan_instruction *in, double exposed)
 {
     json_t *out = json_object();
     set(out, "name", col_report_text(in->name));
@@ -258,17 +277,24 @@ static json_t *instruction_json(const col_plan_instruction *in)
     set(out, "compute_seconds", json_real(col_predict_communicates(in) ? 0 : in->seconds));
     set(out, "communication_seconds", json_real(col_predict_communicates(in) ? in->seconds : 0));
     set(out, "memory_bytes", json_real(col_explain_written_bytes(in)));
+    if (col_predict_communicates(in)) {
+        set(out, "overlapped", json_boolean(col_predict_overlaps(in)));
+        set(out, "exposed_seconds", json_real(exposed));
+    }
     return out;
 }
 
 static json_t *program_json(const col_plan *plan, const col_plan_program *program)
 {
     json_t *out = json_object(), *list = json_array();
+    col_plan_clocks clocks;
+    double *exposed = exposed_seconds(plan, program, &clocks);
     set(out, "name", col_report_text(program->name));
     set(out, "runs_per_step", json_integer(col_predict_runs(plan, program)));
-    set(out, "seconds", json_real(col_predict_program(program)));
+    set(out, "seconds", json_real(clocks.seconds));
     for (size_t i = 0; i < program->n_instructions; i++)
-        json_array_append_new(list, instruction_json(program->instructions[i]));
+        json_array_append_new(list, instruction_json(program->instructions[i], exposed[i]));
+    free(exposed);
     set(out, "instructions", list);
     return out;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ir/plan/plan_clocks.h"
+
 col_cost_class col_predict_class(const col_plan_instruction *instruction)
 {
     switch (instruction->kind_case) {
@@ -17,6 +19,16 @@ col_cost_class col_predict_class(const col_plan_instruction *instruction)
 bool col_predict_communicates(const col_plan_instruction *instruction)
 {
     return instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
+}
+
+bool col_predict_overlaps(const col_plan_instruction *instruction)
+{
+    return col_predict_communicates(instruction) && instruction->collective->started;
+}
+
+bool col_predict_waits(const col_plan_instruction *instruction)
+{
+    return instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_WAIT;
 }
 
 /* A broadcast in a ring sends what a reduce-scatter does. */
@@ -41,8 +53,9 @@ static double collective_seconds(const col_machine *machine, const col_mesh *mes
     return col_cost_collective(machine, mesh, kinds[how->kind], &axes, bytes);
 }
 
-void col_predict(const col_machine *machine, const col_plan *plan)
+void col_predict(const col_machine *machine, col_plan *plan)
 {
+    plan->overlap = machine->overlap;
     col_mesh mesh = col_plan_mesh(plan);
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
@@ -50,6 +63,8 @@ void col_predict(const col_machine *machine, const col_plan *plan)
             col_plan_instruction *in = program->instructions[i];
             if (col_predict_communicates(in))
                 in->seconds = collective_seconds(machine, &mesh, in);
+            else if (col_predict_waits(in))
+                in->seconds = 0;
             else
                 in->seconds = col_cost_seconds(machine, col_predict_class(in), in->flops, in->bytes);
         }
@@ -66,18 +81,17 @@ int64_t col_predict_runs(const col_plan *plan, const col_plan_program *program)
     return 0;
 }
 
-double col_predict_program(const col_plan_program *program)
+double col_predict_program(const col_plan *plan, const col_plan_program *program)
 {
-    double seconds = 0;
-    for (size_t i = 0; i < program->n_instructions; i++) seconds += program->instructions[i]->seconds;
-    return seconds;
+    return col_plan_run_clocks(plan, program, NULL).seconds;
 }
 
 double col_predict_step(const col_plan *plan)
 {
     double seconds = 0;
     for (size_t p = 0; p < plan->n_programs; p++) {
-        seconds += (double)col_predict_runs(plan, plan->programs[p]) * col_predict_program(plan->programs[p]);
+        seconds +=
+            (double)col_predict_runs(plan, plan->programs[p]) * col_predict_program(plan, plan->programs[p]);
     }
     return seconds;
 }
@@ -91,10 +105,12 @@ void col_predict_communication(const col_plan *plan, col_predicted_communication
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         double runs = (double)col_predict_runs(plan, program);
+        col_plan_clocks clocks = col_plan_run_clocks(plan, program, NULL);
+        out->seconds += runs * clocks.communication;
+        out->exposed += runs * clocks.exposed;
         for (size_t i = 0; i < program->n_instructions; i++) {
             const col_plan_instruction *in = program->instructions[i];
             if (!col_predict_communicates(in)) continue;
-            out->seconds += runs * in->seconds;
             out->by_kind[in->collective->kind] += runs * col_plan_total_bytes(plan, in->collective);
         }
     }

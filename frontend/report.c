@@ -119,8 +119,9 @@ static json_t *predicted_json(const col_plan *plan, const col_report_figures *f)
     col_predicted_communication c;
     col_predict_communication(plan, &c);
     set(out, "step_seconds", json_real(seconds));
-    set(out, "compute_seconds", json_real(seconds - c.seconds));
+    set(out, "compute_seconds", json_real(seconds - c.exposed));
     set(out, "communication_seconds", json_real(c.seconds));
+    set(out, "exposed_communication_seconds", json_real(c.exposed));
     set(out, "peak_bytes", number(plan->arena_bytes));
     set(out, "state_bytes", number(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes));
     set(out, "communication_bytes", average(c.bytes));
@@ -296,7 +297,8 @@ static void summarize_programs(const col_plan *plan, col_str *out)
         const col_plan_program *program = plan->programs[p];
         size_t counts[COL_COST_COUNT] = {0};
         for (size_t i = 0; i < program->n_instructions; i++)
-            counts[col_predict_class(program->instructions[i])]++;
+            counts[col_predict_class(program->instructions[i])] +=
+                !col_predict_waits(program->instructions[i]);
         col_str_printf(out, "%s%s %zu instructions (", p ? ", " : "", program->name, program->n_instructions);
         const char *comma = "";
         for (int c = 0; c < COL_COST_COUNT; c++) {
@@ -346,6 +348,17 @@ static void summarize_kernels(const col_plan *plan, const col_report_figures *f,
     col_str_append(out, "\n");
 }
 
+/* How much of the communication goes on beside computation. */
+static void summarize_communication(const col_plan *plan, col_str *out)
+{
+    char a[COL_HUMAN_SIZE], b[COL_HUMAN_SIZE];
+    col_predicted_communication c;
+    col_predict_communication(plan, &c);
+    if (!(c.seconds > 0)) return;
+    col_str_printf(out, "           communication %s, %s of it exposed\n", col_format_seconds(a, c.seconds),
+                   col_format_seconds(b, c.exposed));
+}
+
 void col_report_summary(const col_plan *plan, col_str *out)
 {
     char a[COL_HUMAN_SIZE], b[COL_HUMAN_SIZE];
@@ -370,4 +383,5 @@ void col_report_summary(const col_plan *plan, col_str *out)
     col_str_printf(out, "compiled   in %s; predicted %s a step\n",
                    col_format_seconds(a, plan->compile_seconds),
                    col_format_seconds(b, col_predict_step(plan)));
+    summarize_communication(plan, out);
 }

@@ -17,6 +17,7 @@ col_pass_options col_pass_options_default(void)
         .accumulate = 1,
         .few_results = 64,
         .many_elements = 1 << 15,
+        .overlap_memory = 1.0 / 16,
     };
 }
 

@@ -4,10 +4,17 @@
 #define COL_PASSES_PASS_H
 
 #include "ir/builder.h"
+#include "passes/cost.h"
 
 typedef enum col_optimizer { COL_OPTIMIZER_ADAMW, COL_OPTIMIZER_ADAM, COL_OPTIMIZER_SGD } col_optimizer;
 
 typedef enum col_lr_schedule { COL_LR_CONSTANT, COL_LR_LINEAR, COL_LR_COSINE } col_lr_schedule;
+
+typedef enum col_overlap {
+    COL_OVERLAP_AUTO, /* where the machine can, within `overlap_memory` */
+    COL_OVERLAP_ON,   /* wherever something can be computed meanwhile */
+    COL_OVERLAP_OFF
+} col_overlap;
 
 /* What the user asked of the compilation; passes read it and never change it. */
 typedef struct col_pass_options {
@@ -22,6 +29,9 @@ typedef struct col_pass_options {
     int64_t few_results;         /* reductions to fewer, ... */
     int64_t many_elements;       /* ... of more elements each, are cut into two levels */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
+    const col_machine *machine;  /* that the program is for; NULL: none in particular */
+    col_overlap overlap;         /* of communication with computation */
+    double overlap_memory;       /* share of the peak of temporaries by which it may raise that */
 } col_pass_options;
 
 /* What is compiled for where the user asks for nothing: AdamW with the values above, one micro-batch. */
@@ -82,5 +92,9 @@ COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_optio
 COL_MUST_USE col_status col_pass_fuse(col_graph *graph, const col_pass_options *options);
 /* Orders the nodes, groups together, to lower the peak of live bytes. */
 COL_MUST_USE col_status col_pass_schedule(col_graph *graph, const col_pass_options *options);
+/* Starts collectives early and waits for them late, so that they run while the rank computes. */
+COL_MUST_USE col_status col_pass_overlap(col_graph *graph, const col_pass_options *options);
+/* Whether that pass does anything with these options. */
+bool col_overlaps(const col_pass_options *options);
 
 #endif

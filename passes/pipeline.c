@@ -17,6 +17,7 @@ static const col_pass table[] = {
      col_pass_legalize},
     {"fuse", "group nodes into kernels", col_pass_fuse},
     {"schedule", "order kernels to lower the peak of live bytes", col_pass_schedule},
+    {"overlap", "start collectives early and wait for them late", col_pass_overlap},
 };
 
 const col_pass *col_passes(size_t *out_count)

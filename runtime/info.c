@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "ir/base/str.h"
+#include "ir/plan/plan_clocks.h"
 #include "ir/plan/plan_io.h"
 #include "runtime/command.h"
 
@@ -52,11 +53,10 @@ static double sent_bytes(const col_plan *plan, const col_plan_program *p)
 
 static void print_program(const col_plan *plan, const col_plan_program *p)
 {
-    double flops = 0, seconds = 0;
+    double flops = 0, seconds = col_plan_run_clocks(plan, p, NULL).seconds;
     char human[COL_HUMAN_SIZE], time[COL_HUMAN_SIZE];
     for (size_t i = 0; i < p->n_instructions; i++) {
         flops += p->instructions[i]->flops;
-        seconds += p->instructions[i]->seconds;
     }
     printf("program %-10s %zu instructions, %sflop, predicted %s", p->name, p->n_instructions,
            col_format_count(human, flops), col_format_seconds(time, seconds));

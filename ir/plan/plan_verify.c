@@ -583,8 +583,8 @@ static col_status check_sharding(const col_plan *plan)
 
 static col_status check_figures(const col_plan *plan)
 {
-    double amounts[] = {plan->model_flops, plan->compile_seconds};
-    bool sound = are_amounts(COL_COUNT(amounts), amounts);
+    double amounts[] = {plan->model_flops, plan->compile_seconds, plan->overlap};
+    bool sound = are_amounts(COL_COUNT(amounts), amounts) && plan->overlap <= 1;
     for (size_t i = 0; i < plan->n_passes; i++) sound &= are_amounts(1, &plan->passes[i]->seconds);
     for (size_t i = 0; i < plan->source->n_settings; i++) {
         const Col__Plan__Setting *s = plan->source->settings[i];

@@ -4,6 +4,9 @@ five steps from the same numbers. Losses agree to 1e-5, parameters and optimizer
 element, and the bytes that each kind of collective sent are those that the plan predicts. What a shape forbids is
 refused with the plan's name.
 
+Some are compiled again with `--overlap on`: the same steps, bit for bit, and the same bytes sent, with collectives that go on
+beside computation.
+
 usage: forced_plans.py COLC GPT2 RESNET [--all] [--model NAME] [--mesh AxB] [--plan NAME]
 
 Adam divides a gradient by its own size, so an element whose gradient is zero in exact arithmetic moves by the sign of its
@@ -48,6 +51,9 @@ MODELS = {
     "mlp": {"sets": {}, "batch": 64, "options": ADAM},
 }
 
+# Of a step: what must not depend on when collectives run.
+EXACT = ("loss", "grad_norm", "val_loss", "communication_bytes", "collective_bytes")
+
 # What every `make check` tries: (model, mesh, plans).
 FAST = [
     ("gpt", "2", ["auto", "ddp", "tp1d"]),
@@ -69,6 +75,10 @@ VARIANTS = {
     "dropout": (ADAM + ["--set", "dropout=0.2"], []),
     "adam": (["--optimizer", "adam", "--eps", "1e-6", "--schedule", "linear"], []),
 }
+
+# Compiled with and without overlap: (model, mesh, plan, variant).
+OVERLAPPED = [("gpt", "2x2", plan, "") for plan in ("auto", "ddp", "zero1", "zero3", "tp1d", "sp")]
+OVERLAPPED += [("gpt", "2", "zero2", "accumulated"), ("resnet", "2x2", "zero3", ""), ("mlp", "2x2x2", "tp3d", "")]
 
 
 def refusal(model, mesh, plan):
@@ -218,6 +228,27 @@ class Bench:
         os.remove(plan)
         return f"losses {apart:.0e}, state {worst:.0e}, {predicted['communication_bytes']:.0f} bytes sent"
 
+    def check_overlap(self, model, mesh, name, variant):
+        """Two plans that differ in --overlap alone: the line that says how it went."""
+        compiling, training = self.options(model, variant)
+        runs, logs = [], []
+        for overlap in ("off", "on"):
+            key = f"{model}_{mesh}_{name}_{variant}_{overlap}"
+            plan = os.path.join(self.folder, key + ".plan")
+            self.compile(model, [*compiling, "--mesh", mesh, "--plan", name, "--overlap", overlap], plan)
+            rows, state = self.train(model, plan, key, "--ranks", ranks_of(mesh), *training)
+            runs.append(([{k: row.get(k) for k in EXACT} for row in rows], state))
+            run([self.colc, "explain", plan, "--format", "json", "--program", "step", "-o", plan + ".log"])
+            with open(plan + ".log", encoding="utf-8") as f:
+                log = json.load(f)
+            expect(rows[0]["communication_bytes"] == log["predicted"]["communication_bytes"], "bytes sent are not those predicted")
+            logs.append([i for p in log["programs"] for i in p["instructions"]])
+            os.remove(plan)
+        expect(runs[0] == runs[1], f"steps differ: {runs[0][0]}, {runs[1][0]}")
+        counts = [(sum(i.get("overlapped", False) for i in log), sum(i["kind"] == "wait" for i in log)) for log in logs]
+        expect(counts[0] == (0, 0) and counts[1][0] == counts[1][1] > 0, f"{counts} overlapped, and waits")
+        return f"the same with {counts[1][0]} of {sum('overlapped' in i for i in logs[1])} collectives overlapped"
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -232,22 +263,24 @@ def main():
     o = parser.parse_args()
     cases = [(model, mesh, plan, "") for model, mesh, plans in FAST for plan in plans]
     cases += [("gpt", "2x2", plan, variant) for plan, variant in zip(("auto", "zero2", "sp", "auto"), VARIANTS)]
+    overlapped = OVERLAPPED
     if o.all or o.model or o.mesh or o.plan or o.variant:
         cases = [(model, mesh, plan, "") for model in MODELS for mesh in MESHES for plan in PLANS]
         cases += [("gpt", mesh, plan, v) for mesh in ("2", "2x2") for plan in PLANS for v in VARIANTS]
         cases = [c for c in cases if all(want is None or c[i] == want for i, want in enumerate((o.model, o.mesh, o.plan)))
                  and (o.variant is None or c[3] == o.variant)]
+        overlapped = [c for c in cases if c[2] != "single" and not refusal(*c[:3])]
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(o.colc, o.gpt2, o.resnet, folder)
-        for case in cases:
+        for check, case in [(bench.check, c) for c in cases] + [(bench.check_overlap, c) for c in overlapped]:
             try:
-                result = bench.check(*case)
+                result = check(*case)
             except (Failure, subprocess.TimeoutExpired) as failure:
                 result = f"WRONG: {failure}"
                 failures += 1
             print("%-7s %-6s %-7s %-11s" % case, result, flush=True)
-    print(f"{len(cases)} plans, {failures} wrong")
+    print(f"{len(cases)} plans, {len(overlapped)} with overlap, {failures} wrong")
     sys.exit(failures > 0)
 
 

@@ -144,7 +144,7 @@ static void prediction_counts_the_runs_of_a_step(void **state)
     folder *f = *state;
     col_plan *plan = make_plan(f->arena);
     col_predict(&machine, plan);
-    assert_float_equal(col_predict_program(plan->programs[0]), 1 + 2, 1e-9);
+    assert_float_equal(col_predict_program(plan, plan->programs[0]), 1 + 2, 1e-9);
     assert_float_equal(col_predict_step(plan), 2 * 3 + 2, 1e-9);
     assert_int_equal(col_predict_class(plan->programs[0]->instructions[0]), COL_COST_PRODUCT);
     assert_int_equal(col_predict_class(plan->programs[1]->instructions[1]), COL_COST_KERNEL);
