@@ -327,7 +327,7 @@ static void assemble(col_arena *arena, const contents *c, col_sharding_problem *
         const int64_t *ends = c->ends.list.data[e].data;
         edges[e] = (col_sharding_edge){(int32_t)ends[0], (int32_t)ends[1], c->tables.list.data[e].data};
     }
-    *out = (col_sharding_problem){(int32_t)n, (int32_t)m, nodes, edges, c->limit, NULL};
+    *out = (col_sharding_problem){(int32_t)n, (int32_t)m, nodes, edges, c->limit, NULL, NULL};
 }
 
 static col_status read_all(reader *r, contents *c)

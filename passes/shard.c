@@ -39,19 +39,18 @@ static void take_answer(const shard_problem *b, const int32_t *choice, col_shard
 static void fill_report(const shard_problem *b, const col_sharding_solution *solution,
                         col_shard_report *report)
 {
-    *report = (col_shard_report){
-        .status = solution->status,
-        .objective = 1e-9 * (double)solution->objective,
-        .bound = 1e-9 * (double)solution->bound,
-        .gap = solution->gap,
-        .seconds = solution->seconds,
-        .peak = solution->peak,
-        .least_memory = solution->least_memory,
-        .variables = solution->variables,
-        .rows = solution->rows,
-        .nodes = (int32_t)b->nodes.len,
-        .edges = (int32_t)b->edges.len,
-    };
+    report->status = solution->status;
+    report->objective = 1e-9 * (double)solution->objective;
+    report->bound = 1e-9 * (double)solution->bound;
+    report->gap = solution->gap;
+    report->seconds += solution->seconds;
+    report->peak = solution->peak;
+    report->least_memory = solution->least_memory;
+    report->variables = solution->variables;
+    report->rows = solution->rows;
+    report->nodes = (int32_t)b->nodes.len;
+    report->edges = (int32_t)b->edges.len;
+    report->strategies = 0;
     for (size_t i = 0; i < b->nodes.len; i++) report->strategies += b->nodes.data[i].strategies;
 }
 
@@ -77,22 +76,28 @@ static col_status judge(const shard_problem *b, const col_sharding_solution *sol
                           plan, (double)limit / (1 << 20));
 }
 
-col_status shard_solve(shard_problem *b, double seconds, col_sharding_solution *solution,
-                       col_shard_report *report)
+/* Solves for auto with what forced plans reach beside it. Without a limit of memory they come first, since
+ * the best of them makes a good start; with one, a problem that nothing fits is told by one refusal, and they
+ * follow. */
+static col_status solve_compared(const shard_problem *b, col_sharding_solution *solution,
+                                 col_shard_report *report)
 {
     const col_shard_options *o = b->m.options;
-    COL_TRY(shard_restrict(&b->m));
-    shard_build(b);
-    col_sharding_problem problem = {.node_count = (int32_t)b->nodes.len,
-                                    .edge_count = (int32_t)b->edges.len,
-                                    .nodes = b->nodes.data,
-                                    .edges = b->edges.data,
-                                    .limit = o->memory ? o->memory : INT64_MAX / 4,
-                                    .alike = shard_find_alike(b)};
-    col_sharding_limits limits = {
-        .seconds = seconds, .gap = o->gap, .stall = o->stall, .threads = o->threads};
-    COL_TRY(col_sharding_solve(b->m.arena, &problem, &limits, solution));
+    int32_t *start = NULL;
+    int count = 0;
+    if (!o->memory) COL_TRY(shard_compare(b, report->plans + 1, &count, &start));
+    COL_TRY(shard_solve(b, o->seconds, start, true, solution));
     fill_report(b, solution, report);
+    if (o->memory && solution->status != COL_SOLVE_INFEASIBLE) {
+        COL_TRY(shard_compare(b, report->plans + 1, &count, &start));
+        shard_price price = start ? shard_price_of(b, start) : (shard_price){0};
+        if (start && (!shard_fits(b, solution) || price.compute + price.exposed < solution->objective))
+            COL_TRY(shard_solve(b, o->seconds, start, true, solution));
+        fill_report(b, solution, report);
+    }
+    if (!count) return NULL;
+    report->plans[0] = shard_make_row(b, solution);
+    report->plan_count = count + 1;
     return NULL;
 }
 
@@ -101,16 +106,20 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
 {
     shard_problem b = {
         .m = {.arena = arena, .graph = graph, .options = options, .layouts = {.arena = arena}}};
+    *report = (col_shard_report){0};
     b.m.units = col_units_of(graph, arena);
     shard_strategies(&b.m);
     shard_variable_layouts(&b.m);
+    COL_TRY(shard_restrict(&b.m));
+    shard_build(&b);
     col_sharding_solution solution;
-    COL_TRY(shard_solve(&b, options->seconds, &solution, report));
-    shard_problem best = b;
-    bool compares = options->compare && options->plan == COL_PLAN_AUTO;
-    if (compares && solution.status != COL_SOLVE_INFEASIBLE)
-        COL_TRY(shard_compare(&b, &solution, &best, report));
-    COL_TRY(judge(&best, &solution));
-    take_answer(&best, solution.choice, out);
+    if (options->compare && options->plan == COL_PLAN_AUTO) {
+        COL_TRY(solve_compared(&b, &solution, report));
+    } else {
+        COL_TRY(shard_solve(&b, options->seconds, NULL, true, &solution));
+        fill_report(&b, &solution, report);
+    }
+    COL_TRY(judge(&b, &solution));
+    take_answer(&b, solution.choice, out);
     return NULL;
 }

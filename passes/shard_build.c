@@ -10,34 +10,23 @@ int64_t shard_runs(const shard_model *m, col_phase phase)
     return phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
 }
 
-/* What nodes stand for. */
-typedef enum node_kind { VARIABLE, UNIT, STOP, FOLLOWER, OUTPUTS } node_kind;
-
-/* Strategies k of nodes of one kind mean the same if `layouts[k]`, cost and usage are the same. */
-static uint64_t hash_node(node_kind kind, int32_t count, const int64_t *cost, const int64_t *usage,
-                          const int32_t *layouts)
-{
-    uint64_t hash = col_hash_bytes(&kind, sizeof kind, (uint64_t)count);
-    hash = col_hash_bytes(cost, sizeof *cost * (size_t)count, hash);
-    hash = col_hash_bytes(usage, sizeof *usage * (size_t)count, hash);
-    return layouts ? col_hash_bytes(layouts, sizeof *layouts * (size_t)count, hash) : hash;
-}
-
-static int32_t add_node(shard_problem *b, node_kind kind, int32_t count, int32_t lower, int32_t upper,
-                        const int64_t *cost, const int64_t *usage, const int32_t *layouts)
+static int32_t add_node(shard_problem *b, shard_node stands_for, int32_t count, int32_t lower, int32_t upper,
+                        const int64_t *cost, const int64_t *usage)
 {
     col_vec_push(b->m.arena, &b->nodes, ((col_sharding_node){count, lower, upper, cost, usage}));
-    col_vec_push(b->m.arena, &b->kinds, hash_node(kind, count, cost, usage, layouts));
+    col_vec_push(b->m.arena, &b->stands_for, stands_for);
     return (int32_t)b->nodes.len - 1;
 }
 
+/* `hides`: the phase that can hide what the edge costs. */
 static void add_edge(shard_problem *b, const col_value *value, const shard_source *from, int32_t node,
-                     const int32_t *layouts, int64_t runs)
+                     const int32_t *layouts, int64_t runs, int hides)
 {
     const shard_table *table = shard_table_of(b->tables, &value->type, from->count, from->layouts,
                                               b->nodes.data[node].strategies, layouts, runs);
-    if (!table->is_free)
-        col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table->cost}));
+    if (table->is_free) return;
+    col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table->cost}));
+    col_vec_push(b->m.arena, &b->hides, (int8_t)hides);
 }
 
 /* Bytes on one device under each layout. */
@@ -67,8 +56,8 @@ static void add_variables(shard_problem *b)
     for (size_t v = 0; v < m->graph->vars.len; v++) {
         const col_value *value = m->graph->vars.data[v]->value;
         int32_t count = m->variable_counts[v], *layouts = m->variable_layouts[v];
-        int32_t node =
-            add_node(b, VARIABLE, count, 0, end, zeros(b, count), usages(b, value, count, layouts), layouts);
+        int32_t node = add_node(b, (shard_node){SHARD_VARIABLE, -1, layouts}, count, 0, end, zeros(b, count),
+                                usages(b, value, count, layouts));
         b->variable_nodes[v] = node;
         b->makers[value->id] = (shard_source){node, count, layouts};
     }
@@ -128,6 +117,27 @@ static bool wants_stop(const shard_problem *b, const col_value *value)
     return first >= 0 && (several || is_gradient(value));
 }
 
+/* A gradient that only the update waits for: its reduction can run while backward goes on. */
+static bool is_awaited_gradient(const shard_problem *b, const col_value *value)
+{
+    if (!value->producer || value->producer->phase != COL_PHASE_BACKWARD) return false;
+    bool any = false;
+    COL_FOR_EACH_USE (use, value) {
+        if (use->user->phase == COL_PHASE_UPDATE)
+            any = true;
+        else if (position_of(b, use->user) != position_of(b, value->producer))
+            return false;
+    }
+    return any;
+}
+
+/* Parameters are there from the start of a step: a copy in a further layout can be made while others compute.
+ */
+static bool can_prefetch(const col_value *value, const shard_unit *u)
+{
+    return value->var && value->var->kind == COL_VAR_PARAM && u->phase != COL_PHASE_UPDATE;
+}
+
 /* Pushes those that are not in the list yet. */
 static void push_new(shard_problem *b, id_list *list, int32_t count, const int32_t *ids)
 {
@@ -157,10 +167,12 @@ static void add_stop(shard_problem *b, const col_value *value, id_list *wanted)
     if (!ids.len) col_vec_push(b->m.arena, &ids, *b->whole);
     ids.data = shard_list(b->tables, (int32_t)ids.len, ids.data);
     int32_t count = (int32_t)ids.len, from = value->producer ? position_of(b, value->producer) : 0;
-    int32_t node = add_node(b, STOP, count, from, b->last_use[value->id] + 1, zeros(b, count),
-                            value->producer ? usages(b, value, count, ids.data) : zeros(b, count), ids.data);
+    int32_t node =
+        add_node(b, (shard_node){SHARD_STOP, -1, ids.data}, count, from, b->last_use[value->id] + 1,
+                 zeros(b, count), value->producer ? usages(b, value, count, ids.data) : zeros(b, count));
     add_edge(b, value, maker, node, ids.data,
-             shard_runs(&b->m, value->producer ? value->producer->phase : COL_PHASE_FORWARD));
+             shard_runs(&b->m, value->producer ? value->producer->phase : COL_PHASE_FORWARD),
+             is_awaited_gradient(b, value) ? COL_PHASE_BACKWARD : SHARD_BLOCKS);
     b->stops[value->id] = (shard_source){node, count, ids.data};
 }
 
@@ -177,24 +189,23 @@ static void add_follower(shard_problem *b, int32_t unit, const shard_port *port,
         usage[size_of[p]] = own[p];
         sizes = COL_MAX(sizes, size_of[p] + 1);
     }
-    int32_t node = add_node(b, FOLLOWER, sizes, lower, upper, zeros(b, sizes), usage, NULL);
+    int32_t node =
+        add_node(b, (shard_node){SHARD_FOLLOWER, -1, NULL}, sizes, lower, upper, zeros(b, sizes), usage);
     int64_t *table = COL_NEW_ARRAY(b->m.arena, int64_t, (size_t)count * (size_t)sizes);
     for (int32_t p = 0; p < count; p++) {
         for (int32_t q = 0; q < sizes; q++)
             table[p * sizes + q] = q == size_of[p] ? 0 : COL_SHARDING_INFINITY;
     }
-    if (sizes > 1) col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){unit, node, table}));
+    if (sizes == 1) return;
+    col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){unit, node, table}));
+    col_vec_push(b->m.arena, &b->hides, SHARD_BLOCKS);
 }
 
 static void add_unit(shard_problem *b, int32_t position)
 {
     const shard_unit *u = &b->m.by_unit[position];
-    int32_t unit = add_node(b, UNIT, u->count, position, position + 1, u->cost, zeros(b, u->count), NULL);
-    for (int i = 0; i < u->read_count + u->write_count; i++) {
-        const shard_port *port = i < u->read_count ? &u->reads[i] : &u->writes[i - u->read_count];
-        b->kinds.data[unit] =
-            col_hash_bytes(port->layouts, sizeof *port->layouts * (size_t)u->count, b->kinds.data[unit]);
-    }
+    int32_t unit = add_node(b, (shard_node){SHARD_UNIT, position, NULL}, u->count, position, position + 1,
+                            u->cost, zeros(b, u->count));
     b->unit_nodes[position] = unit;
     for (int w = 0; w < u->write_count; w++) {
         const shard_port *port = &u->writes[w];
@@ -224,20 +235,20 @@ static void add_edges_of(shard_problem *b, int32_t position)
             const char *name = col_node_text(u->unit->nodes[0], COL_ATTR_VARIABLE);
             uint32_t v = col_graph_find_var(b->m.graph, name)->index;
             add_edge(b, value, source_of(b, value), b->variable_nodes[v], b->m.variable_layouts[v],
-                     shard_runs(&b->m, u->phase));
+                     shard_runs(&b->m, u->phase), SHARD_BLOCKS);
         } else {
             add_edge(b, value, source_of(b, value), b->unit_nodes[position], u->reads[r].layouts,
-                     shard_runs(&b->m, u->phase));
+                     shard_runs(&b->m, u->phase), can_prefetch(value, u) ? (int)u->phase : SHARD_BLOCKS);
         }
     }
 }
 
 static void add_outputs(shard_problem *b)
 {
-    int32_t node = add_node(b, OUTPUTS, 1, 0, 0, zeros(b, 1), zeros(b, 1), b->whole);
+    int32_t node = add_node(b, (shard_node){SHARD_OUTPUTS, -1, NULL}, 1, 0, 0, zeros(b, 1), zeros(b, 1));
     for (size_t i = 0; i < b->m.graph->outputs.len; i++) {
         const col_value *value = b->m.graph->outputs.data[i].value;
-        add_edge(b, value, source_of(b, value), node, b->whole, 1);
+        add_edge(b, value, source_of(b, value), node, b->whole, 1, SHARD_BLOCKS);
     }
 }
 

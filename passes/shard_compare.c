@@ -2,29 +2,18 @@
  * model. */
 #include "passes/shard_model.h"
 
-#include <math.h>
+#include <string.h>
 
 static const double FORCED_SHARE = 0.1; /* of the time for auto, for each plan that it is compared with */
 
-static col_shard_row make_row(const shard_problem *b, const col_sharding_solution *solution)
+col_shard_row shard_make_row(const shard_problem *b, const col_sharding_solution *solution)
 {
     col_shard_row row = {.plan = b->m.options->plan, .status = solution->status, .peak = solution->peak};
     if (!solution->choice) return row;
-    double communication = 0;
-    for (size_t e = 0; e < b->edges.len; e++) {
-        const col_sharding_edge *edge = &b->edges.data[e];
-        int32_t row_of = solution->choice[edge->u] * b->nodes.data[edge->v].strategies;
-        communication += 1e-9 * (double)edge->cost[row_of + solution->choice[edge->v]];
-    }
-    for (uint32_t i = 0; i < b->m.units->count; i++) {
-        const shard_unit *u = &b->m.by_unit[i];
-        if (u->is_assign) continue;
-        const col_strategy *s = &u->strategies[solution->choice[b->unit_nodes[i]]];
-        communication += (double)shard_runs(&b->m, u->phase) * shard_inner_reductions(&b->m, u, s);
-    }
-    row.seconds = 1e-9 * (double)solution->objective;
-    row.communication = fmin(communication, row.seconds);
-    row.compute = row.seconds - row.communication;
+    shard_price price = shard_price_of(b, solution->choice);
+    row.compute = 1e-9 * (double)price.compute;
+    row.communication = 1e-9 * (double)price.exposed;
+    row.seconds = 1e-9 * (double)(price.compute + price.exposed);
     return row;
 }
 
@@ -41,6 +30,7 @@ static shard_problem copy_candidates(const shard_problem *b, const col_shard_opt
         size_t count = (size_t)u->count;
         u->strategies = col_arena_copy(m->arena, u->strategies, sizeof *u->strategies * count);
         u->cost = col_arena_copy(m->arena, u->cost, sizeof *u->cost * count);
+        u->inner = col_arena_copy(m->arena, u->inner, sizeof *u->inner * count);
         u->reads = col_arena_copy(m->arena, u->reads, sizeof *u->reads * (size_t)u->read_count);
         u->writes = col_arena_copy(m->arena, u->writes, sizeof *u->writes * (size_t)u->write_count);
         for (int p = 0; p < u->read_count + u->write_count; p++) {
@@ -58,45 +48,72 @@ static shard_problem copy_candidates(const shard_problem *b, const col_shard_opt
     return c;
 }
 
-/* The answer of a forced plan stands in for auto's. */
-static void take_over(const col_shard_options *options, const col_sharding_solution *solution,
-                      col_shard_report *report)
+static int32_t find_layout(const shard_node *node, int32_t count, int32_t layout)
 {
-    report->objective = 1e-9 * (double)solution->objective;
-    report->bound = fmin(report->bound, report->objective);
-    report->gap = report->objective > 0 ? 1 - report->bound / report->objective : 0;
-    report->peak = solution->peak;
-    report->status = report->gap <= options->gap ? COL_SOLVE_OPTIMAL : COL_SOLVE_FEASIBLE;
+    int32_t k = 0;
+    while (k < count && node->layouts[k] != layout) k++;
+    return k;
 }
 
-col_status shard_compare(shard_problem *b, col_sharding_solution *solution, shard_problem *best,
-                         col_shard_report *report)
+static int32_t find_strategy(const shard_unit *u, const col_strategy *strategy)
 {
-    report->plans[report->plan_count++] = make_row(b, solution);
+    int32_t k = 0;
+    while (k < u->count && memcmp(&u->strategies[k], strategy, sizeof *strategy)) k++;
+    return k;
+}
+
+/* The same answer as strategies of `b`, whose candidates those of `c` were taken from: node by node, since
+ * both are built from one graph. */
+static int32_t *translate(const shard_problem *c, const int32_t *choice, const shard_problem *b)
+{
+    int32_t *out = COL_NEW_ARRAY(b->m.arena, int32_t, b->nodes.len + 1);
+    COL_ASSERT(b->nodes.len == c->nodes.len);
+    for (size_t i = 0; i < b->nodes.len; i++) {
+        const shard_node *to = &b->stands_for.data[i], *from = &c->stands_for.data[i];
+        int32_t count = b->nodes.data[i].strategies;
+        COL_ASSERT(to->kind == from->kind && to->position == from->position);
+        switch (to->kind) {
+        case SHARD_VARIABLE:
+        case SHARD_STOP: out[i] = find_layout(to, count, from->layouts[choice[i]]); break;
+        case SHARD_UNIT:
+            out[i] =
+                find_strategy(&b->m.by_unit[to->position], &c->m.by_unit[to->position].strategies[choice[i]]);
+            break;
+        case SHARD_FOLLOWER:
+            while (b->nodes.data[i].usage[out[i]] != c->nodes.data[i].usage[choice[i]]) out[i]++;
+            break;
+        case SHARD_OUTPUTS: break;
+        }
+        COL_ASSERT(out[i] < count);
+    }
+    return out;
+}
+
+col_status shard_compare(const shard_problem *b, col_shard_row *rows, int *out_count, int32_t **out_best)
+{
+    int64_t least = INT64_MAX;
+    *out_count = 0;
+    *out_best = NULL;
     for (int kind = COL_PLAN_AUTO + 1; kind < COL_PLAN_COUNT; kind++) {
         col_shard_options *options = col_arena_copy(b->m.arena, b->m.options, sizeof *b->m.options);
         options->plan = (col_plan_kind)kind;
         shard_problem c = copy_candidates(b, options);
-        col_sharding_solution forced = {0};
-        col_shard_report own;
-        col_shard_row row = {.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
-        col_status status = shard_solve(&c, FORCED_SHARE * b->m.options->seconds, &forced, &own);
+        col_shard_row *row = &rows[(*out_count)++];
+        *row = (col_shard_row){.plan = options->plan, .status = COL_SOLVE_INFEASIBLE};
+        col_status status = shard_restrict(&c.m);
         if (col_error_code(status) == COL_BAD_INPUT) {
-            row.reason = col_arena_strdup(b->m.arena, col_error_message(status));
+            row->reason = col_arena_strdup(b->m.arena, col_error_message(status));
             col_error_ignore(status);
-            report->plans[report->plan_count++] = row;
             continue;
         }
         COL_TRY(status);
-        report->plans[report->plan_count++] = row = make_row(&c, &forced);
-        bool beats = !shard_fits(best, solution) || forced.objective < solution->objective;
-        if (!shard_fits(&c, &forced) || !beats) continue;
-        *best = c;
-        *solution = forced;
-        take_over(b->m.options, &forced, report);
-        report->plans[0] = row;
-        report->plans[0].plan = COL_PLAN_AUTO;
-        report->plans[0].status = report->status;
+        shard_build(&c);
+        col_sharding_solution forced;
+        COL_TRY(shard_solve(&c, FORCED_SHARE * b->m.options->seconds, NULL, false, &forced));
+        *row = shard_make_row(&c, &forced);
+        if (!shard_fits(&c, &forced) || forced.objective >= least) continue;
+        least = forced.objective;
+        *out_best = translate(&c, forced.choice, b);
     }
     return NULL;
 }

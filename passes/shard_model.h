@@ -23,7 +23,8 @@ typedef struct shard_unit {
     bool is_assign; /* an edge from its operand to a variable, no node */
     int count;      /* strategies */
     col_strategy *strategies;
-    int64_t *cost; /* ns, by strategy */
+    int64_t *cost;  /* ns of a step, by strategy */
+    int64_t *inner; /* of it, reductions inside the unit */
     shard_port *reads, *writes;
     int read_count, write_count;
 } shard_unit;
@@ -67,10 +68,6 @@ typedef struct shard_model {
 void shard_strategies(shard_model *m);
 /* The layouts that a variable may have: the one that is settled, or all that fit. */
 void shard_variable_layouts(shard_model *m);
-/* Seconds of one run of the unit that go into reductions over split factors whose result something in the
- * unit reads, which are combined at once. They are part of the strategy's cost. */
-double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s);
-
 /* passes/shard_same.c. A description of a unit such that units of equal ones have the same factors,
  * strategies, layouts and costs: repeated layers of a model. In `arena`. */
 const void *shard_describe_unit(const shard_model *m, const shard_unit *u, size_t *out_size);
@@ -103,12 +100,30 @@ typedef struct shard_source {
     const int32_t *layouts;
 } shard_source;
 
+/* What a node of the problem stands for. */
+typedef enum shard_node_kind {
+    SHARD_VARIABLE,
+    SHARD_UNIT,
+    SHARD_STOP,
+    SHARD_FOLLOWER,
+    SHARD_OUTPUTS
+} shard_node_kind;
+typedef struct shard_node {
+    shard_node_kind kind;
+    int32_t position;       /* of a unit */
+    const int32_t *layouts; /* of a variable or stop: by strategy */
+} shard_node;
+
+/* Phases whose compute can hide communication that nothing in them waits for; the index is col_phase. */
+enum { SHARD_HIDING_PHASES = 2, SHARD_BLOCKS = -1 };
+
 /* A model, and the problem that it makes for the solver. */
 typedef struct shard_problem {
     shard_model m;
     COL_VEC(col_sharding_node) nodes;
     COL_VEC(col_sharding_edge) edges;
-    COL_VEC(uint64_t) kinds; /* by node: of what it stands for and of what its strategies mean, a hash */
+    COL_VEC(shard_node) stands_for; /* by node */
+    COL_VEC(int8_t) hides;          /* by edge: the phase that can hide it, or SHARD_BLOCKS */
     int32_t *unit_nodes, *variable_nodes;
     shard_source *makers, *stops; /* by value id */
     int32_t *last_use;            /* by value id: position of the last unit that needs it; -1: none */
@@ -123,19 +138,33 @@ int64_t shard_runs(const shard_model *m, col_phase phase);
 /* passes/shard_build.c: from candidates to nodes and edges. */
 void shard_build(shard_problem *b);
 
-/* passes/shard_same.c: nodes of repeated layers, for col_sharding_problem.alike. In the problem's arena. */
+/* passes/shard_same.c: nodes of repeated layers, for col_sharding_problem.alike. In the problem's arena; NULL
+ * where little is repeated. */
 const int32_t *shard_find_alike(const shard_problem *b);
 
-/* passes/shard.c: takes away what the plan forbids, builds, and solves. Fills the report in also when there
- * is no answer that fits. */
-COL_MUST_USE col_status shard_solve(shard_problem *b, double seconds, col_sharding_solution *solution,
-                                    col_shard_report *report);
+/* passes/shard_overlap.c. An assignment in nanoseconds of a step. */
+typedef struct shard_price {
+    int64_t compute, communication;
+    int64_t hideable[SHARD_HIDING_PHASES]; /* of the communication, what can hide */
+    int64_t behind[SHARD_HIDING_PHASES];   /* of the compute, what it can hide behind */
+    int64_t exposed;                       /* communication that is not hidden */
+} shard_price;
+shard_price shard_price_of(const shard_problem *b, const int32_t *choice);
+
+/* Solves the problem as built. `start` is an assignment that is known, NULL: none. Where `proves` is not set,
+ * an answer that gives repeated layers the same strategies will do, and there is no bound. Objective and
+ * bound count what is not hidden. */
+COL_MUST_USE col_status shard_solve(const shard_problem *b, double seconds, const int32_t *start, bool proves,
+                                    col_sharding_solution *solution);
 /* Whether there is an answer, within the memory of the options. */
 bool shard_fits(const shard_problem *b, const col_sharding_solution *solution);
 
-/* passes/shard_compare.c: solves for each forced plan. Where one beats `*solution`, it and `*best`, whose
- * answer it is, become that plan's. */
-COL_MUST_USE col_status shard_compare(shard_problem *b, col_sharding_solution *solution, shard_problem *best,
-                                      col_shard_report *report);
+/* passes/shard_compare.c */
+col_shard_row shard_make_row(const shard_problem *b, const col_sharding_solution *solution);
+/* Solves for each forced plan and fills in a row for each, from the first on; returns how many. `*out_best`
+ * is the best answer among them as an assignment of `b`, the problem for auto as built; NULL where none fits.
+ */
+COL_MUST_USE col_status shard_compare(const shard_problem *b, col_shard_row *rows, int *out_count,
+                                      int32_t **out_best);
 
 #endif

@@ -172,6 +172,7 @@ static void keep(shard_unit *u, const bool *kept)
         if (!kept[k]) continue;
         u->strategies[n] = u->strategies[k];
         u->cost[n] = u->cost[k];
+        u->inner[n] = u->inner[k];
         for (int i = 0; i < u->read_count; i++) u->reads[i].layouts[n] = u->reads[i].layouts[k];
         for (int i = 0; i < u->write_count; i++) u->writes[i].layouts[n] = u->writes[i].layouts[k];
         n++;

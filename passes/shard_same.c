@@ -104,12 +104,32 @@ static void refine(const shard_problem *b, const int32_t *degree, uint64_t *colo
     for (size_t i = 0; i < n; i++) colours[i] = mix(sums[i], colours[i]);
 }
 
+/* What a node stands for, and what its strategies mean. */
+static uint64_t first_colour(const shard_problem *b, size_t i)
+{
+    const col_sharding_node *node = &b->nodes.data[i];
+    const shard_node *is = &b->stands_for.data[i];
+    size_t count = (size_t)node->strategies;
+    uint64_t hash = col_hash_bytes(&is->kind, sizeof is->kind, count);
+    hash = col_hash_bytes(node->cost, sizeof *node->cost * count, hash);
+    hash = col_hash_bytes(node->usage, sizeof *node->usage * count, hash);
+    if (is->layouts) hash = col_hash_bytes(is->layouts, sizeof *is->layouts * count, hash);
+    if (is->kind != SHARD_UNIT) return hash;
+    const shard_unit *u = &b->m.by_unit[is->position];
+    for (int j = 0; j < u->read_count + u->write_count; j++) {
+        const shard_port *port = j < u->read_count ? &u->reads[j] : &u->writes[j - u->read_count];
+        hash = col_hash_bytes(port->layouts, sizeof *port->layouts * count, hash);
+    }
+    return hash;
+}
+
 const int32_t *shard_find_alike(const shard_problem *b)
 {
     size_t n = b->nodes.len;
     col_arena *scratch = col_arena_create();
     int32_t *alike = COL_NEW_ARRAY(b->m.arena, int32_t, n + 1);
-    uint64_t *colours = col_arena_copy(scratch, b->kinds.data, sizeof *colours * n);
+    uint64_t *colours = COL_NEW_ARRAY(scratch, uint64_t, n + 1);
+    for (size_t i = 0; i < n; i++) colours[i] = first_colour(b, i);
     uint64_t *sums = COL_NEW_ARRAY(scratch, uint64_t, n + 1);
     int32_t *degree = COL_NEW_ARRAY(scratch, int32_t, n + 1);
     for (size_t e = 0; e < b->edges.len; e++) {
@@ -118,6 +138,7 @@ const int32_t *shard_find_alike(const shard_problem *b)
     }
     for (int round = 0; round < ROUNDS; round++) refine(b, degree, colours, sums);
     col_map *numbers = col_map_create(scratch);
+    size_t classes = 0;
     for (size_t i = 0; i < n; i++) {
         struct {
             uint64_t colour;
@@ -127,10 +148,11 @@ const int32_t *shard_find_alike(const shard_problem *b)
         if (!known) {
             known = COL_NEW(scratch, int32_t);
             *known = (int32_t)i;
+            classes++;
             col_map_set_bytes(numbers, &key, sizeof key, known);
         }
         alike[i] = *known;
     }
     col_arena_destroy(scratch);
-    return alike;
+    return classes <= n / 2 ? alike : NULL; /* else little is repeated */
 }

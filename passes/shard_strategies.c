@@ -92,7 +92,9 @@ static double local_bytes(const shard_model *m, const col_value *value, const co
     return bytes;
 }
 
-double shard_inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
+/* Seconds of one run of the unit that go into reductions over split factors whose result something in the
+ * unit reads, which are combined at once. */
+static double inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
 {
     double seconds = 0;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
@@ -123,10 +125,10 @@ static col_cost_class cost_class(col_work_kind kind)
     return classes[kind];
 }
 
+/* Of its own work. */
 static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
 {
-    double seconds = shard_inner_reductions(m, u, s);
-    if (u->is_free) return seconds;
+    if (u->is_free) return 0;
     double flops = 0, bytes = 0;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
         const col_node *node = u->unit->nodes[n];
@@ -140,8 +142,8 @@ static double unit_seconds(const shard_model *m, const shard_unit *u, const col_
         col_layout layout = col_factors_result_layout(u->factors, s, u->writes[i].value);
         bytes += local_bytes(m, u->writes[i].value, &layout);
     }
-    return seconds + col_cost_seconds(m->options->machine, cost_class(col_node_work(u->unit->nodes[0]).kind),
-                                      flops, bytes);
+    return col_cost_seconds(m->options->machine, cost_class(col_node_work(u->unit->nodes[0]).kind), flops,
+                            bytes);
 }
 
 /* Enumeration. */
@@ -169,7 +171,7 @@ static void port_layouts(shard_model *m, const shard_unit *u, const col_strategy
 
 typedef struct found {
     col_strategy strategy;
-    int64_t cost;
+    int64_t cost, inner;
     int32_t *layouts;
 } found;
 
@@ -189,17 +191,20 @@ static void consider(enumeration *e, const col_strategy *s)
     int32_t *layouts = COL_NEW_ARRAY(m->arena, int32_t, e->ports + 1);
     port_layouts(m, e->u, s, layouts);
     int64_t runs = e->u->phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
-    int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s));
+    double within = inner_reductions(m, e->u, s);
+    int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s) + within),
+            inner = runs * shard_nanoseconds(within);
     for (size_t i = 0; i < e->list.len; i++) {
         found *other = &e->list.data[i];
         if (memcmp(other->layouts, layouts, sizeof *layouts * (size_t)e->ports)) continue;
         if (cost < other->cost) {
             other->cost = cost;
+            other->inner = inner;
             other->strategy = *s;
         }
         return;
     }
-    col_vec_push(m->arena, &e->list, ((found){*s, cost, layouts}));
+    col_vec_push(m->arena, &e->list, ((found){*s, cost, inner, layouts}));
 }
 
 static bool shares_factor(const col_strategy *s, int rank)
@@ -243,6 +248,7 @@ static void copy_strategies(shard_model *m, shard_unit *u, const shard_unit *sam
     u->count = same->count;
     u->strategies = col_arena_copy(m->arena, same->strategies, sizeof *u->strategies * count);
     u->cost = col_arena_copy(m->arena, same->cost, sizeof *u->cost * count);
+    u->inner = col_arena_copy(m->arena, same->inner, sizeof *u->inner * count);
     for (int i = 0; i < u->read_count; i++) {
         u->reads[i].layouts =
             col_arena_copy(m->arena, same->reads[i].layouts, sizeof *u->reads[i].layouts * count);
@@ -268,6 +274,7 @@ static void enumerate_unit(shard_model *m, shard_unit *u)
     u->count = (int)e.list.len;
     u->strategies = COL_NEW_ARRAY(m->arena, col_strategy, e.list.len);
     u->cost = COL_NEW_ARRAY(m->arena, int64_t, e.list.len);
+    u->inner = COL_NEW_ARRAY(m->arena, int64_t, e.list.len);
     for (int p = 0; p < e.ports; p++) {
         shard_port *port = p < u->read_count ? &u->reads[p] : &u->writes[p - u->read_count];
         port->layouts = COL_NEW_ARRAY(m->arena, int32_t, e.list.len);
@@ -276,6 +283,7 @@ static void enumerate_unit(shard_model *m, shard_unit *u)
     for (int k = 0; k < u->count; k++) {
         u->strategies[k] = e.list.data[k].strategy;
         u->cost[k] = e.list.data[k].cost;
+        u->inner[k] = e.list.data[k].inner;
     }
 }
 

@@ -191,8 +191,12 @@ static void solve_state(state *st, int threads, col_sharding_solution *out)
 {
     const col_sharding_problem *problem = st->problem;
     bool infeasible;
+    bool answered = sharding_fold(st, threads);
+    if (answered && st->alike_only) {
+        st->bound = 0;
+        return;
+    }
     records r = {.arena = col_arena_create()};
-    sharding_fold(st, threads);
     int64_t folded = st->cost;
     int32_t *alike = col_arena_copy(r.arena, st->choice, sizeof *alike * (size_t)problem->node_count);
     core *g = sharding_core_make(problem, &infeasible);
@@ -239,7 +243,7 @@ static col_sharding_problem make_costless(col_arena *arena, const col_sharding_p
         edges[e].cost = cost;
     }
     col_sharding_problem bare = {
-        problem->node_count, problem->edge_count, nodes, edges, problem->limit, NULL};
+        problem->node_count, problem->edge_count, nodes, edges, problem->limit, NULL, NULL};
     return bare;
 }
 
@@ -285,6 +289,14 @@ static void find_least_memory(col_arena *arena, const col_sharding_problem *prob
     col_arena_destroy(scratch);
 }
 
+static void offer_start(state *st)
+{
+    const int32_t *start = st->problem->start;
+    if (!start || col_sharding_peak(st->problem, start) > st->problem->limit) return;
+    int64_t cost = col_sharding_cost(st->problem, start);
+    if (cost < INF) sharding_state_offer(st, start, cost);
+}
+
 col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *problem,
                               const col_sharding_limits *limits, col_sharding_solution *out)
 {
@@ -298,7 +310,9 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     sharding_state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
     st.gap = limits->gap;
     st.stall = limits->stall;
+    st.alike_only = limits->alike_only;
     st.verbose = limits->verbose;
+    offer_start(&st);
     solve_state(&st, threads, out);
     out->objective = st.cost;
     if (st.cost < INF) {

@@ -42,6 +42,8 @@ typedef struct col_sharding_problem {
      * given the same one: repeated layers. -1: like no other. NULL: none are known. A hint for the search,
      * which may give them different ones where that pays; bounds do not depend on it. */
     const int32_t *alike;
+    /* An assignment that is known already, taken as the first answer where it fits; NULL: none. */
+    const int32_t *start;
 } col_sharding_problem;
 
 typedef struct col_sharding_limits {
@@ -50,8 +52,9 @@ typedef struct col_sharding_limits {
     /* Stop once there is an answer and a bound, and neither has moved by a thousandth of the cost for this
      * share of the work that it took to get there, and a little; 0: do not. */
     double stall;
-    int threads;  /* 0: 2 */
-    bool verbose; /* progress on stderr */
+    int threads;     /* 0: 2 */
+    bool alike_only; /* stop at an answer that gives nodes alike the same strategy, without a bound (0) */
+    bool verbose;    /* progress on stderr */
 } col_sharding_limits;
 
 typedef struct col_sharding_solution {

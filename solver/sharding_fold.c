@@ -48,11 +48,11 @@ static core *fold(const col_sharding_problem *problem, records *r, bool *out_inf
 /* Of the gap that the whole may have, what is left to this: the rest is for what nodes alike cost. */
 static const double GAP_SHARE = 0.25, TIME_SHARE = 0.3;
 
-void sharding_fold(state *st, int threads)
+bool sharding_fold(state *st, int threads)
 {
     col_arena *arena = col_arena_create();
     records r = {.arena = arena};
-    bool infeasible = false;
+    bool infeasible = false, answered = false;
     core *g = fold(st->problem, &r, &infeasible);
     if (g && !infeasible && sharding_presolve(&g, &r, st->verbose)) {
         state sub;
@@ -66,10 +66,12 @@ void sharding_fold(state *st, int threads)
             sharding_solve_core(&sub, g, &r, threads);
         else
             sharding_state_offer_core(&sub, &none, &r, NULL, g->constant);
-        if (sub.cost < INF) sharding_state_offer(st, sub.choice, sub.cost);
+        answered = sub.cost < INF;
+        if (answered) sharding_state_offer(st, sub.choice, sub.cost);
         memcpy(st->lambda, sub.lambda, sizeof *st->lambda * (size_t)st->time_count);
         pthread_mutex_destroy(&sub.lock);
     }
     if (g) col_arena_destroy(g->arena);
     col_arena_destroy(arena);
+    return answered;
 }

@@ -142,6 +142,11 @@ col_status sharding_validate(const col_sharding_problem *problem, int64_t *out_c
         COL_TRY(add_largest(node->usage, (size_t)node->strategies, false, "usage of node", i, &usage));
     }
     if (problem->alike) COL_TRY(check_alike(problem));
+    for (int32_t i = 0; problem->start && i < problem->node_count; i++) {
+        if (problem->start[i] < 0 || problem->start[i] >= problem->nodes[i].strategies)
+            return col_error_make(COL_BAD_INPUT, "sharding: node %d starts with strategy %d of %d", i,
+                                  problem->start[i], problem->nodes[i].strategies);
+    }
     for (int32_t e = 0; e < problem->edge_count; e++) {
         const col_sharding_edge *x = &problem->edges[e];
         if (x->u < 0 || x->v < 0 || x->u >= problem->node_count || x->v >= problem->node_count)

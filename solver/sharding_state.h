@@ -12,6 +12,7 @@ typedef struct state {
     double gap;
     double stall;      /* see col_sharding_limits */
     double progressed; /* effort when the gap last became narrower */
+    bool alike_only;   /* see col_sharding_limits */
     bool verbose;
     double started;
 
@@ -72,9 +73,9 @@ int64_t sharding_prove(state *st, core *g, const records *parent, int depth);
 /* sharding.c: ascends, searches and proves on a core until closed or stopped. */
 void sharding_solve_core(state *st, const core *g, const records *r, int threads);
 
-/* sharding_fold.c: solves the problem with nodes alike as one. Offers the answer, and leaves multipliers and
- * hints for the whole problem. Does nothing where no nodes are alike. */
-void sharding_fold(state *st, int threads);
+/* sharding_fold.c: solves the problem with nodes alike as one. Offers the answer, and leaves multipliers for
+ * the whole problem. Returns whether there is an answer; there is none where no nodes are alike. */
+bool sharding_fold(state *st, int threads);
 
 /* sharding_worker.c: local search on the whole core, as a thread or in slices. */
 typedef struct worker worker;

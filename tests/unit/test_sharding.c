@@ -53,7 +53,7 @@ static col_sharding_problem make_random(col_arena *arena, unit_random *r, const 
         }
         edges[e] = (col_sharding_edge){u, v, cost};
     }
-    return (col_sharding_problem){n, m, nodes, edges, 0, NULL};
+    return (col_sharding_problem){n, m, nodes, edges, 0, NULL, NULL};
 }
 
 /* Says of nodes with as many strategies that they are alike, whatever they cost. */
@@ -196,7 +196,7 @@ static col_sharding_problem make_layers(col_arena *arena, unit_random *r)
         }
         if (place) edges[m++] = (col_sharding_edge){i - 1, i, pairs};
     }
-    return (col_sharding_problem){n, m, nodes, edges, INT64_C(1) << 40, alike};
+    return (col_sharding_problem){n, m, nodes, edges, INT64_C(1) << 40, alike, NULL};
 }
 
 static void test_layers_alike(void **state)
@@ -235,7 +235,7 @@ static void test_layers_differ_where_it_pays(void **state)
     int32_t alike[LAYERS] = {0};
     col_sharding_node nodes[LAYERS];
     for (int i = 0; i < LAYERS; i++) nodes[i] = (col_sharding_node){2, 0, 1, cost, usage};
-    col_sharding_problem problem = {LAYERS, 0, nodes, NULL, 10 * LAYERS / 2, alike};
+    col_sharding_problem problem = {LAYERS, 0, nodes, NULL, 10 * LAYERS / 2, alike, NULL};
     col_sharding_limits limits = {.seconds = 20, .gap = 0.01};
     col_sharding_solution found;
     assert_ok(col_sharding_solve(arena, &problem, &limits, &found));
@@ -277,7 +277,7 @@ static void test_refuses_bad_problems(void **state)
     col_sharding_solution out;
     col_sharding_node nodes[] = {{2, 0, 1, cost, usage}, {2, 0, 1, cost, usage}};
     col_sharding_edge edges[] = {{0, 2, pairs}};
-    col_sharding_problem problem = {2, 1, nodes, edges, 10, NULL};
+    col_sharding_problem problem = {2, 1, nodes, edges, 10, NULL, NULL};
     assert_fails(col_sharding_solve(arena, &problem, &limits, &out), COL_BAD_INPUT, "joins nodes 0 and 2");
     edges[0].v = 1;
     nodes[1].cost = negative;
