@@ -39,8 +39,9 @@ typedef struct col_device_type {
     void *(*host_arena)(col_device *device);
 } col_device_type;
 
-/* The back end of that name, or NULL. CUDA's is loaded from its shared module. */
-const col_device_type *col_device_type_find(const char *name);
+/* The back end of that name. CUDA's is loaded from its shared module, colc_cuda.so. COL_DEVICE for a name
+ * that this build does not know, or whose module cannot be opened. */
+COL_MUST_USE col_status col_device_type_find(const char *name, const col_device_type **out_type);
 
 extern const col_device_type col_device_null;
 extern const col_device_type col_device_cpu;

@@ -70,11 +70,8 @@ static col_status check_ranks(const col_plan *plan, int64_t asked)
 static col_status open_ranks(col_session *session, const col_session_options *options)
 {
     const char *name = options->target ? options->target : session->plan->target;
-    const col_device_type *type = col_device_type_find(name);
-    if (!type) {
-        return col_error_make(COL_DEVICE, "the plan is for the target '%s', which this build cannot run",
-                              name);
-    }
+    const col_device_type *type;
+    COL_TRY(col_device_type_find(name, &type));
     COL_TRY(check_ranks(session->plan, options->ranks));
     col_ranks_options ranks = {.device = options->device,
                                .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};

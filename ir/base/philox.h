@@ -15,6 +15,13 @@
 
 #include <stdint.h>
 
+/* NVIDIA's compiler makes these functions for the device. */
+#ifdef __CUDACC__
+#define COL_PHILOX_INLINE static __device__ inline
+#else
+#define COL_PHILOX_INLINE static inline
+#endif
+
 #define COL_PHILOX_INIT_STEP UINT32_C(0xffffffff)
 
 typedef struct col_philox_block {
@@ -22,7 +29,7 @@ typedef struct col_philox_block {
 } col_philox_block;
 
 /* Ten rounds over the counter. */
-static inline col_philox_block col_philox(col_philox_block counter, uint32_t key0, uint32_t key1)
+COL_PHILOX_INLINE col_philox_block col_philox(col_philox_block counter, uint32_t key0, uint32_t key1)
 {
     uint32_t *c = counter.words;
     for (int round = 0; round < 10; round++) {
@@ -39,20 +46,21 @@ static inline col_philox_block col_philox(col_philox_block counter, uint32_t key
 }
 
 /* The block that holds elements 4 * block .. 4 * block + 3 of a stream. */
-static inline col_philox_block col_philox_stream(uint64_t seed, uint32_t step, uint32_t salt, uint64_t block)
+COL_PHILOX_INLINE col_philox_block col_philox_stream(uint64_t seed, uint32_t step, uint32_t salt,
+                                                     uint64_t block)
 {
     col_philox_block counter = {{(uint32_t)block, (uint32_t)(block >> 32), salt, step}};
     return col_philox(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 
 /* 24 bits of the word as a number in [0, 1). */
-static inline float col_philox_uniform(uint32_t word)
+COL_PHILOX_INLINE float col_philox_uniform(uint32_t word)
 {
     return (float)(word >> 8) * 0x1p-24f;
 }
 
 /* Element `index` of a stream of uniform numbers. */
-static inline float col_philox_at(uint64_t seed, uint32_t step, uint32_t salt, uint64_t index)
+COL_PHILOX_INLINE float col_philox_at(uint64_t seed, uint32_t step, uint32_t salt, uint64_t index)
 {
     return col_philox_uniform(col_philox_stream(seed, step, salt, index / 4).words[index % 4]);
 }

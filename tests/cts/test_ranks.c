@@ -807,7 +807,7 @@ int main(int argc, char **argv)
 {
     static const char *const meshes[] = {"2", "4", "2x2", "2x2x2", "3", "1x4", "3x2", "8"};
     suite s = {.cases = 10, .meshes = meshes, .mesh_count = COL_COUNT(meshes)};
-    if (argc > 1) s.type = col_device_type_find(argv[1]);
+    if (col_error_ignore(col_device_type_find(argc > 1 ? argv[1] : "", &s.type))) s.type = NULL;
     if (argc > 2) s.cases = atoi(argv[2]);
     if (!s.type) {
         fprintf(stderr, "this build has no device '%s'\n", argc > 1 ? argv[1] : "");

@@ -1,0 +1,387 @@
+/* The CUDA device: one arena in the memory of one GPU, kernels from the plan's PTX, and libraries for
+ * products and convolutions. Every instruction is prepared at open. A program that has run once is captured
+ * as one graph, which then is launched for it; where it is watched, its instructions run one at a time. */
+#include "runtime/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/base/str.h"
+
+enum {
+    LEAST_MAJOR = 8,      /* compute capability */
+    LEAST_DRIVER = 12010, /* takes PTX ISA 8.1 */
+    RESERVE = 256 << 20,  /* bytes for libraries and workspaces */
+    LOG_BYTES = 4096
+};
+
+typedef struct prepared_program {
+    const col_plan_program *program;
+    cuda_call *calls;
+    bool has_run, is_plain; /* is_plain: the driver takes no graph of it */
+    cudaGraphExec_t graph;  /* NULL: not yet */
+} prepared_program;
+
+struct col_device {
+    const col_plan *plan;
+    col_device_options options;
+    cuda_context context;
+    unsigned char *arena;
+    cudaLibrary_t library; /* the plan's kernels; NULL: it has none */
+    int32_t *flag;         /* of cuda_look */
+    prepared_program *programs;
+};
+
+/* The machine. */
+
+static col_status check_driver(void)
+{
+    int count = 0, version = 0;
+    cudaDriverGetVersion(&version);
+    if (!version) {
+        return col_error_make(
+            COL_DEVICE, "this machine has no NVIDIA driver (cudaDriverGetVersion finds none): run the plan "
+                        "on one that has, or compile the model with --target cpu");
+    }
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorInsufficientDriver || version < LEAST_DRIVER) {
+        return col_error_make(
+            COL_DEVICE, "the NVIDIA driver is too old: it knows CUDA %d.%d, and %d.%d is needed; update it",
+            version / 1000, version % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    }
+    if (error == cudaErrorNoDevice || (!error && !count)) {
+        return col_error_make(COL_DEVICE,
+                              "this machine has no NVIDIA GPU that this process may use: see nvidia-smi and "
+                              "CUDA_VISIBLE_DEVICES, or compile the model with --target cpu");
+    }
+    return error ? cuda_failure("finding GPUs", "cudaGetDeviceCount", error) : NULL;
+}
+
+/* "sm_90a" is for compute capability 9.0 alone, "sm_80" for 8.0 and later. */
+static col_status check_processor(const col_plan *plan, int major, int minor)
+{
+    for (size_t i = 0; i < plan->n_objects; i++) {
+        const Col__Plan__CodeObject *object = plan->objects[i];
+        if (strcmp(object->target, "ptx"))
+            return col_error_make(COL_DEVICE, "the plan's code is for '%s', not for a GPU", object->target);
+        int level = 0;
+        char only = '\0';
+        for (size_t f = 0; f < object->n_features; f++) sscanf(object->features[f], "sm_%d%c", &level, &only);
+        bool fits = only == 'a' ? 10 * major + minor == level : 10 * major + minor >= level;
+        if (!fits) {
+            return col_error_make(COL_DEVICE,
+                                  "the plan's code is for %s, and this GPU is sm_%d%d: compile the plan with "
+                                  "--gpu sm_80",
+                                  object->features[0], major, minor);
+        }
+    }
+    if (major >= LEAST_MAJOR) return NULL;
+    return col_error_make(COL_DEVICE,
+                          "this GPU has compute capability %d.%d; %d.0 is the least that colc runs on", major,
+                          minor, LEAST_MAJOR);
+}
+
+static col_status check_device(const col_plan *plan)
+{
+    int major = 0, minor = 0;
+    size_t available = 0, all = 0;
+    COL_TRY(check_driver());
+    CUDA_TRY("opening the GPU", cudaSetDevice, 0);
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, 0);
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &minor, cudaDevAttrComputeCapabilityMinor, 0);
+    COL_TRY(check_processor(plan, major, minor));
+    CUDA_TRY("opening the GPU", cudaMemGetInfo, &available, &all);
+    if (plan->arena_bytes + RESERVE <= available) return NULL;
+    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE], total[COL_HUMAN_SIZE];
+    return col_error_make(
+        COL_DEVICE,
+        "the plan needs %s for tensors and 256 MiB for libraries, and the GPU has %s free of %s: use a "
+        "smaller model, batch or sequence, or end what else runs on it",
+        col_format_bytes(need, (double)plan->arena_bytes), col_format_bytes(have, (double)available),
+        col_format_bytes(total, (double)all));
+}
+
+/* Preparing. */
+
+extern const unsigned char cuda_kernels_image[];
+
+static col_status load_library(const char *what, const void *image, cudaLibrary_t *out)
+{
+    char log[LOG_BYTES] = "";
+    enum cudaJitOption options[] = {cudaJitErrorLogBuffer, cudaJitErrorLogBufferSizeBytes};
+    void *values[] = {log, (void *)(uintptr_t)sizeof log};
+    cudaError_t error = cudaLibraryLoadData(out, image, options, values, COL_COUNT(options), NULL, NULL, 0);
+    if (!error) return NULL;
+    return col_error_make(COL_DEVICE, "%s: cudaLibraryLoadData: %s%s%s", what, cudaGetErrorString(error),
+                          *log ? ": " : "", log);
+}
+
+static col_status load_code(col_device *device)
+{
+    const col_plan *plan = device->plan;
+    if (!plan->n_objects) return NULL;
+    const ProtobufCBinaryData *image = &plan->objects[0]->image;
+    const char *text = col_arena_strndup(device->context.memory, (const char *)image->data, image->len);
+    return load_library("the plan's kernels", text, &device->library);
+}
+
+typedef struct kernel {
+    cudaKernel_t kernel;
+    dim3 blocks;
+    void **params; /* addresses of the arguments */
+} kernel;
+
+static col_status run_kernel(const cuda_context *context, const cuda_call *call)
+{
+    const kernel *k = call->state;
+    return cuda_launch(context, call->instruction->name, k->kernel, k->blocks,
+                       call->instruction->kernel->threads, 0, k->params);
+}
+
+static col_status prepare_kernel(col_device *device, cuda_call *call)
+{
+    const col_plan_instruction *in = call->instruction;
+    kernel *k = COL_NEW(device->context.memory, kernel);
+    if (in->kernel->object != 0 || in->kernel->blocks < 1 || in->kernel->threads < 1)
+        return col_error_make(COL_BAD_INPUT, "'%s' has no grid: the plan is not for a GPU", in->name);
+    cudaError_t error = cudaLibraryGetKernel(&k->kernel, device->library, in->kernel->symbol);
+    if (error)
+        return col_error_make(COL_BAD_INPUT, "the plan's code has no kernel '%s': %s", in->kernel->symbol,
+                              cudaGetErrorString(error));
+    k->blocks = (dim3){(unsigned)in->kernel->blocks, 1, 1};
+    k->params = COL_NEW_ARRAY(device->context.memory, void *, in->n_reads + in->n_writes);
+    for (size_t i = 0; i < in->n_reads + in->n_writes; i++) k->params[i] = &call->args[i];
+    call->state = k;
+    call->run = run_kernel;
+    return NULL;
+}
+
+static col_status prepare(col_device *device, const col_plan_instruction *in, cuda_call *call)
+{
+    cuda_context *context = &device->context;
+    call->instruction = in;
+    call->args = COL_NEW_ARRAY(context->memory, void *, in->n_reads + in->n_writes);
+    for (size_t i = 0; i < in->n_reads; i++) call->args[i] = device->arena + in->reads[i]->offset;
+    for (size_t i = 0; i < in->n_writes; i++)
+        call->args[in->n_reads + i] = device->arena + in->writes[i]->offset;
+    switch (in->kind_case) {
+    case COL__PLAN__INSTRUCTION__KIND_KERNEL: return prepare_kernel(device, call);
+    case COL__PLAN__INSTRUCTION__KIND_MATMUL: return cuda_matmul_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: return cuda_convolution_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_POOL: return cuda_pool_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
+    case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return cuda_attention_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: return cuda_scatter_add_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: return cuda_update_slice_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_COPY: return cuda_copy_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_FILL: return cuda_fill_prepare(context, call);
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
+    case COL__PLAN__INSTRUCTION__KIND_SHARD:
+        return col_error_make(
+            COL_BAD_INPUT, "'%s': this version runs on one GPU; compile the model without --mesh", in->name);
+    default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
+    }
+}
+
+static col_status allocate(const char *what, uint64_t bytes, void *out)
+{
+    char human[COL_HUMAN_SIZE];
+    if (!bytes) return NULL;
+    cudaError_t error = cudaMalloc(out, bytes);
+    if (!error) return NULL;
+    return col_error_make(COL_DEVICE, "cannot allocate %s for %s: cudaMalloc: %s",
+                          col_format_bytes(human, (double)bytes), what, cudaGetErrorString(error));
+}
+
+static col_status prepare_all(col_device *device)
+{
+    cuda_context *context = &device->context;
+    const col_plan *plan = device->plan;
+    COL_TRY(check_device(plan));
+    CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);
+    COL_TRY(allocate("tensors", plan->arena_bytes, &device->arena));
+    if (plan->arena_bytes)
+        CUDA_TRY("clearing tensors", cudaMemsetAsync, device->arena, 0, plan->arena_bytes, context->stream);
+    COL_TRY(allocate("a flag", sizeof *device->flag, &device->flag));
+    COL_TRY(load_library("colc's own kernels", cuda_kernels_image, &context->own));
+    COL_TRY(load_code(device));
+    CUDA_BLAS_TRY("opening the GPU", cublasLtCreate, &context->blas);
+    device->programs = COL_NEW_ARRAY(context->memory, prepared_program, plan->n_programs);
+    for (size_t p = 0; p < plan->n_programs; p++) {
+        const col_plan_program *program = plan->programs[p];
+        cuda_call *calls = COL_NEW_ARRAY(context->memory, cuda_call, program->n_instructions);
+        for (size_t i = 0; i < program->n_instructions; i++)
+            COL_TRY(prepare(device, program->instructions[i], &calls[i]));
+        device->programs[p] = (prepared_program){.program = program, .calls = calls};
+    }
+    COL_TRY(allocate("the libraries' workspace", context->workspace_bytes, &context->workspace));
+    CUDA_TRY("clearing tensors", cudaStreamSynchronize, context->stream);
+    return NULL;
+}
+
+static void cuda_close(col_device *device)
+{
+    if (!device) return;
+    cuda_context *context = &device->context;
+    for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
+        if (device->programs[p].graph) cudaGraphExecDestroy(device->programs[p].graph);
+    }
+    for (size_t i = 0; i < context->nodes.len; i++) cudnnBackendDestroyDescriptor(context->nodes.data[i]);
+    if (context->dnn) cudnnDestroy(context->dnn);
+    if (context->blas) cublasLtDestroy(context->blas);
+    if (device->library) cudaLibraryUnload(device->library);
+    if (context->own) cudaLibraryUnload(context->own);
+    cudaFree(context->workspace);
+    cudaFree(device->flag);
+    cudaFree(device->arena);
+    if (context->stream) cudaStreamDestroy(context->stream);
+    col_arena_destroy(context->memory);
+    free(device);
+}
+
+static col_status cuda_open(const col_plan *plan, const col_device_options *options, col_device **out_device)
+{
+    col_device *device = calloc(1, sizeof *device);
+    if (!device) col_out_of_memory(0);
+    device->plan = plan;
+    device->options = *options;
+    device->context.memory = col_arena_create();
+    col_status status = prepare_all(device);
+    if (status)
+        cuda_close(device);
+    else
+        *out_device = device;
+    return status;
+}
+
+/* Running. */
+
+static col_status run_calls(const col_device *device, const prepared_program *p)
+{
+    for (size_t i = 0; i < p->program->n_instructions; i++)
+        COL_TRY(p->calls[i].run(&device->context, &p->calls[i]));
+    return NULL;
+}
+
+static col_status finish(const col_device *device, const char *where)
+{
+    CUDA_TRY(where, cudaStreamSynchronize, device->context.stream);
+    return NULL;
+}
+
+static col_status look(const col_device *device, const cuda_call *call, bool *out_bad)
+{
+    const col_plan_instruction *in = call->instruction;
+    cudaStream_t stream = device->context.stream;
+    int32_t flag = 0;
+    CUDA_TRY(in->name, cudaMemsetAsync, device->flag, 0, sizeof flag, stream);
+    for (size_t i = 0; i < in->n_writes; i++)
+        COL_TRY(cuda_look(&device->context, in->writes[i], call->args[in->n_reads + i], device->flag));
+    CUDA_TRY(in->name, cudaMemcpyAsync, &flag, device->flag, sizeof flag, cudaMemcpyDeviceToHost, stream);
+    COL_TRY(finish(device, in->name));
+    *out_bad = flag != 0;
+    return NULL;
+}
+
+/* One instruction after another has ended. */
+static col_status run_watched(const col_device *device, const prepared_program *p, int64_t *out_bad)
+{
+    for (size_t i = 0; i < p->program->n_instructions; i++) {
+        const cuda_call *call = &p->calls[i];
+        double begin = col_seconds();
+        COL_TRY(call->run(&device->context, call));
+        COL_TRY(finish(device, call->instruction->name));
+        if (device->options.observe)
+            device->options.observe(device->options.context, call->instruction, begin, col_seconds());
+        bool bad = false;
+        if (out_bad && *out_bad < 0) COL_TRY(look(device, call, &bad));
+        if (bad) *out_bad = (int64_t)i;
+    }
+    return NULL;
+}
+
+/* Libraries choose and load code when they first run, which a capture must not; so the second run is
+ * captured. */
+static col_status capture(const col_device *device, prepared_program *p)
+{
+    cudaStream_t stream = device->context.stream;
+    cudaGraph_t graph = NULL;
+    CUDA_TRY(p->program->name, cudaStreamBeginCapture, stream, cudaStreamCaptureModeThreadLocal);
+    col_status status = run_calls(device, p);
+    cudaError_t error = cudaStreamEndCapture(stream, &graph);
+    if (!status && error) status = cuda_failure(p->program->name, "cudaStreamEndCapture", error);
+    if (!status) {
+        error = cudaGraphInstantiate(&p->graph, graph, 0);
+        if (error) status = cuda_failure(p->program->name, "cudaGraphInstantiate", error);
+    }
+    if (graph) cudaGraphDestroy(graph);
+    return status;
+}
+
+static col_status run_program(const col_device *device, prepared_program *p)
+{
+    if (p->has_run && !p->graph && !p->is_plain) {
+        col_status status = capture(device, p);
+        p->is_plain = status != NULL;
+        if (status) {
+            fprintf(
+                stderr,
+                "colrun: warning: the program '%s' cannot be captured as a graph, and runs instruction by "
+                "instruction: %s\n",
+                p->program->name, col_error_message(status));
+        }
+        col_error_free(status);
+    }
+    p->has_run = true;
+    if (!p->graph) return run_calls(device, p);
+    CUDA_TRY(p->program->name, cudaGraphLaunch, p->graph, device->context.stream);
+    return NULL;
+}
+
+static col_status cuda_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
+{
+    prepared_program *p = NULL;
+    for (size_t i = 0; i < device->plan->n_programs; i++) {
+        if (device->programs[i].program == program) p = &device->programs[i];
+    }
+    COL_ASSERT(p);
+    if (out_bad) *out_bad = -1;
+    if (out_bad || device->options.observe) return run_watched(device, p, out_bad);
+    COL_TRY(run_program(device, p));
+    return finish(device, program->name);
+}
+
+static col_status cuda_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)
+{
+    COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
+    if (!bytes) return NULL;
+    CUDA_TRY("writing to the GPU", cudaMemcpyAsync, device->arena + offset, data, bytes,
+             cudaMemcpyHostToDevice, device->context.stream);
+    return finish(device, "writing to the GPU");
+}
+
+static col_status cuda_read(col_device *device, uint64_t offset, void *data, uint64_t bytes)
+{
+    COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
+    if (!bytes) return NULL;
+    CUDA_TRY("reading from the GPU", cudaMemcpyAsync, data, device->arena + offset, bytes,
+             cudaMemcpyDeviceToHost, device->context.stream);
+    return finish(device, "reading from the GPU");
+}
+
+static void *cuda_host_arena(col_device *device)
+{
+    (void)device;
+    return NULL;
+}
+
+const col_device_type col_device_cuda = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .run = cuda_run,
+    .write = cuda_write,
+    .read = cuda_read,
+    .host_arena = cuda_host_arena,
+};

@@ -1,0 +1,91 @@
+/* The CUDA device's parts. Everything runs on one stream in the order of the program; nothing is allocated
+ * once the device is open. */
+#ifndef COL_RUNTIME_CUDA_CUDA_H
+#define COL_RUNTIME_CUDA_CUDA_H
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+
+#include "ir/base/vec.h"
+#include "runtime/cuda/kernels.h"
+#include "runtime/hal.h"
+
+/* The module's only export: the table of a device. */
+#define COL_CUDA_TYPE "col_device_cuda"
+extern const col_device_type col_device_cuda;
+
+/* Errors of foreign calls: "h.0.attn: cublasLtMatmul: ...". `where` is an instruction's name, or what is
+ * being done. */
+COL_MUST_USE col_status cuda_failure(const char *where, const char *call, cudaError_t error);
+COL_MUST_USE col_status cuda_blas_failure(const char *where, const char *call, cublasStatus_t error);
+COL_MUST_USE col_status cuda_dnn_failure(const char *where, const char *call, cudnnStatus_t error);
+
+#define CUDA_TRY(where, function, ...)                                                                       \
+    do {                                                                                                     \
+        cudaError_t cuda_error_ = function(__VA_ARGS__);                                                     \
+        if (cuda_error_) return cuda_failure(where, #function, cuda_error_);                                 \
+    } while (0)
+#define CUDA_BLAS_TRY(where, function, ...)                                                                  \
+    do {                                                                                                     \
+        cublasStatus_t blas_error_ = function(__VA_ARGS__);                                                  \
+        if (blas_error_) return cuda_blas_failure(where, #function, blas_error_);                            \
+    } while (0)
+#define CUDA_DNN_TRY(where, function, ...)                                                                   \
+    do {                                                                                                     \
+        cudnnStatus_t dnn_error_ = function(__VA_ARGS__);                                                    \
+        if (dnn_error_) return cuda_dnn_failure(where, #function, dnn_error_);                               \
+    } while (0)
+
+/* What the instructions of a device share. */
+typedef struct cuda_context {
+    col_arena *memory;
+    cudaStream_t stream;
+    cudaLibrary_t own; /* the kernels of kernels.cu */
+    cublasLtHandle_t blas;
+    cudnnHandle_t dnn;                       /* NULL: nothing needs it yet */
+    COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
+    void *workspace; /* of one instruction at a time; allocated when all are prepared */
+    size_t workspace_bytes;
+} cuda_context;
+
+/* Asks for so much of the workspace. */
+static inline void cuda_want(cuda_context *context, size_t bytes)
+{
+    context->workspace_bytes = COL_MAX(context->workspace_bytes, bytes);
+}
+
+/* An instruction made ready: `run` launches it on operands at their addresses, reads first. */
+typedef struct cuda_call {
+    const col_plan_instruction *instruction;
+    void **args;
+    col_status (*run)(const cuda_context *context, const struct cuda_call *call);
+    void *state; /* run's own */
+} cuda_call;
+
+/* Each prepares instructions of its kind: sets `run` and `state`, and asks for workspace. COL_BAD_INPUT for
+ * what the device does not do, which the message names. */
+COL_MUST_USE col_status cuda_matmul_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_attention_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_convolution_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_pool_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_copy_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_fill_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_update_slice_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_scatter_add_prepare(cuda_context *context, cuda_call *call);
+
+/* A kernel of kernels.cu by its name. */
+COL_MUST_USE col_status cuda_find_own(const cuda_context *context, const char *name, cudaKernel_t *out);
+/* The suffix of the kernels for a dtype: "f32", "bf16", "f16"; NULL for others. */
+const char *cuda_type_suffix(Col__Plan__Dtype dtype);
+/* Launches a kernel on a grid of so many blocks along x; `params` are addresses of its parameters. */
+COL_MUST_USE col_status cuda_launch(const cuda_context *context, const char *where, cudaKernel_t kernel,
+                                    dim3 blocks, unsigned threads, size_t shared, void **params);
+/* Blocks of `threads` for a thread each of `count`; at most what a grid takes. */
+COL_MUST_USE col_status cuda_blocks_of(const char *where, int64_t count, unsigned threads, dim3 *out_blocks);
+
+/* Sets the int at `flag` (device memory) to 1 if the view, at `data`, holds a NaN or an infinity. */
+COL_MUST_USE col_status cuda_look(const cuda_context *context, const col_plan_view *view, const void *data,
+                                  int32_t *flag);
+
+#endif

@@ -1,0 +1,373 @@
+// Kernels of the CUDA device for the instructions that the compiler makes no code for: moves, scatters, pools, attention,
+// and products that no library takes. Compiled to PTX for sm_80 when colc_cuda.so is built; entries are called by name.
+// All sums have an order that depends on the shapes alone, so a run gives the same bits each time.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+#include "runtime/cuda/kernels.h"
+
+template <typename T> __device__ inline float to_float(T x) { return (float)x; }
+template <> __device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+template <> __device__ inline float to_float(__half x) { return __half2float(x); }
+template <typename T> __device__ inline T from_float(float x) { return (T)x; }
+template <> __device__ inline __nv_bfloat16 from_float(float x) { return __float2bfloat16_rn(x); }
+template <> __device__ inline __half from_float(float x) { return __float2half_rn(x); }
+
+__device__ inline int64_t thread_number() { return (int64_t)blockIdx.x * blockDim.x + threadIdx.x; }
+
+// Strided copies: element `i` in row-major order of `dims`.
+
+template <typename T> __device__ void copy_element(const cuda_copy &w, void *to, const void *from)
+{
+    int64_t i = thread_number(), a = 0, b = 0;
+    if (i >= w.count) return;
+    for (int d = w.rank - 1; d >= 0; d--) {
+        int64_t at = i % w.dims[d];
+        i /= w.dims[d];
+        a += at * w.to_strides[d];
+        b += at * w.from_strides[d];
+    }
+    ((T *)to)[a] = from ? ((const T *)from)[b] : T();
+}
+
+__device__ void copy_any(const cuda_copy &w, void *to, const void *from)
+{
+    if (w.element == 1) copy_element<uint8_t>(w, to, from);
+    if (w.element == 2) copy_element<uint16_t>(w, to, from);
+    if (w.element == 4) copy_element<uint32_t>(w, to, from);
+    if (w.element == 8) copy_element<uint64_t>(w, to, from);
+}
+
+// `from` NULL: zeros.
+extern "C" __global__ void col_copy(cuda_copy w, void *to, const void *from) { copy_any(w, to, from); }
+
+// The start is clamped so that the update lies inside the base; `step` elements of the base are one of `start`.
+extern "C" __global__ void col_update_slice(cuda_copy w, void *base, const void *update, const int32_t *start, int64_t last,
+                                            int64_t step)
+{
+    int64_t at = min(max((int64_t)*start, (int64_t)0), last);
+    copy_any(w, (char *)base + at * step * w.element, update);
+}
+
+// Scatter: positions are listed by row of the table, each list is put in order, and a block adds the rows of its list.
+
+extern "C" __global__ void col_scatter_count(const int32_t *ids, int64_t n, int64_t rows, int32_t *counts)
+{
+    int64_t i = thread_number();
+    if (i < n && ids[i] >= 0 && ids[i] < rows) atomicAdd(&counts[ids[i]], 1);
+}
+
+// One block: starts[r] = sum of counts before r; counts become cursors.
+extern "C" __global__ void col_scatter_starts(int32_t *counts, int32_t *starts, int64_t rows)
+{
+    __shared__ int32_t sums[1024];
+    int64_t each = (rows + blockDim.x - 1) / blockDim.x, begin = min(threadIdx.x * each, rows), end = min(begin + each, rows);
+    int32_t sum = 0;
+    for (int64_t r = begin; r < end; r++) sum += counts[r];
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        int32_t before = 0;
+        for (unsigned t = 0; t < blockDim.x; t++) {
+            int32_t own = sums[t];
+            sums[t] = before;
+            before += own;
+        }
+        starts[rows] = before;
+    }
+    __syncthreads();
+    int32_t before = sums[threadIdx.x];
+    for (int64_t r = begin; r < end; r++) {
+        int32_t own = counts[r];
+        starts[r] = counts[r] = before;
+        before += own;
+    }
+}
+
+extern "C" __global__ void col_scatter_list(const int32_t *ids, int64_t n, int64_t rows, int32_t *cursors, int32_t *list)
+{
+    int64_t i = thread_number();
+    if (i < n && ids[i] >= 0 && ids[i] < rows) list[atomicAdd(&cursors[ids[i]], 1)] = (int32_t)i;
+}
+
+template <typename T>
+__device__ void scatter_rows(const int32_t *starts, const int32_t *list, int32_t *sorted, const T *updates, T *base,
+                             int64_t columns, int64_t base_stride)
+{
+    int64_t row = blockIdx.x;
+    int32_t begin = starts[row], end = starts[row + 1];
+    if (begin == end) return;
+    for (int32_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
+        int32_t own = list[i], rank = begin;
+        for (int32_t j = begin; j < end; j++) rank += list[j] < own;
+        sorted[rank] = own;
+    }
+    __syncthreads();
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        float sum = to_float(base[row * base_stride + c]);
+        for (int32_t i = begin; i < end; i++) sum += to_float(updates[(int64_t)sorted[i] * columns + c]);
+        base[row * base_stride + c] = from_float<T>(sum);
+    }
+}
+
+// Pools over up to three spatial axes; planes are all batches and channels.
+
+__device__ inline void spatial(const int64_t *dims, int64_t i, int64_t *at)
+{
+    for (int d = 2; d >= 0; d--) {
+        at[d] = i % dims[d];
+        i /= dims[d];
+    }
+}
+
+// The first position of the window's output `y` on each axis.
+__device__ inline void window_start(const cuda_pool &p, const int64_t *y, int64_t *start)
+{
+    for (int d = 0; d < 3; d++) start[d] = y[d] * p.stride[d] - p.low[d];
+}
+
+// Calls visit(offset in the plane) for the taps inside the input; returns their number.
+template <typename F> __device__ inline int64_t for_taps(const cuda_pool &p, const int64_t *start, F visit)
+{
+    int64_t inside = 0;
+    for (int64_t a = 0; a < p.kernel[0]; a++) {
+        int64_t i = start[0] + a * p.dilation[0];
+        if (i < 0 || i >= p.x[0]) continue;
+        for (int64_t b = 0; b < p.kernel[1]; b++) {
+            int64_t j = start[1] + b * p.dilation[1];
+            if (j < 0 || j >= p.x[1]) continue;
+            for (int64_t c = 0; c < p.kernel[2]; c++) {
+                int64_t k = start[2] + c * p.dilation[2];
+                if (k < 0 || k >= p.x[2]) continue;
+                visit((i * p.x[1] + j) * p.x[2] + k);
+                inside++;
+            }
+        }
+    }
+    return inside;
+}
+
+// What an average is divided by: the taps inside the input, or with `padded` those inside the input with its padding.
+__device__ inline float divisor(const cuda_pool &p, const int64_t *start, int64_t inside)
+{
+    if (!p.padded) return (float)inside;
+    int64_t n = 1;
+    for (int d = 0; d < 3; d++) n *= p.kernel[d];
+    return (float)n;
+}
+
+template <typename T> __device__ void pool_forward(const cuda_pool &p, T *y, const T *x)
+{
+    int64_t i = thread_number(), each = p.y[0] * p.y[1] * p.y[2], at[3], start[3];
+    if (i >= p.planes * each) return;
+    const T *plane = x + i / each * (p.x[0] * p.x[1] * p.x[2]);
+    spatial(p.y, i % each, at);
+    window_start(p, at, start);
+    if (p.is_max) {
+        float best = -INFINITY;
+        for_taps(p, start, [&](int64_t o) {
+            float v = to_float(plane[o]);
+            if (v > best || isnan(v)) best = v;
+        });
+        y[i] = from_float<T>(best);
+        return;
+    }
+    float sum = 0;
+    int64_t inside = for_taps(p, start, [&](int64_t o) { sum += to_float(plane[o]); });
+    y[i] = from_float<T>(sum / divisor(p, start, inside));
+}
+
+// Offset of the first of the largest elements of a window.
+template <typename T> __device__ int64_t largest(const cuda_pool &p, const T *plane, const int64_t *start)
+{
+    float best = -INFINITY;
+    int64_t where = -1;
+    for_taps(p, start, [&](int64_t o) {
+        float v = to_float(plane[o]);
+        if (where < 0 || v > best || (isnan(v) && !isnan(best))) {
+            best = v;
+            where = o;
+        }
+    });
+    return where;
+}
+
+// Gathers for an element of x from the windows that hold it.
+template <typename T> __device__ void pool_backward(const cuda_pool &p, T *dx, const T *x, const T *dy)
+{
+    int64_t i = thread_number(), x_each = p.x[0] * p.x[1] * p.x[2], y_each = p.y[0] * p.y[1] * p.y[2];
+    if (i >= p.planes * x_each) return;
+    int64_t plane = i / x_each, own = i % x_each, at[3], first[3], last[3], y[3];
+    spatial(p.x, own, at);
+    for (int d = 0; d < 3; d++) { // windows that may hold it: y stride - low <= at <= y stride - low + reach
+        int64_t reach = (p.kernel[d] - 1) * p.dilation[d], from = at[d] + p.low[d] - reach;
+        first[d] = from <= 0 ? 0 : (from + p.stride[d] - 1) / p.stride[d];
+        last[d] = min((at[d] + p.low[d]) / p.stride[d], p.y[d] - 1);
+    }
+    float sum = 0;
+    for (y[0] = first[0]; y[0] <= last[0]; y[0]++) {
+        for (y[1] = first[1]; y[1] <= last[1]; y[1]++) {
+            for (y[2] = first[2]; y[2] <= last[2]; y[2]++) {
+                int64_t start[3];
+                bool holds = true;
+                window_start(p, y, start);
+                for (int d = 0; d < 3; d++) holds &= (at[d] - start[d]) % p.dilation[d] == 0;
+                if (!holds) continue;
+                float g = to_float(dy[plane * y_each + (y[0] * p.y[1] + y[1]) * p.y[2] + y[2]]);
+                if (p.is_max) {
+                    if (largest(p, x + plane * x_each, start) == own) sum += g;
+                    continue;
+                }
+                int64_t inside = p.padded ? 0 : for_taps(p, start, [](int64_t) {});
+                sum += g / divisor(p, start, inside);
+            }
+        }
+    }
+    dx[i] = from_float<T>(sum);
+}
+
+// Convolutions, an element of the result a thread.
+
+__device__ inline int64_t volume(const int64_t *dims) { return dims[0] * dims[1] * dims[2]; }
+
+// Where output y and tap k read x; false outside of it.
+__device__ inline bool tap(const cuda_convolution &p, const int64_t *y, const int64_t *k, int64_t *out_offset)
+{
+    int64_t offset = 0;
+    for (int d = 0; d < 3; d++) {
+        int64_t at = y[d] * p.stride[d] - p.low[d] + k[d] * p.dilation[d];
+        if (at < 0 || at >= p.x[d]) return false;
+        offset = offset * p.x[d] + at;
+    }
+    *out_offset = offset;
+    return true;
+}
+
+template <typename T> __device__ void convolve(const cuda_convolution &p, T *y, const T *x, const T *w)
+{
+    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], offset;
+    if (i >= p.count) return;
+    int64_t n = i / each / p.o, o = i / each % p.o, channels = p.c / p.groups, first = o / (p.o / p.groups) * channels;
+    float sum = 0;
+    spatial(p.y, i % each, at);
+    for (int64_t c = 0; c < channels; c++) {
+        const T *plane = x + (n * p.c + first + c) * volume(p.x), *weights = w + (o * channels + c) * taps;
+        for (int64_t t = 0; t < taps; t++) {
+            spatial(p.kernel, t, k);
+            if (tap(p, at, k, &offset)) sum += to_float(plane[offset]) * to_float(weights[t]);
+        }
+    }
+    y[i] = from_float<T>(sum);
+}
+
+template <typename T> __device__ void convolve_input(const cuda_convolution &p, T *dx, const T *dy, const T *w)
+{
+    int64_t i = thread_number(), each = volume(p.x), taps = volume(p.kernel), at[3], k[3];
+    if (i >= p.count) return;
+    int64_t n = i / each / p.c, c = i / each % p.c, channels = p.c / p.groups, outputs = p.o / p.groups;
+    int64_t first = c / channels * outputs;
+    float sum = 0;
+    spatial(p.x, i % each, at);
+    for (int64_t t = 0; t < taps; t++) {
+        int64_t y = 0;
+        bool holds = true;
+        spatial(p.kernel, t, k);
+        for (int d = 0; d < 3; d++) {
+            int64_t from = at[d] + p.low[d] - k[d] * p.dilation[d];
+            holds &= from >= 0 && from % p.stride[d] == 0 && from / p.stride[d] < p.y[d];
+            y = y * p.y[d] + from / p.stride[d];
+        }
+        for (int64_t o = 0; holds && o < outputs; o++)
+            sum += to_float(dy[(n * p.o + first + o) * volume(p.y) + y]) * to_float(w[((first + o) * channels + c % channels) * taps + t]);
+    }
+    dx[i] = from_float<T>(sum);
+}
+
+template <typename T> __device__ void convolve_weight(const cuda_convolution &p, T *dw, const T *x, const T *dy)
+{
+    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], offset;
+    if (i >= p.count) return;
+    int64_t channels = p.c / p.groups, o = i / taps / channels, c = o / (p.o / p.groups) * channels + i / taps % channels;
+    float sum = 0;
+    spatial(p.kernel, i % taps, k);
+    for (int64_t n = 0; n < p.n; n++) {
+        for (int64_t y = 0; y < each; y++) {
+            spatial(p.y, y, at);
+            if (tap(p, at, k, &offset))
+                sum += to_float(x[(n * p.c + c) * volume(p.x) + offset]) * to_float(dy[(n * p.o + o) * each + y]);
+        }
+    }
+    dw[i] = from_float<T>(sum);
+}
+
+// Products of any strides, an element a thread.
+template <typename T> __device__ void multiply(const cuda_product &p, void *c, const T *a, const T *b)
+{
+    int64_t i = thread_number(), at_a = 0, at_b = 0, at_c = 0;
+    if (i >= p.count) return;
+    int64_t column = i % p.columns, row = i / p.columns % p.rows, batch = i / p.columns / p.rows;
+    for (int d = p.batch_rank - 1; d >= 0; d--) {
+        int64_t at = batch % p.batch[d];
+        batch /= p.batch[d];
+        at_a += at * p.a[d];
+        at_b += at * p.b[d];
+        at_c += at * p.c[d];
+    }
+    at_a += row * p.a[p.batch_rank];
+    at_b += column * p.b[p.batch_rank + 1];
+    at_c += row * p.c[p.batch_rank] + column * p.c[p.batch_rank + 1];
+    float sum = 0;
+    for (int64_t k = 0; k < p.inner; k++)
+        sum += to_float(a[at_a + k * p.a[p.batch_rank + 1]]) * to_float(b[at_b + k * p.b[p.batch_rank]]);
+    if (p.wide)
+        ((float *)c)[at_c] = sum;
+    else
+        ((T *)c)[at_c] = from_float<T>(sum);
+}
+
+// Sets `*flag` when a view holds a NaN or an infinity.
+template <typename T> __device__ void look(const cuda_copy &w, const T *data, int32_t *flag)
+{
+    int64_t i = thread_number(), at = 0;
+    if (i >= w.count) return;
+    for (int d = w.rank - 1; d >= 0; d--) {
+        at += i % w.dims[d] * w.from_strides[d];
+        i /= w.dims[d];
+    }
+    if (!isfinite(to_float(data[at]))) *flag = 1;
+}
+
+#define BY_TYPE(suffix, T)                                                                                                   \
+    extern "C" __global__ void col_scatter_add_##suffix(const int32_t *starts, const int32_t *list, int32_t *sorted,         \
+                                                        const T *updates, T *base, int64_t columns, int64_t stride)          \
+    {                                                                                                                        \
+        scatter_rows<T>(starts, list, sorted, updates, base, columns, stride);                                               \
+    }                                                                                                                        \
+    extern "C" __global__ void col_pool_forward_##suffix(cuda_pool p, T *y, const T *x) { pool_forward<T>(p, y, x); }        \
+    extern "C" __global__ void col_pool_backward_##suffix(cuda_pool p, T *dx, const T *x, const T *dy)                       \
+    {                                                                                                                        \
+        pool_backward<T>(p, dx, x, dy);                                                                                      \
+    }                                                                                                                        \
+    extern "C" __global__ void col_convolution_forward_##suffix(cuda_convolution p, T *y, const T *x, const T *w)            \
+    {                                                                                                                        \
+        convolve<T>(p, y, x, w);                                                                                             \
+    }                                                                                                                        \
+    extern "C" __global__ void col_convolution_input_##suffix(cuda_convolution p, T *dx, const T *dy, const T *w)            \
+    {                                                                                                                        \
+        convolve_input<T>(p, dx, dy, w);                                                                                     \
+    }                                                                                                                        \
+    extern "C" __global__ void col_convolution_weight_##suffix(cuda_convolution p, T *dw, const T *x, const T *dy)           \
+    {                                                                                                                        \
+        convolve_weight<T>(p, dw, x, dy);                                                                                    \
+    }                                                                                                                        \
+    extern "C" __global__ void col_product_##suffix(cuda_product p, void *c, const T *a, const T *b)                         \
+    {                                                                                                                        \
+        multiply<T>(p, c, a, b);                                                                                             \
+    }                                                                                                                        \
+    extern "C" __global__ void col_look_##suffix(cuda_copy w, const T *data, int32_t *flag) { look<T>(w, data, flag); }
+BY_TYPE(f32, float)
+BY_TYPE(bf16, __nv_bfloat16)
+BY_TYPE(f16, __half)
+
+#include "runtime/cuda/attention.cuh"

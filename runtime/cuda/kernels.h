@@ -1,0 +1,55 @@
+/* What the host hands to the kernels of kernels.cu, by value; for the host's compiler and NVIDIA's alike.
+ * Strides and sizes are in elements. */
+#ifndef COL_RUNTIME_CUDA_KERNELS_H
+#define COL_RUNTIME_CUDA_KERNELS_H
+
+#include <stdint.h>
+
+#define CUDA_MOST_RANK 8 /* COL_MAX_RANK, which host code compares */
+
+typedef struct cuda_copy {
+    int32_t rank, element; /* bytes of an element */
+    int64_t count, dims[CUDA_MOST_RANK], to_strides[CUDA_MOST_RANK], from_strides[CUDA_MOST_RANK];
+} cuda_copy;
+
+/* Axes that are not there have size, kernel, stride and dilation 1. */
+typedef struct cuda_pool {
+    int64_t planes, x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
+    int32_t is_max, padded;
+} cuda_pool;
+
+/* x [n, c, ...], w [o, c / groups, ...], y [n, o, ...]; axes that are not there as above. */
+typedef struct cuda_convolution {
+    int64_t count, n, c, o, groups; /* count: elements of the result */
+    int64_t x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
+} cuda_convolution;
+
+/* c = a b; the strides of each are those of the batch dims, of rows, of columns. */
+typedef struct cuda_product {
+    int32_t batch_rank, wide; /* wide: c is f32 whatever a and b are */
+    int64_t count, rows, columns, inner, batch[CUDA_MOST_RANK], a[CUDA_MOST_RANK], b[CUDA_MOST_RANK],
+        c[CUDA_MOST_RANK];
+} cuda_product;
+
+/* One [rows, d] matrix per batch and head; elements of a row are dense. */
+typedef struct cuda_heads {
+    void *data;
+    int64_t batch, row, head;
+} cuda_heads;
+
+typedef struct cuda_attention {
+    cuda_heads q, k, v, out, dout, dq, dk, dv;
+    float *lse, *delta; /* delta: [b, h, t], the backward pass's own */
+    int64_t lse_batch, lse_head, lse_row;
+    const void *mask; /* of the operands' type; NULL: none */
+    int64_t mask_strides[4];
+    const int64_t *rng;         /* seed, step; NULL: no dropout */
+    const int64_t *first_score; /* NULL: 0 */
+    const int32_t *position;    /* of the first query among the keys; NULL: 0 */
+    int64_t t, s, all_heads;
+    int32_t b, h, d, causal;
+    float scale, rate;
+    uint32_t salt;
+} cuda_attention;
+
+#endif
