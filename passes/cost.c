@@ -8,6 +8,15 @@ const char *col_cost_class_name(col_cost_class class)
     return names[class];
 }
 
+col_cost_class col_cost_class_of(col_work_kind kind)
+{
+    static const col_cost_class classes[] = {[COL_WORK_KERNEL] = COL_COST_KERNEL,
+                                             [COL_WORK_PRODUCT] = COL_COST_PRODUCT,
+                                             [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
+                                             [COL_WORK_MOVE] = COL_COST_MOVE};
+    return classes[kind];
+}
+
 const char *col_precision_name(col_precision precision)
 {
     static const char *const names[COL_PRECISION_COUNT] = {"fp32", "tf32", "bf16", "fp16"};

@@ -15,6 +15,7 @@
 
 #include "ir/base/layout.h"
 #include "ir/base/status.h"
+#include "ir/op.h"
 
 typedef enum col_cost_class {
     COL_COST_PRODUCT,   /* matrix products of the device's library */
@@ -26,6 +27,8 @@ typedef enum col_cost_class {
 
 /* "products" and the like, for people. */
 const char *col_cost_class_name(col_cost_class class);
+/* The class of an instruction that does this work. */
+col_cost_class col_cost_class_of(col_work_kind kind);
 
 /* What ranks do together, or a rank with its place among them. */
 typedef enum col_collective {

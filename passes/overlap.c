@@ -98,17 +98,15 @@ static bool communicates(const col_node *node)
 
 static double compute_seconds(const overlapper *o, const col_unit *unit)
 {
-    static const col_cost_class classes[] = {[COL_WORK_PRODUCT] = COL_COST_PRODUCT,
-                                             [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
-                                             [COL_WORK_KERNEL] = COL_COST_KERNEL,
-                                             [COL_WORK_MOVE] = COL_COST_MOVE};
     const col_node *node = unit->nodes[0];
     if (!unit->write_count || communicates(node) || node->op == COL_OP_WAIT) return 0;
     double flops = 0, bytes = 0;
-    for (uint32_t i = 0; i < unit->node_count; i++) flops += col_node_flops(unit->nodes[i]);
+    for (uint32_t i = 0; i < unit->node_count; i++) flops += col_node_work(unit->nodes[i]).flops;
     for (uint32_t i = 0; i < unit->read_count; i++) bytes += (double)col_type_bytes(unit->reads[i]->type);
     for (uint32_t i = 0; i < unit->write_count; i++) bytes += (double)col_type_bytes(unit->writes[i]->type);
-    return o->machine ? col_cost_seconds(o->machine, classes[col_node_work(node)], flops, bytes) : bytes;
+    return o->machine
+               ? col_cost_seconds(o->machine, col_cost_class_of(col_node_work(node).kind), flops, bytes)
+               : bytes;
 }
 
 static double collective_seconds(const overlapper *o, const col_node *node)

@@ -116,15 +116,6 @@ static double inner_reductions(const shard_model *m, const shard_unit *u, const 
     return seconds;
 }
 
-static col_cost_class cost_class(col_work_kind kind)
-{
-    static const col_cost_class classes[] = {[COL_WORK_PRODUCT] = COL_COST_PRODUCT,
-                                             [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
-                                             [COL_WORK_KERNEL] = COL_COST_KERNEL,
-                                             [COL_WORK_MOVE] = COL_COST_MOVE};
-    return classes[kind];
-}
-
 /* Of its own work. */
 static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
 {
@@ -142,8 +133,8 @@ static double unit_seconds(const shard_model *m, const shard_unit *u, const col_
         col_layout layout = col_factors_result_layout(u->factors, s, u->writes[i].value);
         bytes += local_bytes(m, u->writes[i].value, &layout);
     }
-    return col_cost_seconds(m->options->machine, cost_class(col_node_work(u->unit->nodes[0]).kind), flops,
-                            bytes);
+    return col_cost_seconds(m->options->machine, col_cost_class_of(col_node_work(u->unit->nodes[0]).kind),
+                            flops, bytes);
 }
 
 /* Enumeration. */
