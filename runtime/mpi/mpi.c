@@ -45,6 +45,8 @@ typedef struct mpi {
     col_comm comm; /* first: this is a communicator */
     MPI_Comm world;
     bool failed;
+    const char *bad_call; /* the first that could not be started, and its error; NULL: none */
+    int error;
     request_list list;
     char *buffer; /* packed pieces */
     size_t buffer_size;
@@ -89,22 +91,33 @@ static MPI_Request *add_request(mpi *m, int peer)
         if (!l->requests || !l->peers) col_out_of_memory(0);
     }
     l->peers[l->count] = peer;
+    l->requests[l->count] = MPI_REQUEST_NULL;
     return &l->requests[l->count++];
+}
+
+/* Keeps the first error of a call that starts something; wait_all reports it. */
+static void note(mpi *m, const char *call, int error)
+{
+    if (error == MPI_SUCCESS || m->bad_call) return;
+    m->bad_call = call;
+    m->error = error;
 }
 
 static void send_to(mpi *m, int64_t peer, const void *data, int64_t bytes)
 {
     for (int64_t at = 0; at < bytes; at += SLICE) {
-        MPI_Isend((const char *)data + at, (int)COL_MIN(bytes - at, (int64_t)SLICE), MPI_BYTE, (int)peer, TAG,
-                  m->world, add_request(m, (int)peer));
+        note(m, "MPI_Isend",
+             MPI_Isend((const char *)data + at, (int)COL_MIN(bytes - at, (int64_t)SLICE), MPI_BYTE, (int)peer,
+                       TAG, m->world, add_request(m, (int)peer)));
     }
 }
 
 static void receive_from(mpi *m, int64_t peer, void *data, int64_t bytes)
 {
     for (int64_t at = 0; at < bytes; at += SLICE) {
-        MPI_Irecv((char *)data + at, (int)COL_MIN(bytes - at, (int64_t)SLICE), MPI_BYTE, (int)peer, TAG,
-                  m->world, add_request(m, (int)peer));
+        note(m, "MPI_Irecv",
+             MPI_Irecv((char *)data + at, (int)COL_MIN(bytes - at, (int64_t)SLICE), MPI_BYTE, (int)peer, TAG,
+                       m->world, add_request(m, (int)peer)));
     }
 }
 
@@ -136,6 +149,11 @@ static col_status too_late(mpi *m, const char *what)
 static col_status wait_all(mpi *m, const char *what)
 {
     double deadline = now() + m->comm.timeout;
+    if (m->bad_call) {
+        m->failed = true;
+        return col_error_make(COL_DEVICE, "rank %lld: %s failed in the %s (MPI error %d)",
+                              (long long)m->comm.rank, m->bad_call, what, m->error);
+    }
     for (int64_t polls = 0;; polls++) {
         int done = 0;
         int error = MPI_Testall(m->list.count, m->list.requests, &done, MPI_STATUSES_IGNORE);
@@ -299,8 +317,9 @@ static col_status mpi_broadcast(col_comm *comm, int64_t root, void *data, uint64
     mpi *m = (mpi *)comm;
     if (m->failed) return broken(m);
     for (uint64_t at = 0; at < bytes; at += SLICE) {
-        MPI_Ibcast((char *)data + at, (int)COL_MIN(bytes - at, (uint64_t)SLICE), MPI_BYTE, (int)root,
-                   m->world, add_request(m, comm->rank == root ? -1 : (int)root));
+        note(m, "MPI_Ibcast",
+             MPI_Ibcast((char *)data + at, (int)COL_MIN(bytes - at, (uint64_t)SLICE), MPI_BYTE, (int)root,
+                        m->world, add_request(m, comm->rank == root ? -1 : (int)root)));
     }
     return wait_all(m, "exchange of variables");
 }
@@ -310,7 +329,8 @@ static col_status mpi_exchange(col_comm *comm, const void *mine, void *all, uint
     mpi *m = (mpi *)comm;
     if (m->failed) return broken(m);
     COL_ASSERT(bytes <= SLICE);
-    MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->world, add_request(m, -1));
+    note(m, "MPI_Iallgather",
+         MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->world, add_request(m, -1)));
     return wait_all(m, "meeting of all ranks");
 }
 
@@ -326,16 +346,17 @@ static void mpi_close(col_comm *comm)
 {
     mpi *m = (mpi *)comm;
     if (!m->failed) {
-        MPI_Ibarrier(m->world, add_request(m, -1));
+        note(m, "MPI_Ibarrier", MPI_Ibarrier(m->world, add_request(m, -1)));
         m->failed = col_error_ignore(wait_all(m, "end of the run"));
     }
     if (m->failed)
         abort_code = abort_code ? abort_code : COL_DEVICE;
     else
-        MPI_Finalize();
+        m->failed = MPI_Finalize() != MPI_SUCCESS;
+    /* What is under way still uses the buffer: after a failure it stays until the process ends. */
+    if (!m->failed) free(m->buffer);
     free(m->list.requests);
     free(m->list.peers);
-    free(m->buffer);
     free(m->sources);
     free(m);
 }
@@ -385,7 +406,7 @@ static col_status check_plans(mpi *m, uint64_t hash)
                            differ > 1 ? "have" : "has");
     }
     col_str_fini(&ranks);
-    free(hashes);
+    if (!m->failed) free(hashes); /* as in mpi_close */
     return status;
 }
 
@@ -413,10 +434,15 @@ static void *watch_start(void *context)
 
 static col_status start_mpi(double timeout)
 {
-    watch w = {.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+    watch w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t thread;
     int provided;
-    clock_gettime(CLOCK_REALTIME, &w.deadline);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&w.change, &clock);
+    pthread_condattr_destroy(&clock);
+    clock_gettime(CLOCK_MONOTONIC, &w.deadline);
     w.deadline.tv_sec += (time_t)timeout + 1;
     int error = pthread_create(&thread, NULL, watch_start, &w);
     if (error) return col_error_from_errno(error, "cannot start a thread");
@@ -426,6 +452,7 @@ static col_status start_mpi(double timeout)
     pthread_cond_signal(&w.change);
     pthread_mutex_unlock(&w.lock);
     pthread_join(thread, NULL);
+    pthread_cond_destroy(&w.change);
     if (started != MPI_SUCCESS) return col_error_make(COL_DEVICE, "MPI cannot be started: use mpirun");
     if (provided >= MPI_THREAD_SERIALIZED) return NULL;
     return col_error_make(COL_DEVICE,
