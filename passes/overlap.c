@@ -237,8 +237,9 @@ static move describe(const overlapper *o, uint32_t u)
         if (reader->op != COL_OP_ASSIGN) continue;
         /* Straight into the variable, so after all that read its old value. */
         const col_var *var = col_graph_find_var(o->graph, col_node_text(reader, COL_ATTR_VARIABLE));
-        m.is_assigned = true;
-        m.earliest = COL_MIN(COL_MAX(m.earliest, last_reader(o, var->value, u)), u);
+        uint32_t last = last_reader(o, var->value, u);
+        m.is_assigned = last <= u;
+        if (m.is_assigned) m.earliest = COL_MAX(m.earliest, last);
         if (var->value == m.operand) m.latest = u + 1;
     }
     m.in_place = may_be_in_place(o, &m);

@@ -58,7 +58,9 @@ static col_status open_logs(run *r)
     r->trainer.traced_until = r->trainer.step + TRACED_STEPS;
     COL_TRY(col_trace_name_process(r->trainer.trace, 0, "colrun train"));
     COL_TRY(col_trace_name_track(r->trainer.trace, 0, 0, "trainer"));
-    return col_trace_name_track(r->trainer.trace, 0, 1, "instructions");
+    COL_TRY(col_trace_name_track(r->trainer.trace, 0, 1, "instructions"));
+    if (!r->trainer.plan->n_mesh) return NULL;
+    return col_trace_name_track(r->trainer.trace, 0, 2, "communication");
 }
 
 static int64_t parameters_of(const col_plan *plan)

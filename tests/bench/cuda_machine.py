@@ -100,6 +100,33 @@ def launches():
     row("kernel of a captured graph, s", 200, seconds(graph.replay) / 200)
 
 
+def overlap(rank):
+    """The share a with T = C + M - a C, where T is the time of both for C seconds of computing beside M of communication."""
+    a, b = (torch.randn(*s, device="cuda", dtype=torch.bfloat16) for s in ((8192, 2048), (2048, 2048)))
+    c, x, y = torch.empty_like(a), torch.randn(1 << 24, device="cuda"), torch.empty(1 << 24, device="cuda")
+    computing = (("products", lambda: torch.mm(a, b, out=c)), ("streams", lambda: torch.add(x, 1, out=y)))
+    for mib in (16, 64, 256):
+        count, g = 2048 // mib, torch.ones(mib << 18, device="cuda")
+
+        def run(compute, times, communicates=True):
+            work = None
+            for _ in range(count):
+                work = dist.all_reduce(g, async_op=True) if communicates else None
+                for _ in range(times):
+                    compute()
+            if work:
+                work.wait()
+
+        alone = seconds(lambda: run(None, 0), repeats=7, warm_up=2)
+        for name, compute in computing:
+            times = max(1, round(alone / count / seconds(compute, inner=200)))
+            computed = seconds(lambda: run(compute, times, False), repeats=7, warm_up=2)
+            both = seconds(lambda: run(compute, times), repeats=7, warm_up=2)
+            if rank == 0:
+                print(f"overlap of all-reduces of {mib} MiB beside {name:8} {(computed + alone - both) / computed:6.2f}", flush=True)
+            g.fill_(1)
+
+
 def collectives(rank, ranks):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29511", RANK=str(rank), WORLD_SIZE=str(ranks))
     torch.cuda.set_device(rank)
@@ -119,6 +146,7 @@ def collectives(rank, ranks):
             if rank == 0:
                 print(f"{name:16} {ranks} ranks {kib:8} KiB  {t * 1e6:9.1f} us  {sent / t:10.4g} B/s sent", flush=True)
             x.fill_(1)
+    overlap(rank)
     dist.destroy_process_group()
 
 
