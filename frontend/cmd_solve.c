@@ -9,7 +9,7 @@ static const struct {
     const char *name, *summary;
     col_status (*run)(int argc, char **argv);
 } problems[] = {
-    {"checkpoint", "what a chain of stages keeps and what it recomputes (JSON)",
+    {"checkpoint", "what a chain of stages, or a graph, keeps and what it recomputes (JSON)",
      col_solve_checkpoint_command},
     {"offsets", "buffers with live ranges into one arena (CSV)", col_solve_offsets_command},
     {"sharding", "one strategy per node, edges priced, memory limited (the contest's JSON, also gzipped)",

@@ -29,8 +29,8 @@ COL_MUST_USE col_status col_solve_offsets_command(int argc, char **argv);
  * "least_usage" is proved and "peak" is one that would do. */
 COL_MUST_USE col_status col_solve_sharding_command(int argc, char **argv);
 /* FILE.json [--memory SIZE] [--method optimal|greedy|sqrt|keep] [--time-limit S] [--gap G] [-o FILE]: a chain
- * of stages (docs/solver-checkpoint.md); writes the schedule as JSON, also the least one where the memory
- * cannot be met. */
+ * of stages or a graph (docs/solver-checkpoint.md); writes the schedule as JSON, also the least one where the
+ * memory cannot be met. */
 COL_MUST_USE col_status col_solve_checkpoint_command(int argc, char **argv);
 
 #endif
