@@ -51,8 +51,7 @@ static int find_input(build *b, const col_value *value, int64_t offset)
 }
 
 /* Strides over the domain of element `index` of a value whose dims have the given strides; returns the
- * offset.
- */
+ * offset. */
 static int64_t domain_strides(const col_domain *domain, const col_index *index, int rank,
                               const int64_t *strides, int64_t *out)
 {

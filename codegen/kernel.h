@@ -16,8 +16,7 @@
  * A store writes an instruction to an output: in the pass of the instruction's stage if its place depends on
  * reduced dims, otherwise once per point of the parallel dims, when the instruction is known.
  *
- * Arguments are pointers to the first element that the kernel's strides count from: inputs, then outputs.
- */
+ * Arguments are pointers to the first element that the kernel's strides count from: inputs, then outputs. */
 #ifndef COL_CODEGEN_KERNEL_H
 #define COL_CODEGEN_KERNEL_H
 

@@ -9,8 +9,7 @@
  *
  * The vector loop leaves a remainder, which runs the same code with one lane. Reductions keep one accumulator
  * per lane and are folded by halving at the end: the order depends on the kernel alone. Accumulators are
- * allocas; LLVM keeps them in registers. Memory is accessed in codegen/access.c.
- */
+ * allocas; LLVM keeps them in registers. Memory is accessed in codegen/access.c. */
 #include "codegen/loops.h"
 
 #include "codegen/nest.h"

@@ -6,8 +6,7 @@
  * graph are also found by their dotted name, relative to the present scope or absolute.
  *
  * After a fault the names that a statement would have made are bound to COL_DATUM_BAD; what uses them fails
- * silently. So one mistake gives one error, and independent mistakes are all reported.
- */
+ * silently. So one mistake gives one error, and independent mistakes are all reported. */
 #ifndef COL_FRONTEND_ELABORATE_H
 #define COL_FRONTEND_ELABORATE_H
 

@@ -5,8 +5,7 @@
  *   %     directly before a letter or digit it begins a value's name (%12), unless an operand has just ended,
  *         when it is the remainder
  *   @     what follows is a path, whose parts may begin with a digit (@ 0.conv)
- *   {     glued to a name it begins an interpolation (h.{i}.attn); a body stands off by a space
- */
+ *   {     glued to a name it begins an interpolation (h.{i}.attn); a body stands off by a space */
 #ifndef COL_FRONTEND_LEX_H
 #define COL_FRONTEND_LEX_H
 

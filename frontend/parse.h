@@ -5,8 +5,7 @@
  * syntax*.c   tokens to a tree
  * settings.c  hyperparameters                     declare.c         variables and types
  * elaborate.c statements and scopes               expr.c, number.c  expressions
- * call.c      ops and blocks                      module.c          the table of modules with parameters
- */
+ * call.c      ops and blocks                      module.c          the table of modules with parameters */
 #ifndef COL_FRONTEND_PARSE_H
 #define COL_FRONTEND_PARSE_H
 

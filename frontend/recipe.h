@@ -4,8 +4,7 @@
  *     set: { layers: 48, width: 1600, heads: 25 }
  *     batch: 8
  *     data: [a.txt, b.txt]         # options that repeat take lists
- *     time-passes: true            # flags take true or false
- */
+ *     time-passes: true            # flags take true or false */
 #ifndef COL_FRONTEND_RECIPE_H
 #define COL_FRONTEND_RECIPE_H
 

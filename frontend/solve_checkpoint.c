@@ -6,8 +6,7 @@
  *  "output_bytes", "output_gradient_bytes", "memory"}
  *
  * What each means is in solver/checkpoint.h. name, the temps (0), gradient_bytes (input_bytes),
- * output_gradient_bytes (output_bytes) and memory may be left out; --memory wins over memory.
- */
+ * output_gradient_bytes (output_bytes) and memory may be left out; --memory wins over memory. */
 #include "frontend/solve.h"
 
 #include "frontend/solve_checkpoint.h"

@@ -5,8 +5,7 @@
  *
  * What each means is in solver/checkpoint_graph.h. kind (forward), temp_bytes (0), operands (none), output
  * (false), memory and the seconds of a state may be left out. The base order is the file's; a node that comes
- * before its operands waits until they have come.
- */
+ * before its operands waits until they have come. */
 #include "frontend/solve_checkpoint.h"
 
 #include "ir/base/map.h"

@@ -2,8 +2,7 @@
  *
  * The header names the columns in any order: id, lower, upper, size, and if wanted alignment. A row is one
  * buffer; its fields are plain (no quotes), numbers are decimal. What follows the last column in the answer
- * is the offset; the rest of the row is as it was read.
- */
+ * is the offset; the rest of the row is as it was read. */
 #include "frontend/solve.h"
 
 #include "ir/base/diag.h"

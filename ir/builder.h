@@ -2,8 +2,7 @@
  * graph always has them; and it keeps the phase, scope and place that new nodes get.
  *
  * The helpers fold what costs nothing to fold (x + 0 constants stay for the folding pass, but a reshape to
- * the same shape, a broadcast to the same shape, dropout at rate 0 and the like return their operand).
- */
+ * the same shape, a broadcast to the same shape, dropout at rate 0 and the like return their operand). */
 #ifndef COL_IR_BUILDER_H
 #define COL_IR_BUILDER_H
 

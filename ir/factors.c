@@ -73,8 +73,7 @@ struct col_factors {
     int64_t *size; /* by factor */
 };
 
-/* --- the forest of pieces --------------------------------------------------------------------------------
- */
+/* --- the forest of pieces ----------------------------------------------------------------------------- */
 
 static int add_piece(col_factors *f, int64_t size, bool whole)
 {
@@ -169,8 +168,7 @@ static void join(col_factors *f, walk *x, walk *y)
     }
 }
 
-/* --- tensors ---------------------------------------------------------------------------------------------
- */
+/* --- tensors ------------------------------------------------------------------------------------------ */
 
 static struct entry *entry_of(const col_factors *f, const void *key)
 {
@@ -246,8 +244,7 @@ static tensor *tensor_of(const col_factors *f, const col_value *value)
     return &f->tensors.data[e->index];
 }
 
-/* --- relations -------------------------------------------------------------------------------------------
- */
+/* --- relations ---------------------------------------------------------------------------------------- */
 
 static tensor *slot_tensor(const col_factors *f, col_slot slot)
 {
@@ -361,8 +358,7 @@ static void hold_unmentioned(col_factors *f)
     }
 }
 
-/* --- factors ---------------------------------------------------------------------------------------------
- */
+/* --- factors ------------------------------------------------------------------------------------------ */
 
 /* All that can be split of a piece. */
 static int outermost_leaf(const col_factors *f, int at)
@@ -463,8 +459,7 @@ int col_factors_of_dim(const col_factors *f, const col_value *value, int dim)
     return f->dims.data[tensor_of(f, value)->first + (size_t)dim].outermost;
 }
 
-/* --- strategies ------------------------------------------------------------------------------------------
- */
+/* --- strategies --------------------------------------------------------------------------------------- */
 
 col_strategy col_strategy_replicated(void)
 {

@@ -16,8 +16,7 @@
  *   - a factor that is split is not whole (the axis of a concat, the taps of a convolution, ...)
  *   - its size is divisible by the product of its mesh axes
  *   - it is the outermost of every run that it stands in (dimensions of size 1 have empty runs)
- *   - no tensor has it twice, and no result that was summed over it
- */
+ *   - no tensor has it twice, and no result that was summed over it */
 #ifndef COL_IR_FACTORS_H
 #define COL_IR_FACTORS_H
 

@@ -7,8 +7,7 @@
  *   node       an op with operands, attributes, results; `assign` nodes write variables
  *   output     a value with a name that the caller of the program sees
  *
- * A step runs in phases (forward, backward, update), which appear in this order.
- */
+ * A step runs in phases (forward, backward, update), which appear in this order. */
 #ifndef COL_IR_GRAPH_H
 #define COL_IR_GRAPH_H
 

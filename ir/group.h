@@ -8,8 +8,7 @@
  * runs anew; where a cut falls inside a domain dim, that dim is split and the analysis starts over. A cut
  * that falls nowhere (sizes 4 x 6 against 6 x 4) means that these nodes are no group.
  *
- * passes/fuse.c asks about candidates; codegen/kernel.c makes kernels of the answer.
- */
+ * passes/fuse.c asks about candidates; codegen/kernel.c makes kernels of the answer. */
 #ifndef COL_IR_GROUP_H
 #define COL_IR_GROUP_H
 
@@ -24,8 +23,7 @@ typedef struct col_domain {
 } col_domain;
 
 /* Dim k of a value is at offset[k] + the row-major composition of the domain dims dims[first[k] .. first[k +
- * 1]).
- */
+ * 1]). */
 typedef struct col_index {
     uint8_t first[COL_MAX_RANK + 1];
     uint8_t dims[COL_DOMAIN_DIMS];

@@ -31,7 +31,7 @@ void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[CO
 
 /* Merges dimensions [from, to) of shape/strides into one stride: false when no single stride walks them in
  * row-major order (size-1 dimensions merge with anything). An empty or all-1 range has stride 0 and size 1.
- */
+  */
 bool col_strides_merge(col_shape shape, const int64_t *strides, int from, int to, int64_t *out_size,
                        int64_t *out_stride);
 

@@ -130,8 +130,8 @@ double col_cost_collective_bytes(col_collective kind, int64_t n, double bytes);
  * axis, so that the outer ones carry what is left of them, gathers and exchanges from the outermost. The
  * bytes are those of one ring over all axes.
  *
- *     seconds = start + sum over axes of (rounds latency + bytes sent / bandwidth),  rounds: n-1, all-reduce
- * 2 (n-1)
+ *     seconds = start + sum over axes of (rounds latency + bytes sent / bandwidth)
+ *     rounds  = n-1, of an all-reduce 2 (n-1)
  *
  * `start` is the largest of the axes'. */
 double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col_collective kind,

@@ -437,8 +437,7 @@ static bool is_outside_view(const col_node *node)
 }
 
 /* Puts the unit's nodes of the phase at the end of the graph, those of the kernel together and before the
- * others.
- */
+ * others. */
 static void write_unit(node_list list, col_phase phase, int32_t *next)
 {
     bool has_kernel = false;

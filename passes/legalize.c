@@ -10,8 +10,7 @@
  *           - collectives: the operand is dense
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
- * breaks    nothing; adds copies, transposes and reductions
- */
+ * breaks    nothing; adds copies, transposes and reductions */
 #include "passes/pass.h"
 
 #include <stdio.h>

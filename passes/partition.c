@@ -42,8 +42,7 @@ typedef struct partitioner {
 } partitioner;
 
 /* Without the axes of one rank: of two such layouts, equal ones are the same, and no step is about those
- * axes.
- */
+ * axes. */
 static col_layout without_narrow_axes(const partitioner *p, const col_layout *layout)
 {
     const col_mesh *mesh = &p->sharding->mesh;

@@ -15,8 +15,7 @@ typedef struct col_sharding {
     col_strategy *strategies;   /* by unit */
     col_layout *variables;      /* by variable index */
     /* By value id: a layout to which the value is brought once, before any use that wants another than it was
-     * made in
-     * (`has_stop` false: every use starts from the layout of its maker). */
+     * made in (`has_stop` false: every use starts from the layout of its maker). */
     col_layout *stops;
     bool *has_stop;
     double *seconds; /* by unit: predicted, of one run, with the reductions inside it; NULL: not known */

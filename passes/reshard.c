@@ -1,10 +1,12 @@
 /* Resharding as a shortest path.
  *
- * Sets     A   mesh axes of more than one rank whose place differs between the two layouts, or that stand
- * behind such an axis in their dimension. The other axes stay where they are. D   dimensions that one of the
- * layouts splits over axes of A. States   places of the axes of A: free, partial, or in the list of a
- * dimension of D, behind the axes that stay. A state is a layout that fits the tensor. Edges    one
- * collective each, over axes S of A: all-reduce      S partial          becomes free             any S
+ * Sets     A  mesh axes of more than one rank whose place differs between the two layouts, or that stand
+ *             behind such an axis in their dimension; the other axes stay where they are
+ *          D  dimensions that one of the layouts splits over axes of A
+ * States   places of the axes of A: free, partial, or in the list of a dimension of D, behind the axes that
+ *          stay. A state is a layout that fits the tensor.
+ * Edges    one collective each, over axes S of A:
+ *            all-reduce      S partial          becomes free             any S
  *            reduce-scatter  S partial          goes to the end of d     any S in any order
  *            all-gather      S at the end of d  becomes free
  *            all-to-all      S at the end of e  goes to the end of d

@@ -3,13 +3,13 @@
  * The model, in the symbols of solver/sharding.h. Its nodes are
  *
  *     units      strategies: each mesh axis to a factor of the unit or to none; cost: compute, and the
- * reductions inside variables  strategies: layouts that fit; cost: none; usage: what a rank holds, always
+ *                reductions inside
+ *     variables  strategies: layouts that fit; cost: none; usage: what a rank holds, always
  *     stops      of a value with several users: the layout in which it waits for them; usage: while it waits
  *
  * and its edges are tensors, from maker (or stop) to user: the cost of the shortest way from the one layout
  * to the other. Costs are nanoseconds of one step on the machine, usages bytes on one device, times are
- * positions of units. A value without a stop uses memory in its maker's layout from maker to last user.
- */
+ * positions of units. A value without a stop uses memory in its maker's layout from maker to last user. */
 #ifndef COL_PASSES_SHARD_H
 #define COL_PASSES_SHARD_H
 

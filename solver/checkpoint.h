@@ -3,8 +3,7 @@
  *
  * A chain of stages i = 1..L (index i - 1 in arrays). Stage i reads a_{i-1} and makes a_i; its backward reads
  * the gradient d_i of a_i, a_{i-1}, and the saved set A_i (all that it keeps of its forward, a_i included),
- * and makes d_{i-1}. Times are seconds, sizes bytes.
- */
+ * and makes d_{i-1}. Times are seconds, sizes bytes. */
 #ifndef COL_SOLVER_CHECKPOINT_H
 #define COL_SOLVER_CHECKPOINT_H
 

@@ -19,8 +19,7 @@
  * for repeated layers makes the rounding vanish. C(s, t, .) is a row over the slots from the least that is
  * feasible to the least at which everything is saved; the rows of one length t - s are independent and shared
  * between threads. O(L^3 * slots), in float: each value is a sum of at most 2 L terms, so the bound is
- * lowered by 2 L ulps.
- */
+ * lowered by 2 L ulps. */
 #include "solver/checkpoint_chain.h"
 
 #include <math.h>

@@ -5,8 +5,7 @@
  *                          before j and is wanted after it is there, or runs again later; so the seconds are
  * at least those of a fractional knapsack policy_search          decisions by gaps between uses, greedily and
  * by local search graph_model_solve      the integer programme, exact for all schedules of
- * checkpoint_graph.h; for graphs that are not too large for it
- */
+ * checkpoint_graph.h; for graphs that are not too large for it */
 #include "solver/checkpoint_graph_model.h"
 
 #include <inttypes.h>

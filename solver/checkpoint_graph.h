@@ -3,8 +3,7 @@
  *
  * Nodes stand in their *base order*: operands come before. Each makes one value. Every node runs once in that
  * order; a forward node may run again directly before any later node. A value lies in memory from a run of
- * its node to its last use before the next run. Times are seconds, sizes bytes.
- */
+ * its node to its last use before the next run. Times are seconds, sizes bytes. */
 #ifndef COL_SOLVER_CHECKPOINT_GRAPH_H
 #define COL_SOLVER_CHECKPOINT_GRAPH_H
 

@@ -1,7 +1,6 @@
 /* Twins of the chain solver that work on one kind of schedule: the chain is cut into blocks; a block is one
  * stage that is saved, or a run of stages of which only the input is kept and which is computed again, with
- * all saved, when its backward comes. The last block is always saved: dropping it would win nothing.
- */
+ * all saved, when its backward comes. The last block is always saved: dropping it would win nothing. */
 #include "solver/checkpoint_chain.h"
 
 #include <math.h>

@@ -1,8 +1,7 @@
 /* Inside of the graph solver: schedules made from decisions, and what they take.
  *
  * Turn k is all that happens from the base run of node k - 1 to that of node k: the runs again of some
- * earlier nodes, in base order, then node k. Border k is where turn k begins.
- */
+ * earlier nodes, in base order, then node k. Border k is where turn k begins. */
 #ifndef COL_SOLVER_CHECKPOINT_POLICY_H
 #define COL_SOLVER_CHECKPOINT_POLICY_H
 

@@ -7,8 +7,7 @@
  *
  * A missing bound is -INFINITY or INFINITY. Rows may also be made while solving ("lazy rows"): the solver
  * asks the caller for rows that a point violates, so that a family of thousands of which a few matter is
- * never written down.
- */
+ * never written down. */
 #ifndef COL_SOLVER_LP_H
 #define COL_SOLVER_LP_H
 

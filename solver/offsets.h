@@ -7,8 +7,7 @@
  *
  * A fast answer comes from greedy orders and local improvement (offsets_greedy.c); where it misses the
  * lower bound, an exact search (offsets_search.c) runs until its limit. Deterministic, but for where the time
- * limit strikes.
- */
+ * limit strikes. */
 #ifndef COL_SOLVER_OFFSETS_H
 #define COL_SOLVER_OFFSETS_H
 

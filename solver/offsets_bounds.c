@@ -6,8 +6,7 @@
  *          the open items in s, as all of them would have to lie above e_j
  *   fail if f_s + r_s > ceiling, e_j + size_j > C, or e_j > place_j
  *
- * A queue holds the sections whose open items, or whose items' bounds, changed where it matters to them.
- */
+ * A queue holds the sections whose open items, or whose items' bounds, changed where it matters to them. */
 #include "solver/offsets_search.h"
 
 static void enqueue(search *q, int32_t section)

@@ -3,8 +3,7 @@
  * One pass takes the buffers in some order and puts each into the lowest (first fit) or tightest (best fit)
  * gap that the earlier ones leave. Several classic orders are tried; then the best order is improved: the
  * buffers that reach the peak move earlier, as do some random ones, and the new order stays if its peak is
- * no higher. A pass is O(n * placed); n = 10^4 takes about 50 ms.
- */
+ * no higher. A pass is O(n * placed); n = 10^4 takes about 50 ms. */
 #include "solver/offsets_model.h"
 
 #include <stdlib.h>

@@ -31,8 +31,7 @@
  * The idea of pressed-down (canonical) answers, of section bounds and of splitting at run time is that of
  * Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS
  * 2023 (doi 10.1145/3623278.3624752). Branching on niches in any order of height, the fixpoint bounds and the
- * table are not.
- */
+ * table are not. */
 #include "solver/offsets_search.h"
 
 #include <stdlib.h>

@@ -11,8 +11,7 @@
  * whose inner problem is solved exactly by variable elimination (sharding_eliminate.c, sharding_dual.c),
  * local search (sharding_local.c), and branch and bound (sharding_prove.c). Where nodes are known to be
  * alike, all that goes first to the problem folded over them (sharding_fold.c). Costs and usages are integers
- * and every bound is evaluated in exact arithmetic, so the gap is a proof.
- */
+ * and every bound is evaluated in exact arithmetic, so the gap is a proof. */
 #ifndef COL_SOLVER_SHARDING_H
 #define COL_SOLVER_SHARDING_H
 

@@ -5,8 +5,7 @@
  * is an index into the rows that still matter. Every node of the core stands for one original node
  * (`rep`), and `label` says which original strategies are left; all other original nodes are determined
  * through records, replayed backwards. Labels are never renumbered, so a record stays valid through all later
- * steps.
- */
+ * steps. */
 #ifndef COL_SOLVER_SHARDING_CORE_H
 #define COL_SOLVER_SHARDING_CORE_H
 

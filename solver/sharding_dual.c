@@ -8,8 +8,7 @@
  * leaves the cost of every assignment as it was, and sum_i min theta_i + sum_e min r'_e bounds it. Sweeps
  * improve that bound by sequential reweighted message passing (Kolmogorov, "A new look at reweighted message
  * passing", IEEE TPAMI 37(5), 2015): going through the nodes in order, a node collects the min-marginals of
- * the edges behind it, then shares its theta among the edges ahead.
- */
+ * the edges behind it, then shares its theta among the edges ahead. */
 #include "solver/sharding_model.h"
 
 #include <math.h>

@@ -9,8 +9,7 @@
  *     m_i(x_N) = min_p price_i(p) + sum_{fixed j} r_ij(p, s_j) + sum_{j in N} r_ij(p, x_j) + messages into i.
  * Scopes are sorted so that the node eliminated next varies fastest. So in the table of every factor of i, p
  * is contiguous, and a message is a walk over states of N with one running offset per factor. The choices are
- * read off backwards, by minimising again in each node: no argmin tables.
- */
+ * read off backwards, by minimising again in each node: no argmin tables. */
 #include "solver/sharding_model.h"
 
 #include <math.h>

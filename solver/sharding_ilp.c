@@ -9,8 +9,7 @@
  *
  * on the core that is left after the reductions. The edge rows describe the local marginal polytope; the
  * product form x >= s + s - 1 has a relaxation near 0. Forbidden pairs have no variable, the least of an edge
- * is taken off.
- */
+ * is taken off. */
 #include "solver/sharding_core.h"
 
 #include <math.h>

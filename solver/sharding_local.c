@@ -6,8 +6,7 @@
  * give assignments that fit and cost less; or the Lagrangian value reaches the incumbent's, which proves that
  * the neighbourhood holds nothing better, and the search goes elsewhere.
  *
- * While the incumbent exceeds the room, the same steps aim at less excess first.
- */
+ * While the incumbent exceeds the room, the same steps aim at less excess first. */
 #include "solver/sharding_model.h"
 
 #include <math.h>

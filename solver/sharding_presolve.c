@@ -8,8 +8,7 @@
  *      (attach); chains of them are composed once per round, not once per link
  *   5. sharding_reduce.c: memory rows, dominated strategies, nodes of degree at most two
  * until nothing changes, or on a large core too little. Each is exact: every optimal value of what is left
- * extends to an optimum of the whole.
- */
+ * extends to an optimum of the whole. */
 #include "solver/sharding_core.h"
 
 #include <stdio.h>

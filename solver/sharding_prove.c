@@ -3,8 +3,7 @@
  * A node of the tree raises the dual bound, rules out what no answer below the cut can use (sharding_fix.c),
  * reduces again (sharding_presolve.c), and repeats while that shrinks the core. What is left is split in two:
  * the strategies of the node on which the decoded assignments agree least are parted by how much priced
- * memory they use.
- */
+ * memory they use. */
 #include "solver/sharding_state.h"
 
 #include <math.h>

@@ -8,8 +8,7 @@
  * Only the times left are kept.
  *
  * Degree. A node without memory and with at most two neighbours a, b is minimised out: the cost
- * min_q c_q + r_a[x][q] + r_b[y][q] becomes an edge (a, b), or a node cost (PBQP's RI and RII).
- */
+ * min_q c_q + r_a[x][q] + r_b[y][q] becomes an edge (a, b), or a node cost (PBQP's RI and RII). */
 #include "solver/sharding_core.h"
 
 #include <stdlib.h>

@@ -9,8 +9,7 @@
  *   singular or ill-conditioned basis, failed factorisation, instability  ->  again from the standard basis
  *                                                            with the primal, then with presolving
  *   its internal checks call abort                     ->  the error hook jumps out; COL_INTERNAL with its
- * text it prints                                           ->  the terminal hook swallows all
- */
+ * text it prints                                           ->  the terminal hook swallows all */
 #include "solver/lp.h"
 
 #include <glpk.h>

@@ -2,8 +2,7 @@
  *
  *     gpt2.ir:12:9: error: unknown op 'matmull'; did you mean 'matmul'?
  *         y = matmull(x, w)
- *             ^
- */
+ *             ^ */
 #ifndef COL_BASE_DIAG_H
 #define COL_BASE_DIAG_H
 

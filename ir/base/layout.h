@@ -9,8 +9,7 @@
  * of which is cut into size(a2), and so on. Axes that a layout does not use replicate.
  *
  *     S01R     dimension 0 over axes 0 and 1, dimension 1 whole
- *     RS1+P0   dimension 1 over axis 1; a partial sum over axis 0
- */
+ *     RS1+P0   dimension 1 over axis 1; a partial sum over axis 0 */
 #ifndef COL_IR_BASE_LAYOUT_H
 #define COL_IR_BASE_LAYOUT_H
 

@@ -5,8 +5,7 @@
  * programs end with, so a failure keeps its class from where it arose to the shell.
  *
  * Two classes only reach a user: bad input (2, and the results 3 and 4), which explain what to mend; and
- * internal bugs, which end the process through COL_ASSERT with the place in our source.
- */
+ * internal bugs, which end the process through COL_ASSERT with the place in our source. */
 #ifndef COL_BASE_STATUS_H
 #define COL_BASE_STATUS_H
 

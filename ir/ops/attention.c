@@ -156,8 +156,7 @@ void col_grad_attention(col_builder *b, col_node *node, col_value *const *dy, co
     }
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* Batch and heads are independent. Time and width stay whole, as what is not mentioned does in operands. */
 static void relate_heads(col_factors *f, col_slot x, int batch, int head)
@@ -216,8 +215,7 @@ void col_local_attention(col_local *l, const col_node *node, col_value *const *o
                     col_shape_make(4, (int64_t[]){q.dims[0], q.dims[2], q.dims[1], k.dims[1]}), out);
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 /* One attention, forward or backward, with its options resolved. Tensors are in the node's order. */
 typedef struct attention {

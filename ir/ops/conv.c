@@ -133,8 +133,7 @@ void col_grad_conv(col_builder *b, col_node *node, col_value *const *dy, const b
     }
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* The batch and the channels in and out, of x, weight and y, whichever of the three the node makes. Channels
  * in several groups are split by whole groups. */
@@ -189,8 +188,7 @@ void col_local_conv(col_local *l, const col_node *node, col_value *const *operan
     out[0] = &col_build(l->b, node->op, 2, operands, node->attr_count, attrs)->results[0];
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 typedef enum sum_into { INTO_OUTPUT, INTO_INPUT, INTO_WEIGHT } sum_into;
 

@@ -79,8 +79,7 @@ bool col_infer_einsum(col_node *node, col_diags *diags)
     return col_op_result(node, 0, operand_type(node, 0).dtype, shape);
 }
 
-/* --- gradient --------------------------------------------------------------------------------------------
- */
+/* --- gradient ----------------------------------------------------------------------------------------- */
 
 /* The gradient of operand `own` is again an einsum, of the result's gradient and the other operand. Letters
  * that neither of the two has were summed over `own` alone: the gradient repeats along them. */
@@ -116,8 +115,7 @@ void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const
     }
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* A letter is a factor; those that the result lacks are summed. */
 void col_relate_einsum(col_factors *f, const col_node *node)
@@ -142,8 +140,7 @@ void col_relate_einsum(col_factors *f, const col_node *node)
     }
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 /* Copies an operand (or, with `back`, the packed result) between its own layout and the letters of `order`,
  * in row-major order; letters in none of them are summed. */

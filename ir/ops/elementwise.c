@@ -8,8 +8,7 @@
 
 #include <math.h>
 
-/* --- inference -------------------------------------------------------------------------------------------
- */
+/* --- inference ---------------------------------------------------------------------------------------- */
 
 bool col_infer_same(col_node *node, col_diags *diags)
 {
@@ -85,8 +84,7 @@ bool col_infer_where(col_node *node, col_diags *diags)
            broadcast_operands(node, diags, operand_type(node, 1).dtype);
 }
 
-/* --- gradients -------------------------------------------------------------------------------------------
- */
+/* --- gradients ---------------------------------------------------------------------------------------- */
 
 static col_value *x_of(const col_node *node)
 {
@@ -228,8 +226,7 @@ GRADIENT(where)
     if (wanted[2]) dx[2] = back_to(b, node, 2, col_build_where(b, condition, zero, dy[0]));
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* NumPy broadcasting, of `broadcast` too: a stretched dimension has size 1, and relates to nothing. */
 void col_relate_elementwise(col_factors *f, const col_node *node)
@@ -242,8 +239,7 @@ void col_relate_elementwise(col_factors *f, const col_node *node)
     }
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 typedef double (*element_fn)(double x, double y, double z);
 

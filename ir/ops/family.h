@@ -5,8 +5,7 @@
 
 #include "ir/builder.h"
 
-/* --- inference -------------------------------------------------------------------------------------------
- */
+/* --- inference ---------------------------------------------------------------------------------------- */
 
 static inline col_type operand_type(const col_node *node, uint32_t index)
 {
@@ -61,8 +60,7 @@ static inline col_dtype wide_dtype(col_dtype dtype)
 col_shape col_shape_drop_last(col_shape shape);
 col_shape col_shape_one_last(col_shape shape);
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 typedef enum col_walk_mode { COL_WALK_SET, COL_WALK_ADD, COL_WALK_MAX, COL_WALK_MIN } col_walk_mode;
 
@@ -83,8 +81,7 @@ int64_t col_eval_block(const col_node *node, const col_tensor *operands, col_sha
 /* Uniform number `index` of the stream that a node's salt and a generator state name. */
 double col_eval_uniform(const col_node *node, col_tensor generator, int64_t index);
 
-/* --- building --------------------------------------------------------------------------------------------
- */
+/* --- building ----------------------------------------------------------------------------------------- */
 
 static inline col_value *op_add(col_builder *b, col_value *x, col_value *y)
 {

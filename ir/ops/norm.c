@@ -31,8 +31,7 @@ bool col_infer_layer_norm(col_node *node, col_diags *diags)
            col_op_result(node, 2, wide_dtype(x.dtype), rows);
 }
 
-/* --- softmax ---------------------------------------------------------------------------------------------
- */
+/* --- softmax ------------------------------------------------------------------------------------------ */
 
 /* exp(x - max) and, in `*out_sum`, its sum over the axis. */
 static col_value *shifted_exp(col_builder *b, col_value *x, int axis, col_value **out_sum)
@@ -116,8 +115,7 @@ void col_eval_log_softmax(const col_node *node, const col_tensor *operands, col_
     eval_softmax(node, operands, results, true);
 }
 
-/* --- layer normalisation ---------------------------------------------------------------------------------
- */
+/* --- layer normalisation ------------------------------------------------------------------------------ */
 
 /* Sum over the last axis, times `factor`; the axis stays as size 1. */
 static col_value *row_sum(col_builder *b, col_value *x, double factor)

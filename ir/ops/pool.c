@@ -108,8 +108,7 @@ void col_grad_avg_pool(col_builder *b, col_node *node, col_value *const *dy, con
     dx[0] = &col_build(b, COL_OP_AVG_POOL_GRAD, 1, dy, node->attr_count + 1, attrs)->results[0];
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* Batch and channels are independent, in the gradients too. */
 void col_relate_pool(col_factors *f, const col_node *node)
@@ -121,8 +120,7 @@ void col_relate_pool(col_factors *f, const col_node *node)
     for (int d = 2; d < node->results[0].type.shape.rank; d++) col_factors_whole(f, y, d);
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 /* Windows of all planes of one node. */
 typedef struct planes {

@@ -122,8 +122,7 @@ bool col_infer_pad(col_node *node, col_diags *diags)
     return col_op_result(node, 0, type.dtype, type.shape);
 }
 
-/* --- gradients -------------------------------------------------------------------------------------------
- */
+/* --- gradients ---------------------------------------------------------------------------------------- */
 
 void col_grad_reshape(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
                       col_value **dx)
@@ -279,8 +278,7 @@ bool col_view_map_split(const col_node *node, uint32_t result, col_view_map *out
     return true;
 }
 
-/* --- splitting over a mesh -------------------------------------------------------------------------------
- */
+/* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 void col_relate_reshape(col_factors *f, const col_node *node)
 {
@@ -314,8 +312,7 @@ void col_relate_resize(col_factors *f, const col_node *node)
     }
 }
 
-/* --- reference evaluation --------------------------------------------------------------------------------
- */
+/* --- reference evaluation ----------------------------------------------------------------------------- */
 
 void col_eval_reshape(const col_node *node, const col_tensor *operands, col_tensor *results)
 {

@@ -12,8 +12,7 @@
  * state.json is {"xxh3", "format": "colc-checkpoint", "version": 1, "library_version", "step",
  * "files": [{"name", "bytes", "header_xxh3"}], "scalars": {…}}; "xxh3" is of the whole text with its own 16
  * digits as zeros. Scalars are JSON integers, reals and strings; a real that is not finite is {"real":
- * "nan"}.
- */
+ * "nan"}. */
 #ifndef COL_STORE_CHECKPOINT_H
 #define COL_STORE_CHECKPOINT_H
 

@@ -6,8 +6,7 @@
  *
  * with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
  * finite is null, and "non_finite" says what it was:
- * {"loss":null,…,"non_finite":{"loss":"nan"}}.
- */
+ * {"loss":null,…,"non_finite":{"loss":"nan"}}. */
 #ifndef COL_STORE_METRICS_H
 #define COL_STORE_METRICS_H
 

@@ -1,8 +1,7 @@
 /* NumPy .npy files, versions 1 and 2: "\x93NUMPY", version, header length, a Python dict literal
  * {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } padded with spaces and ended by a newline,
  * data. Little-endian, row-major numbers and booleans only; what else NumPy can write is refused by name.
- * Source: NumPy's description of the format (numpy.lib.format).
- */
+ * Source: NumPy's description of the format (numpy.lib.format). */
 #ifndef COL_STORE_NPY_H
 #define COL_STORE_NPY_H
 

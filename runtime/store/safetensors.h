@@ -9,8 +9,7 @@
  * that no byte of a file can change its meaning unnoticed. Files by others carry none and are read all the
  * same.
  *
- * Source of the format: the safetensors README; an index is as Hugging Face's `save_pretrained` writes it.
- */
+ * Source of the format: the safetensors README; an index is as Hugging Face's `save_pretrained` writes it. */
 #ifndef COL_STORE_SAFETENSORS_H
 #define COL_STORE_SAFETENSORS_H
 

@@ -2,8 +2,7 @@
  *
  * A file is a run of records: u64 length, u32 masked CRC32C of these 8 bytes, the data, u32 masked CRC32C of
  * the data; masked is ((crc >> 15) | (crc << 17)) + 0xa282ead8. The data is an Event message; the first one
- * is the file version "brain.Event:2". Source: TensorBoard's record writer and event.proto.
- */
+ * is the file version "brain.Event:2". Source: TensorBoard's record writer and event.proto. */
 #ifndef COL_STORE_TENSORBOARD_H
 #define COL_STORE_TENSORBOARD_H
 

@@ -1,8 +1,7 @@
 /* Chrome trace JSON, for chrome://tracing and Perfetto: {"traceEvents": [...]}.
  *
  * Times are in microseconds since the start of the trace. Events of one track (process and thread number)
- * must nest; give every stream a track of its own. The file replaces an older one when it is closed.
- */
+ * must nest; give every stream a track of its own. The file replaces an older one when it is closed. */
 #ifndef COL_STORE_TRACE_H
 #define COL_STORE_TRACE_H
 

@@ -1,7 +1,6 @@
 /* Runs a fuzz target over files: every file of the folders given and every file given, and the empty input.
  * The corpus is thereby an ordinary test, and a crashing input can be run in a debugger:
- *     build/tests/fuzz/replay_base crash-0123abcd
- */
+ *     build/tests/fuzz/replay_base crash-0123abcd */
 #include "ir/base/file.h"
 
 #include <dirent.h>

@@ -1,7 +1,6 @@
 /* Writes plans of the bigram model, so that the executor can be tested without the compiler:
  *
- *     bigram_plan KERNELS.so step|micro|generate|forward OUT.plan
- */
+ *     bigram_plan KERNELS.so step|micro|generate|forward OUT.plan */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,7 @@
  *     store_files safetensors IN OUT    reads a file or a folder and writes the same tensors
  *     store_files shards IN FOLDER N    the same, into shards of at most N bytes
  *     store_files npy IN OUT
- *     store_files events FOLDER         100 steps, then 50 more after resuming at step 80
- */
+ *     store_files events FOLDER         100 steps, then 50 more after resuming at step 80 */
 #include "runtime/store/npy.h"
 #include "runtime/store/safetensors.h"
 #include "runtime/store/tensorboard.h"

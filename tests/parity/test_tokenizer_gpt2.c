@@ -3,7 +3,7 @@
  * published ids.
  *
  * Needs gpt2/vocab.json and gpt2/merges.txt under $COL_TEST_DATA, or under ../shared/data; skipped without.
- */
+  */
 #include "tests/unit/unit.h"
 #include "runtime/data/sampler.h"
 #include "runtime/text/tokenizer.h"

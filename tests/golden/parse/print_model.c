@@ -2,8 +2,7 @@
  *
  *   print_model FILE.ir [key=value]...      the graph
  *   print_model --again FILE.ir [key=value]...
- *       prints, parses what was printed, prints again: fails where the two texts differ; prints the sizes
- */
+ *       prints, parses what was printed, prints again: fails where the two texts differ; prints the sizes */
 #include "frontend/parse.h"
 
 #include "ir/base/file.h"
