@@ -9,7 +9,7 @@
  * process. COL_BAD_INPUT when the processes are not as many as the plan's ranks, or have different plans. */
 COL_MUST_USE col_status col_transport_open(const char *name, const col_plan *plan, double timeout,
                                            col_comm **out_comm);
-/* Ranks on this host. */
+/* Ranks of the communicator that are on this host; 0 for none (NULL). */
 int col_transport_sharing(const col_comm *comm);
 
 #endif

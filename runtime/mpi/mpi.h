@@ -1,5 +1,5 @@
 /* Ranks that are processes, started by mpirun. In a shared module of its own, colc_mpi.so, that
- * session_comm.c opens when it is wanted: colrun itself does not need MPI. */
+ * runtime/transport.c opens when it is wanted: colrun itself does not need MPI. */
 #ifndef COL_RUNTIME_MPI_MPI_H
 #define COL_RUNTIME_MPI_MPI_H
 

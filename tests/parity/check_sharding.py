@@ -154,6 +154,7 @@ def check_large(colc, data, names):
     for name in names:
         path = os.path.join(data, "iopddl", name + ".json.gz")
         status, answer = solve(colc, path, 4)
+        assert status == 0 or (status == 3 and answer["status"] == "limit"), "%s: status %d" % (name, status)
         if status == 0:
             check(load(path)["problem"], answer)
 
