@@ -187,6 +187,28 @@ static uint32_t last_reader(const overlapper *o, const col_value *value, uint32_
     return last;
 }
 
+/* Bytes that a kernel writes over operands that die in it, and that are no second buffer therefore: what
+ * memory planning does where the kernel's indices allow it, which is most often. */
+static int64_t bytes_in_place(const overlapper *o, uint32_t u)
+{
+    const col_unit *unit = unit_at(o, u);
+    int64_t bytes = 0;
+    uint32_t next = 0;
+    if (unit->nodes[0]->group < 0) return 0;
+    for (uint32_t i = 0; i < unit->write_count && next < unit->read_count; i++) {
+        int64_t size = own_bytes(o, unit->writes[i]);
+        for (; next < unit->read_count; next++) {
+            const col_value *read = unit->reads[next];
+            bool dies = last_reader(o, read, NONE) == u + 1 && !o->is_output[read->id];
+            if (!dies || own_bytes(o, read) != size) continue;
+            bytes += size;
+            next++;
+            break;
+        }
+    }
+    return bytes;
+}
+
 static void measure(overlapper *o)
 {
     uint32_t count = o->units->count;
@@ -204,7 +226,10 @@ static void measure(overlapper *o)
             change[o->is_output[value->id] ? count : end] -= bytes;
         }
     }
-    for (uint32_t u = 0; u < count; u++) o->live[u] = live += change[u];
+    for (uint32_t u = 0; u < count; u++) {
+        live += change[u];
+        o->live[u] = live - bytes_in_place(o, u);
+    }
 }
 
 /* Collectives that may move. */

@@ -23,9 +23,9 @@ def mpirun(ranks):
     return ["mpirun", "--oversubscribe", "--allow-run-as-root", "-n", str(ranks)]
 
 
-def make_plan(mesh, repeats):
-    path = f"plan.{mesh}.{repeats}"
-    subprocess.run([MESH_PLAN, path, mesh, str(repeats)], check=True)
+def make_plan(mesh, repeats, *more):
+    path = ".".join(["plan", mesh, str(repeats), *more])
+    subprocess.run([MESH_PLAN, path, mesh, str(repeats), *more], check=True)
     return path
 
 
@@ -79,8 +79,9 @@ def test_local():
     expected = write_input()
     for mesh, ranks in [("2", 2), ("4", 4), ("2x2", 4), ("2x2x2", 8), ("3", 3)]:
         plan = make_plan(mesh, 2)
-        run(command(plan, "--output", "out", "--ranks", str(ranks)))
-        check_output(expected)
+        for one in (plan, make_plan(mesh, 20, "started")):
+            run(command(one, "--output", "out", "--ranks", str(ranks)))
+            check_output(expected)
         error = run(command(plan, "--ranks", "5"), want=2).stderr
         assert f"--ranks 5, but the plan is for {ranks} ranks (mesh {mesh})" in error, error
     info = run([COLRUN, "info", make_plan("2x2", 2)]).stdout
@@ -90,10 +91,10 @@ def test_local():
 def test_mpi():
     expected = write_input()
     for mesh, ranks in [("2", 2), ("2x2", 4), ("3", 3)]:
-        plan = make_plan(mesh, 2)
-        result = run(mpirun(ranks) + command(plan, "--output", "out"))
-        assert result.stdout.count("f32[24, 1000]") == 1, result.stdout
-        check_output(expected)
+        for plan in (make_plan(mesh, 2), make_plan(mesh, 200, "started")):
+            result = run(mpirun(ranks) + command(plan, "--output", "out"))
+            assert result.stdout.count("f32[24, 1000]") == 1, result.stdout
+            check_output(expected)
     error = run(mpirun(2) + command(make_plan("3", 2)), want=2).stderr
     assert "mpirun started 2 processes, but the plan is for 3 ranks (mesh 3)" in error, error
     run(mpirun(1) + command(make_plan("3", 2), "--comm", "local"))
@@ -107,9 +108,9 @@ def test_different_plans():
     assert "rank 1 has another plan than rank 0" in error, error
 
 
-def test_rank_that(name, signal_number, timeout, delay):
+def test_rank_that(name, signal_number, timeout, delay, *more):
     """One of three ranks is killed or stopped some seconds after the start: all end."""
-    plan = make_plan("3", 400000)
+    plan = make_plan("3", 400000, *more)
     job = subprocess.Popen(mpirun(3) + command(plan, "--output", "out", "--timeout", str(timeout)),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -136,8 +137,9 @@ def main():
         test_mpi()
         test_different_plans()
         test_rank_that("killed", signal.SIGKILL, 60, 4)
-        for delay in (0, 4):
-            code, error = test_rank_that("stopped", signal.SIGSTOP, 8, delay)
+        test_rank_that("killed", signal.SIGKILL, 60, 4, "started")
+        for delay, more in ((0, ()), (4, ()), (4, ("started",))):
+            code, error = test_rank_that("stopped", signal.SIGSTOP, 8, delay, *more)
             # Open MPI's launcher now and then crashes itself while it ends the job; the ranks are gone all the same.
             launcher_crashed = code < 0 and "libpmix" in error
             assert code == 4 or launcher_crashed, f"status {code}\n{error}"

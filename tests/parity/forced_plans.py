@@ -228,6 +228,16 @@ class Bench:
         os.remove(plan)
         return f"losses {apart:.0e}, state {worst:.0e}, {predicted['communication_bytes']:.0f} bytes sent"
 
+    @staticmethod
+    def count_spans(path):
+        """Of the track of communication; they stand one after another."""
+        with open(path, encoding="utf-8") as f:
+            spans = [e for e in json.load(f)["traceEvents"] if e["ph"] == "X" and e["tid"] == 2]
+        spans.sort(key=lambda e: e["ts"])
+        for a, b in zip(spans, spans[1:]):
+            expect(a["ts"] + a["dur"] <= b["ts"] + 0.01, f"two collectives at once: {a}, {b}")
+        return len(spans)
+
     def check_overlap(self, model, mesh, name, variant):
         """Two plans that differ in --overlap alone: the line that says how it went."""
         compiling, training = self.options(model, variant)
@@ -236,7 +246,9 @@ class Bench:
             key = f"{model}_{mesh}_{name}_{variant}_{overlap}"
             plan = os.path.join(self.folder, key + ".plan")
             self.compile(model, [*compiling, "--mesh", mesh, "--plan", name, "--overlap", overlap], plan)
-            rows, state = self.train(model, plan, key, "--ranks", ranks_of(mesh), *training)
+            trace = os.path.join(self.folder, key + ".trace")
+            rows, state = self.train(model, plan, key, "--ranks", ranks_of(mesh), "--trace", trace, *training)
+            expect((self.count_spans(trace) > 0) == (overlap == "on"), "the trace has other tracks")
             runs.append(([{k: row.get(k) for k in EXACT} for row in rows], state))
             run([self.colc, "explain", plan, "--format", "json", "--program", "step", "-o", plan + ".log"])
             with open(plan + ".log", encoding="utf-8") as f:
