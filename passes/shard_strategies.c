@@ -166,12 +166,18 @@ typedef struct found {
     int32_t *layouts;
 } found;
 
+enum {
+    MOST_FACTORS = 32,
+    MOST_STRATEGIES = 1500, /* (factors + 1)^axes, before orders */
+};
+
 typedef struct enumeration {
     shard_model *m;
     shard_unit *u;
-    int *factors, factor_count; /* that can be split at all */
+    int factors[MOST_FACTORS], factor_count; /* that can be split at all */
     int ports;
-    COL_VEC(found) list;
+    COL_VEC(found *) list;
+    col_map *known; /* the same, by layouts */
 } enumeration;
 
 /* Among strategies with the same layouts everywhere only the cheapest is kept. */
@@ -185,17 +191,16 @@ static void consider(enumeration *e, const col_strategy *s)
     double within = inner_reductions(m, e->u, s);
     int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s) + within),
             inner = runs * shard_nanoseconds(within);
-    for (size_t i = 0; i < e->list.len; i++) {
-        found *other = &e->list.data[i];
-        if (memcmp(other->layouts, layouts, sizeof *layouts * (size_t)e->ports)) continue;
-        if (cost < other->cost) {
-            other->cost = cost;
-            other->inner = inner;
-            other->strategy = *s;
-        }
-        return;
+    size_t size = sizeof *layouts * (size_t)e->ports;
+    found *other = col_map_get_bytes(e->known, layouts, size);
+    if (!other) {
+        other = COL_NEW(m->arena, found);
+        *other = (found){*s, cost, inner, layouts};
+        col_map_set_bytes(e->known, layouts, size, other);
+        col_vec_push(m->arena, &e->list, other);
+    } else if (cost < other->cost) {
+        *other = (found){*s, cost, inner, other->layouts};
     }
-    col_vec_push(m->arena, &e->list, ((found){*s, cost, inner, layouts}));
 }
 
 static bool shares_factor(const col_strategy *s, int rank)
@@ -250,16 +255,50 @@ static void copy_strategies(shard_model *m, shard_unit *u, const shard_unit *sam
     }
 }
 
+/* Bytes of the values that the factor is a dimension of. */
+static int64_t factor_weight(const shard_unit *u, int factor)
+{
+    int64_t weight = 0;
+    for (int i = 0; i < u->read_count + u->write_count; i++) {
+        const col_value *value = (i < u->read_count ? &u->reads[i] : &u->writes[i - u->read_count])->value;
+        for (int d = 0; d < value->type.shape.rank; d++)
+            if (col_factors_of_dim(u->factors, value, d) == factor)
+                weight += (int64_t)col_type_bytes(value->type);
+    }
+    return weight;
+}
+
+/* The factors that some axis splits. Where many tensors are summed in one kernel, as for the norm of all
+ * gradients, each has factors of its own, and a strategy can split two or three of them: then those of the
+ * largest tensors are taken, as many as MOST_STRATEGIES allows. */
+static void list_factors(enumeration *e)
+{
+    const col_mesh *mesh = &e->m->options->mesh;
+    int64_t weights[MOST_FACTORS], most = 1;
+    while (most < MOST_FACTORS && pow((double)most + 2, mesh->rank) <= MOST_STRATEGIES) most++;
+    for (int f = 0; f < col_factors_count(e->u->factors); f++) {
+        bool splits = false;
+        for (int a = 0; a < mesh->rank; a++) splits |= col_factors_splits(e->u->factors, f, mesh->dims[a]);
+        if (!splits || col_factors_size(e->u->factors, f) <= 1) continue;
+        int64_t weight = factor_weight(e->u, f);
+        int at = e->factor_count;
+        while (at > 0 && weights[at - 1] < weight) at--;
+        if (at == most) continue;
+        e->factor_count = COL_MIN(e->factor_count + 1, (int)most);
+        for (int i = e->factor_count - 1; i > at; i--) {
+            weights[i] = weights[i - 1];
+            e->factors[i] = e->factors[i - 1];
+        }
+        weights[at] = weight;
+        e->factors[at] = f;
+    }
+}
+
 static void enumerate_unit(shard_model *m, shard_unit *u)
 {
-    enumeration e = {.m = m, .u = u, .ports = u->read_count + u->write_count};
-    e.factors = COL_NEW_ARRAY(m->arena, int, col_factors_count(u->factors) + 1);
-    for (int f = 0; f < col_factors_count(u->factors); f++) {
-        bool splits = false;
-        for (int a = 0; a < m->options->mesh.rank; a++)
-            splits |= col_factors_splits(u->factors, f, m->options->mesh.dims[a]);
-        if (splits && col_factors_size(u->factors, f) > 1) e.factors[e.factor_count++] = f;
-    }
+    enumeration e = {
+        .m = m, .u = u, .ports = u->read_count + u->write_count, .known = col_map_create(m->arena)};
+    list_factors(&e);
     col_strategy s = col_strategy_replicated();
     enumerate(&e, &s, 0);
     u->count = (int)e.list.len;
@@ -269,12 +308,12 @@ static void enumerate_unit(shard_model *m, shard_unit *u)
     for (int p = 0; p < e.ports; p++) {
         shard_port *port = p < u->read_count ? &u->reads[p] : &u->writes[p - u->read_count];
         port->layouts = COL_NEW_ARRAY(m->arena, int32_t, e.list.len);
-        for (int k = 0; k < u->count; k++) port->layouts[k] = e.list.data[k].layouts[p];
+        for (int k = 0; k < u->count; k++) port->layouts[k] = e.list.data[k]->layouts[p];
     }
     for (int k = 0; k < u->count; k++) {
-        u->strategies[k] = e.list.data[k].strategy;
-        u->cost[k] = e.list.data[k].cost;
-        u->inner[k] = e.list.data[k].inner;
+        u->strategies[k] = e.list.data[k]->strategy;
+        u->cost[k] = e.list.data[k]->cost;
+        u->inner[k] = e.list.data[k]->inner;
     }
 }
 

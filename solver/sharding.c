@@ -19,7 +19,7 @@ static void *run_search(void *argument)
     return NULL;
 }
 
-enum { CHUNK = 200, SEARCH_SLICE = 500000000 };
+enum { CHUNK = 200, SEARCH_SLICE = 500000000, EARLY_SEARCH = 100 }; /* work; of a core, by strategy or pair */
 
 /* What one thread may spend, which it does alike in every run, before a second joins: some two seconds. */
 static const double ALONE = 2e9;
@@ -157,6 +157,9 @@ void sharding_solve_core(state *st, const core *g, const records *r, int threads
     if (st->bound < st->ceiling) {
         worker *w = sharding_worker_make(st, m, r, 1);
         sharding_worker_start_from(w, first);
+        /* Without rows of memory the bound is about as good as it gets, and what was decoded is far off. */
+        if (!g->time_count && a->best < (double)sharding_state_cut(st))
+            sharding_worker_run(w, EARLY_SEARCH * (double)sharding_core_size(g));
         task prover = {st, w, m, r, a};
         st->companion = w;
         if (threads > 1) st->budget = st->effort + ALONE;

@@ -56,8 +56,8 @@ bool sharding_fold(state *st, int threads)
     core *g = fold(st->problem, &r, &infeasible);
     if (g && !infeasible && sharding_presolve(&g, &r, st->verbose)) {
         state sub;
-        sharding_state_init(&sub, st->problem, TIME_SHARE * (st->deadline - col_solve_clock()), st->ceiling,
-                            arena);
+        double left = st->deadline - col_solve_clock();
+        sharding_state_init(&sub, st->problem, st->alike_only ? left : TIME_SHARE * left, st->ceiling, arena);
         sub.gap = GAP_SHARE * st->gap;
         sub.stall = st->stall;
         sub.verbose = st->verbose;
