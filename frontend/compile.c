@@ -125,6 +125,8 @@ static col_status run_passes(compiler *c, col_graph *graph, const char *const *n
     COL_ASSERT(count <= COL_COUNT(passes));
     for (size_t i = 0; i < count && !*out_stopped; i++) {
         passes[n] = col_pass_find(names[i]);
+        if (passes[n]->run == col_pass_precision && options->precision == COL_F32)
+            continue; /* has nothing to do */
         COL_ASSERT(passes[n]);
         *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, passes[n]->name);
         n++;
@@ -285,7 +287,9 @@ static col_status need(const col_graph *graph, const char *what, bool has, const
 
 static col_status make_training(compiler *c, bool *stopped)
 {
-    static const char *const train[] = {"autodiff", "optimizer"}, *const eval[] = {"inference", "dce"};
+    static const char *const train[] = {"precision", "autodiff", "optimizer"}, *const eval[] = {"inference",
+                                                                                                "precision",
+                                                                                                "dce"};
     COL_TRY(make_program(c, "step", 0, 0, is_scalar, train, COL_COUNT(train), stopped));
     if (*stopped) return NULL;
     return make_program(c, "eval", 0, 0, is_scalar, eval, COL_COUNT(eval), stopped);
@@ -293,7 +297,7 @@ static col_status make_training(compiler *c, bool *stopped)
 
 static col_status make_forward(compiler *c, bool *stopped)
 {
-    static const char *const forward[] = {"inference", "dce"};
+    static const char *const forward[] = {"inference", "precision", "dce"};
     return make_program(c, "forward", 0, 0, NULL, forward, COL_COUNT(forward), stopped);
 }
 
@@ -311,7 +315,7 @@ static void name_inputs(program *p, col_arena *arena)
 
 static col_status make_generation(compiler *c, bool *stopped)
 {
-    static const char *const cached[] = {"inference", "kv_cache", "dce"};
+    static const char *const cached[] = {"inference", "kv_cache", "precision", "dce"};
     COL_TRY(make_program(c, "decode", 1, 1, is_logits, cached, COL_COUNT(cached), stopped));
     const col_graph *graph = c->programs[0].graph;
     int64_t context = 0;

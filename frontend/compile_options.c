@@ -25,7 +25,7 @@ const col_option col_compile_option_table[] = {
     {"overlap", "NAME", "of communication with computation: auto (default; where the machine can), on or off",
      false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
-    {"precision", "NAME", "fp32", false},
+    {"precision", "NAME", "fp32 (default); for cuda also bf16: products and attention in 16 bits", false},
     {"optimizer", "NAME", "adamw (default), adam or sgd", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
     {"schedule", "NAME", "learning rate after the warm-up: cosine (default), linear or constant", false},
@@ -217,22 +217,27 @@ col_status col_compile_recipe(col_options *options, col_arena *arena)
 
 col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)
 {
-    static const char *const targets[] = {"cpu", "cuda"}, *const precisions[] = {"fp32"};
-    int ignored = 0, target = 0;
+    static const char *const targets[] = {"cpu", "cuda"}, *const precisions[] = {"fp32", "bf16"};
+    int precision = 0, target = 0;
     out->passes = col_pass_options_default();
     COL_TRY(read_settings(options, arena, &out->parse));
     COL_TRY(read_training(options, out));
     COL_TRY(col_options_choice(options, "target", targets, COL_COUNT(targets), &target));
+    COL_TRY(col_options_choice(options, "precision", precisions, COL_COUNT(precisions), &precision));
     out->is_cuda = target == 1;
+    out->passes.precision = precision ? COL_BF16 : COL_F32;
+    if (precision && !out->is_cuda)
+        return col_error_make(COL_BAD_INPUT,
+                              "--precision bf16 is for --target cuda; products on the CPU are fp32");
     if (out->is_cuda) {
         out->passes.few_results = GPU_RESULTS;
         out->passes.many_elements = GPU_ELEMENTS;
     }
-    COL_TRY(col_options_choice(options, "precision", precisions, 1, &ignored));
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));
     if (out->is_cuda && col_mesh_size(&out->mesh) > 1)
         return col_error_make(COL_BAD_INPUT, "--mesh: this version compiles for one GPU; leave --mesh out");
+    if (precision) out->machine.precision = COL_PRECISION_BF16;
     out->given = options;
     out->gpu_processor = col_options_get(options, "gpu");
     out->cpu_features = col_options_get(options, "cpu");

@@ -82,7 +82,7 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
     plan->version = COL_PLAN_VERSION;
     plan->producer = "colc " COL_VERSION;
     plan->target = options->is_cuda ? "cuda" : "cpu";
-    plan->precision = "fp32";
+    plan->precision = (char *)(uintptr_t)(options->passes.precision == COL_BF16 ? "bf16" : "fp32");
     plan->optimizer = (char *)(uintptr_t)(options->use == COL_USE_TRAIN ? options->optimizer_name : "");
     plan->accumulate = options->use == COL_USE_TRAIN ? options->passes.accumulate : 1;
     plan->model_flops = model_flops(plan);

@@ -55,6 +55,8 @@ static void cut_reduction(col_builder *b, col_node *node, const col_pass_options
     int64_t results = col_shape_numel(result->type.shape);
     int64_t elements = col_shape_numel(x->type.shape) / COL_MAX(results, 1);
     if (results >= options->few_results || elements <= options->many_elements) return;
+    col_dtype dtype = x->type.dtype;
+    if (dtype == COL_BF16 || dtype == COL_F16) x = col_build_cast(b, x, COL_F32); /* for the sums between */
     col_shape shape = x->type.shape;
     int64_t outer[COL_MAX_RANK], inner;
     if (count > 1) {
@@ -79,6 +81,7 @@ static void cut_reduction(col_builder *b, col_node *node, const col_pass_options
     }
     x = col_build_reduce(b, node->op, x, 1, &inner, true);
     x = col_build_reduce(b, node->op, x, count, outer, true);
+    x = col_build_cast(b, x, dtype);
     col_value_replace(b->graph, result, col_build_reshape(b, x, result->type.shape));
     col_graph_remove(node);
 }

@@ -15,6 +15,7 @@ col_pass_options col_pass_options_default(void)
         .weight_decay = 0.1,
         .clip_norm = 1,
         .accumulate = 1,
+        .precision = COL_F32,
         .few_results = 64,
         .many_elements = 1 << 15,
         .overlap_memory = 1.0 / 16,

@@ -26,6 +26,7 @@ typedef struct col_pass_options {
     double clip_norm;            /* global gradient norm; 0: no clipping */
     int64_t accumulate;          /* micro-batches per step */
     int64_t cache_length;        /* positions that a key-value cache holds */
+    col_dtype precision;         /* that products compute in: f32, or bf16 or f16 with f32 beside it */
     int64_t few_results;         /* reductions to fewer, ... */
     int64_t many_elements;       /* ... of more elements each, are cut into two levels */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
@@ -70,6 +71,8 @@ COL_MUST_USE col_status col_pass_kv_cache(col_graph *graph, const col_pass_optio
 /* Gives a dimension that is split into parts later on a dimension for the parts, so that a mesh can split it.
  */
 COL_MUST_USE col_status col_pass_unmerge(col_graph *graph, const col_pass_options *options);
+/* Lets products and attention compute in 16 bits. */
+COL_MUST_USE col_status col_pass_precision(col_graph *graph, const col_pass_options *options);
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);

@@ -6,6 +6,7 @@ static const col_pass table[] = {
     {"inference", "turn off dropout and batch statistics", col_pass_inference},
     {"kv_cache", "keep keys and values of earlier positions, for generation", col_pass_kv_cache},
     {"unmerge", "give parts that are split off a dimension of their own", col_pass_unmerge},
+    {"precision", "let products and attention compute in 16 bits", col_pass_precision},
     {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},
     {"optimizer", "turn gradients into the update of parameters and optimizer state", col_pass_optimizer},
     {"lower", "replace composite ops by primitives", col_pass_lower},

@@ -1,0 +1,101 @@
+/* Mixed precision: products, convolutions and attention compute on operands of 16 bits, everything that sums
+ * or normalises stays fp32, and the rest follows its operands. Parameters, their gradients and the
+ * optimizer's state stay fp32: a cast stands between a parameter and its use, so that differentiation brings
+ * gradients back to it.
+ *
+ * needs     composites not yet lowered, no gradients yet (inference and kv_cache may have run)
+ * provides  operands of contractions, `conv` and `attention` are of the narrow type
+ * breaks    nothing; outputs and assigned values keep their types
+ *
+ * Node by node, in the order of the graph:
+ *   narrow   einsum, attention, conv      f32 operands are cast down
+ *   wide     sums, normalisations, losses, exponentials and their like: narrow operands are cast up
+ *   follow   the others: where narrow and f32 meet, what is made of parameters and constants alone is cast
+ * down, and where something else is f32 the narrow ones are cast up The types of results are inferred anew.
+ * Equal casts are merged by `cse`. */
+#include "passes/pass.h"
+
+static bool is_narrow_op(const col_node *node)
+{
+    return col_op_info_of(node->op)->op_class == COL_CLASS_CONTRACTION || node->op == COL_OP_ATTENTION ||
+           node->op == COL_OP_ATTENTION_CACHED || node->op == COL_OP_CONV;
+}
+
+static bool is_wide_op(const col_node *node)
+{
+    static const col_op wide[] = {
+        COL_OP_EXP,         COL_OP_LOG,        COL_OP_SQRT,       COL_OP_RSQRT,         COL_OP_RECIPROCAL,
+        COL_OP_POW,         COL_OP_DIV,        COL_OP_SUM,        COL_OP_MEAN,          COL_OP_SOFTMAX,
+        COL_OP_LOG_SOFTMAX, COL_OP_LAYER_NORM, COL_OP_BATCH_NORM, COL_OP_CROSS_ENTROPY, COL_OP_ASSIGN,
+        COL_OP_EMBEDDING,   COL_OP_SCATTER_ADD};
+    for (size_t i = 0; i < COL_COUNT(wide); i++) {
+        if (wide[i] == node->op) return true;
+    }
+    return false;
+}
+
+/* Made of parameters and constants alone, as far as views and casts show it. */
+static bool is_weight(const col_value *value)
+{
+    while (value->producer) {
+        const col_op_info *info = col_op_info_of(value->producer->op);
+        if (value->producer->op == COL_OP_CONSTANT) return true;
+        if (info->op_class != COL_CLASS_VIEW && value->producer->op != COL_OP_CAST) return false;
+        value = col_node_operand(value->producer, 0);
+    }
+    return value->var->kind == COL_VAR_PARAM;
+}
+
+/* Casts the operands of type `from`. */
+static void cast_operands(col_builder *b, col_node *node, col_dtype from, col_dtype to)
+{
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        col_value *value = col_node_operand(node, i);
+        if (value->type.dtype == from) col_node_set_operand(node, i, col_build_cast(b, value, to));
+    }
+}
+
+/* The type in which operands of both types meet. */
+static col_dtype meeting_type(const col_node *node, col_dtype narrow)
+{
+    bool has_narrow = false, has_wide = false;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *value = col_node_operand(node, i);
+        has_narrow |= value->type.dtype == narrow;
+        has_wide |= value->type.dtype == COL_F32 && !is_weight(value);
+    }
+    return has_narrow && !has_wide ? narrow : COL_F32;
+}
+
+static void settle(col_builder *b, col_node *node, col_dtype narrow)
+{
+    col_dtype type = COL_F32;
+    if (node->op == COL_OP_CAST) return;
+    if (is_narrow_op(node))
+        type = narrow;
+    else if (!is_wide_op(node))
+        type = meeting_type(node, narrow);
+    cast_operands(b, node, type == narrow ? COL_F32 : narrow, type);
+}
+
+col_status col_pass_precision(col_graph *graph, const col_pass_options *options)
+{
+    col_dtype narrow = options->precision;
+    col_builder b = {.graph = graph};
+    col_diags diags = {.arena = graph->arena};
+    if (narrow == COL_F32) return NULL;
+    COL_ASSERT(narrow == COL_BF16 || narrow == COL_F16);
+    COL_FOR_EACH_NODE (node, graph) {
+        col_builder_at(&b, node);
+        settle(&b, node, narrow);
+        if (!col_op_info_of(node->op)->infer(node, &diags))
+            COL_PANIC("mixed precision does not fit %s", col_op_info_of(node->op)->name);
+    }
+    b.before = NULL;
+    b.scope = "";
+    for (size_t i = 0; i < graph->outputs.len; i++) {
+        col_output *output = &graph->outputs.data[i];
+        if (output->value->type.dtype == narrow) output->value = col_build_cast(&b, output->value, COL_F32);
+    }
+    return NULL;
+}
