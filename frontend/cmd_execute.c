@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,24 +152,64 @@ static col_status refuse_options(const col_options *options, const char *plan)
     return NULL;
 }
 
+static bool is_cached(const char *path)
+{
+    col_plan *plan = NULL;
+    if (!path || !col_file_exists(path) || col_error_ignore(col_plan_read(path, &plan))) return false;
+    col_plan_free(plan);
+    return true;
+}
+
+/* Waits until no other process compiles for this place in the cache: the ranks that mpirun starts must all
+ * have one plan. Returns a descriptor for unlock_cached; -1 where the cache cannot be written. */
+static int lock_cached(const char *path, const char *lock, col_arena *arena)
+{
+    char *folder = col_arena_strdup(arena, path);
+    *strrchr(folder, '/') = '\0';
+    if (col_error_ignore(col_make_folder(folder))) return -1;
+    for (;;) {
+        struct stat ours, there;
+        int file = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (file < 0) return -1;
+        bool is_locked = !flock(file, LOCK_EX);
+        bool again = is_locked || errno == EINTR;
+        /* Who had it before may have removed the file that was waited for. */
+        if (is_locked && !fstat(file, &ours) && !stat(lock, &there) && ours.st_ino == there.st_ino)
+            return file;
+        close(file);
+        if (!again) return -1;
+    }
+}
+
+static void unlock_cached(const char *lock, int file)
+{
+    if (file < 0) return;
+    unlink(lock);
+    close(file);
+}
+
 /* Compiles, unless the cache has the plan already. `*out_plan` is NULL when --stop-after ended it. */
 static col_status compile_cached(const executed *what, const col_options *options,
                                  const col_compile_options *compile_options, const char *file,
                                  const char *program, col_arena *arena, const char **out_plan)
 {
     COL_TRY(cache_path(options, compile_options, file, what, program, arena, out_plan));
-    col_plan *plan = NULL;
     bool wants_text = compile_options->print_after || compile_options->stop_after ||
                       compile_options->dump_dir || compile_options->time_passes;
-    if (!wants_text && *out_plan && col_file_exists(*out_plan) &&
-        !col_error_ignore(col_plan_read(*out_plan, &plan))) {
-        col_plan_free(plan);
-        return NULL;
+    if (!wants_text && is_cached(*out_plan)) return NULL;
+    const char *lock = *out_plan ? col_arena_printf(arena, "%s.lock", *out_plan) : NULL;
+    int locked = lock && !wants_text ? lock_cached(*out_plan, lock, arena) : -1;
+    col_plan *plan = NULL;
+    col_status status = NULL;
+    if (locked < 0 || !is_cached(*out_plan)) {
+        status = col_compile(compile_options, arena, &plan);
+        if (!status && plan)
+            status = keep_plan(plan, out_plan, arena);
+        else
+            *out_plan = NULL;
     }
-    COL_TRY(col_compile(compile_options, arena, &plan));
-    if (plan) return keep_plan(plan, out_plan, arena);
-    *out_plan = NULL;
-    return NULL;
+    unlock_cached(lock, locked);
+    return status;
 }
 
 /* A plan of the same use is run as it is; one of another use is compiled again from the model that it
