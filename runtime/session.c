@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "ir/plan/plan_io.h"
 #include "runtime/init.h"
 #include "runtime/ranks.h"
@@ -19,10 +21,22 @@ struct col_session {
     bool leads;     /* in col_session_lead, on rank 0 */
 };
 
+static uint64_t hash_options(const col_options *options)
+{
+    XXH64_hash_t hash = 0;
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        if (!strcmp(v->option->name, "threads")) continue;
+        hash = XXH3_64bits_withSeed(v->option->name, strlen(v->option->name), hash);
+        hash = XXH3_64bits_withSeed(v->value, strlen(v->value), hash);
+    }
+    return hash;
+}
+
 col_status col_session_options_read(const col_options *options, col_session_options *out)
 {
     int64_t threads = 0;
-    *out = (col_session_options){.timeout = TIMEOUT};
+    *out = (col_session_options){.timeout = TIMEOUT, .command = hash_options(options)};
     COL_TRY(col_options_int(options, "threads", 1, MOST_THREADS, &threads));
     COL_TRY(col_options_int(options, "ranks", 1, COL_PLAN_MOST_RANKS, &out->ranks));
     COL_TRY(col_options_double(options, "timeout", 1e-3, 1e9, &out->timeout));
@@ -67,6 +81,26 @@ static col_status check_ranks(const col_plan *plan, int64_t asked)
     return status;
 }
 
+/* Processes that were told different things would go on with mixed numbers, or wait for each other. */
+static col_status check_commands(const col_session *session, uint64_t command)
+{
+    if (!session->comm) return NULL;
+    col_mesh mesh = col_plan_mesh(session->plan);
+    int64_t count = col_mesh_size(&mesh), differs = 0;
+    uint64_t *commands = calloc((size_t)count, sizeof *commands);
+    if (!commands) col_out_of_memory((size_t)count * sizeof *commands);
+    col_status status = session->comm->type->exchange(session->comm, &command, commands, sizeof command);
+    for (int64_t r = 1; r < count && !status && !differs; r++) {
+        if (commands[r] != commands[0]) differs = r;
+    }
+    if (status) return status; /* what is under way still uses the numbers */
+    free(commands);
+    if (!differs) return NULL;
+    return col_error_make(COL_BAD_INPUT,
+                          "rank %lld was started with other options than rank 0: give all ranks the same",
+                          (long long)differs);
+}
+
 static col_status open_ranks(col_session *session, const col_session_options *options)
 {
     const char *name = options->target ? options->target : session->plan->target;
@@ -76,6 +110,7 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     col_ranks_options ranks = {.device = options->device,
                                .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};
     COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
+    COL_TRY(check_commands(session, options->command));
     ranks.comm = session->comm;
     ranks.sharing = col_transport_sharing(session->comm);
     /* Rank 0 prints; errors go to standard error from wherever they are. */

@@ -13,10 +13,11 @@ typedef struct col_session_options {
     int64_t ranks;             /* that the plan must be for; 0: any number */
     double timeout;            /* seconds that a collective may wait for a rank; 0: 300 */
     const char *transport;     /* between ranks: "local", "mpi"; NULL: mpi when mpirun started this process */
+    uint64_t command;          /* hash of what else this process was told to do; all must be told the same */
     col_device_options device; /* threads and observer */
 } col_session_options;
 
-/* From --threads, --ranks, --comm and --timeout; the rest is zero. */
+/* From --threads, --ranks, --comm and --timeout, and the hash of all options but --threads; the rest is zero. */
 COL_MUST_USE col_status col_session_options_read(const col_options *options, col_session_options *out);
 
 /* Reads and verifies the plan, opens a device for every rank of its mesh and sets every variable to zero. */

@@ -108,6 +108,14 @@ def test_different_plans():
     assert "rank 1 has another plan than rank 0" in error, error
 
 
+def test_different_options():
+    plan = make_plan("2", 2)
+    argv = mpirun(1) + command(plan) + [":", "-n", "1"] + command(plan, "--timeout", "7")
+    error = run(argv, want=2).stderr
+    assert "rank 1 was started with other options than rank 0" in error, error
+    run(mpirun(1) + command(plan, "--threads", "1") + [":", "-n", "1"] + command(plan))
+
+
 def test_rank_that(name, signal_number, timeout, delay, *more):
     """One of three ranks is killed or stopped some seconds after the start: all end."""
     plan = make_plan("3", 400000, *more)
@@ -136,6 +144,7 @@ def main():
             return
         test_mpi()
         test_different_plans()
+        test_different_options()
         test_rank_that("killed", signal.SIGKILL, 60, 4)
         test_rank_that("killed", signal.SIGKILL, 60, 4, "started")
         for delay, more in ((0, ()), (4, ()), (4, ("started",))):
