@@ -101,6 +101,9 @@ static col_status verify(col_options *options, const col_command *command, col_a
 {
     col_verify_options how = {.tolerance = 1e-4, .time_limit = 1800, .seed = 1};
     col_compile_options compile = {0};
+    if (getenv("OMPI_COMM_WORLD_SIZE"))
+        return col_error_make(COL_BAD_INPUT,
+                              "colc verify runs all ranks in one process: start it without mpirun");
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &compile.model_path));
     COL_TRY(col_options_double(options, "tolerance", 0, 1, &how.tolerance));

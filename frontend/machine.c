@@ -89,6 +89,9 @@ static void fault(reader *r, const figure *f, const char *text)
     col_diag_add(&r->yaml.diags, col_yaml_here(&r->yaml), "%s.%s: %s", f->group, f->key, text);
 }
 
+/* Beyond these, seconds and their sums leave the range in which the solvers count. */
+static const double LEAST_FIGURE = 1e-12, LARGEST_FIGURE = 1e24;
+
 /* The present scalar as a number of that kind; false and a fault for anything else. */
 static bool read_number(reader *r, const figure *f, figure_kind kind, double *out)
 {
@@ -102,8 +105,13 @@ static bool read_number(reader *r, const figure *f, figure_kind kind, double *ou
         return !col_error_ignore(status);
     }
     if (!col_error_ignore(col_parse_double(f->key, text, -HUGE_VAL, HUGE_VAL, out)) && isfinite(*out) &&
-        (*out > 0 || (kind != POSITIVE && *out == 0)) && (*out <= 1 || kind != SHARE))
-        return true;
+        (*out > 0 || (kind != POSITIVE && *out == 0)) && (*out <= 1 || kind != SHARE)) {
+        if (*out == 0 || (*out >= LEAST_FIGURE && *out <= LARGEST_FIGURE)) return true;
+        fault(r, f,
+              col_arena_printf(r->arena, "'%s' is no machine's: a number from %g to %g is wanted", text,
+                               LEAST_FIGURE, LARGEST_FIGURE));
+        return false;
+    }
     static const char *const wanted[] = {[POSITIVE] = "a positive number",
                                          [NOT_NEGATIVE] = "a non-negative number",
                                          [SHARE] = "a number from 0 to 1"};

@@ -39,10 +39,10 @@ typedef struct shard_layouts {
 
 int32_t shard_layout_id(shard_layouts *layouts, const col_layout *layout);
 
-/* As costs of the solver; more than 10^6 seconds are as good as that. */
+/* As costs of the solver; more than 10^5 seconds are as good as that. */
 static inline int64_t shard_nanoseconds(double seconds)
 {
-    return (int64_t)(fmin(seconds, 1e6) * 1e9 + 0.5);
+    return (int64_t)(fmin(seconds, 1e5) * 1e9 + 0.5);
 }
 
 /* Who reads a result, as bits. */
