@@ -20,6 +20,19 @@ static const char *default_output(const char *model, col_arena *arena)
     return col_arena_printf(arena, "%.*s.plan", (int)size, base);
 }
 
+/* A plan may be looked at that no device can hold; whoever wants to run it should know. */
+static void warn_of_memory(const col_compile_options *options, const col_plan *plan)
+{
+    double has = options->machine.memory_bytes;
+    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
+    if (options->memory_bytes || has <= 0 || (double)plan->arena_bytes <= has) return;
+    fprintf(stderr,
+            "notice: the plan takes %s of a device, and one of %s has %s; --memory 100%% looks for a plan "
+            "that fits\n",
+            col_format_bytes(need, (double)plan->arena_bytes), options->machine.name,
+            col_format_bytes(have, has));
+}
+
 static col_status compile(col_options *options, const col_command *command, col_arena *arena)
 {
     col_compile_options compile_options = {0};
@@ -38,6 +51,7 @@ static col_status compile(col_options *options, const col_command *command, col_
     col_report_summary(plan, &text);
     fprintf(stderr, "%swrote %s\n", col_str_text(&text), output);
     col_str_fini(&text);
+    warn_of_memory(&compile_options, plan);
     return NULL;
 }
 

@@ -153,7 +153,8 @@ static col_status read_machine(const col_options *options, col_compile_options *
     COL_TRY(col_options_choice(options, "overlap", overlaps, COL_COUNT(overlaps), &overlap));
     out->passes.overlap = (col_overlap)overlap;
     if (plan > 1 && ranks == 1)
-        return col_error_make(COL_BAD_INPUT, "--plan: %s splits over several devices; give their --mesh too",
+        return col_error_make(COL_BAD_INPUT,
+                              "--plan: %s splits over several devices; give a --mesh of more than one",
                               plans[plan]);
     return NULL;
 }

@@ -195,9 +195,10 @@ static json_t *alternatives_json(const Col__Plan__Sharding *s)
         if (*a->reason) {
             set(row, "reason", col_report_text(a->reason));
         } else {
-            set(row, "step_seconds", json_real(a->seconds));
-            set(row, "compute_seconds", json_real(a->compute_seconds));
-            set(row, "communication_seconds", json_real(a->communication_seconds));
+            bool runs = strcmp(a->status, "infeasible") != 0;
+            set(row, "step_seconds", runs ? json_real(a->seconds) : json_null());
+            set(row, "compute_seconds", runs ? json_real(a->compute_seconds) : json_null());
+            set(row, "communication_seconds", runs ? json_real(a->communication_seconds) : json_null());
             set(row, "peak_bytes", number(a->peak_bytes));
         }
         json_array_append_new(list, row);

@@ -257,7 +257,7 @@ static col_status restrict_input(shard_model *m, size_t v, const plan_rules *r)
             COL_BAD_INPUT,
             "plan %s cannot split input '%s' : %s over mesh %s; choose a batch%s that the mesh divides",
             names[m->options->plan], var->name, col_str_text(&type), col_str_text(&mesh),
-            r->input_axes[1] ? " and a sequence" : "");
+            var->type.shape.rank > 1 && r->input_axes[1] ? " and a sequence" : "");
         col_str_fini(&type);
         col_str_fini(&mesh);
         return status;
