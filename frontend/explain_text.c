@@ -80,7 +80,7 @@ void col_explain_notation(const col_plan_instruction *in, col_str *out)
 double col_explain_written_bytes(const col_plan_instruction *in)
 {
     double bytes = 0;
-    for (size_t i = 0; i < in->n_writes; i++) {
+    for (size_t i = 0; i < in->n_writes && !col_predict_waits(in); i++) {
         const col_plan_view *v = in->writes[i];
         bytes += (double)col_plan_numel(v->n_dims, v->dims) * (double)col_plan_dtype_size(v->dtype);
     }
@@ -95,9 +95,10 @@ static void print_instruction(const col_plan_instruction *in, double exposed, co
     col_explain_notation(in, scratch);
     col_format_seconds(seconds, in->seconds);
     col_str_printf(out, "%-*s %-*s compute %8s  comm %s", NAME_WIDTH, in->name, NOTATION_WIDTH,
-                   col_str_text(scratch), communicates ? "0" : seconds, communicates ? seconds : "0");
+                   col_str_text(scratch), communicates || col_predict_waits(in) ? "0" : seconds,
+                   communicates ? seconds : "0");
     if (col_predict_overlaps(in))
-        col_str_printf(out, " overlapped, %s exposed", col_format_seconds(rest, exposed));
+        col_str_printf(out, " overlapped, %s exposed", exposed > 0 ? col_format_seconds(rest, exposed) : "0");
     col_str_printf(out, "  mem %9s\n", col_format_bytes(bytes, col_explain_written_bytes(in)));
 }
 

@@ -4,8 +4,11 @@
  * All ranks run the same instructions in the same order, so a collective needs no name: the k-th of one rank
  * meets the k-th of the others. Reductions are in the order of the group's members, so that every rank gets
  * the same bits, in every run. A rank that fails says so with `fail`; the others' collectives then fail too,
- * with its code, and with COL_DEVICE where one waits for longer than the timeout. After that the communicator is of no
- * more use. */
+ * with its code, and with COL_DEVICE where one waits for longer than the timeout. After that the communicator
+ * is of no more use.
+ *
+ * A communicator is used by one thread at a time, which need not be the same: the rank's own, or its stream's
+ * (runtime/stream.h). */
 #ifndef COL_RUNTIME_COMM_H
 #define COL_RUNTIME_COMM_H
 
