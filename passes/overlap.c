@@ -499,6 +499,7 @@ static void reorder(const overlapper *o)
         col_vec_push(o->arena, &r.starts, &o->moves[i]);
         col_vec_push(o->arena, &r.waits, &o->moves[i]);
     }
+    if (!r.starts.len) return;
     qsort(r.starts.data, r.starts.len, sizeof(move *), by_start);
     qsort(r.waits.data, r.waits.len, sizeof(move *), by_wait);
     for (uint32_t u = 0; u <= o->units->count; u++) {
@@ -543,6 +544,7 @@ static void overlap(overlapper *o, double memory)
     find_phases(o);
     measure(o);
     find_moves(o);
+    if (!o->move_count) return;
     choose_starts(o);
     int64_t peak = 0;
     for (uint32_t u = 0; u < o->units->count; u++) peak = COL_MAX(peak, o->live[u]);

@@ -177,6 +177,7 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, cu
     case COL__PLAN__INSTRUCTION__KIND_COPY: return cuda_copy_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_FILL: return cuda_fill_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
+    case COL__PLAN__INSTRUCTION__KIND_WAIT:
     case COL__PLAN__INSTRUCTION__KIND_SHARD:
         return col_error_make(
             COL_BAD_INPUT, "'%s': this version runs on one GPU; compile the model without --mesh", in->name);

@@ -6,46 +6,19 @@
 
 #include <math.h>
 
-#include "codegen/emit.h"
 #include "frontend/parse.h"
-#include "ir/evaluate.h"
 #include "ir/ops/collective.h"
 #include "ir/plan/plan_clocks.h"
-#include "ir/plan/plan_verify.h"
-#include "passes/memory.h"
-#include "passes/pass.h"
-#include "tests/unit/random.h"
-
-static const char *const until_schedule[] = {"legalize", "cse", "dce", "fuse", "schedule"};
-
-static void run_pass(col_graph *graph, const char *name, const col_pass_options *options)
-{
-    const col_pass *pass = col_pass_find(name);
-    assert_non_null(pass);
-    assert_ok(col_passes_run(graph, &pass, 1, options, NULL));
-}
+#include "tests/unit/collective_graphs.h"
 
 static col_graph *scheduled(col_arena *arena, const char *text)
 {
     col_source *source = COL_NEW(arena, col_source);
     *source = (col_source){"model.ir", text, strlen(text)};
-    col_pass_options options = col_pass_options_default();
     col_graph *graph;
     assert_ok(col_parse_model(source, NULL, arena, &graph));
-    for (size_t i = 0; i < COL_COUNT(until_schedule); i++) run_pass(graph, until_schedule[i], &options);
+    schedule(graph);
     return graph;
-}
-
-static col_graph *overlapped(const col_graph *graph, col_arena *arena, col_overlap how,
-                             const col_machine *machine, double memory)
-{
-    col_graph *out = col_graph_clone(graph, arena);
-    col_pass_options options = col_pass_options_default();
-    options.overlap = how;
-    options.machine = machine;
-    options.overlap_memory = memory;
-    run_pass(out, "overlap", &options);
-    return out;
 }
 
 static int count(const col_graph *graph, col_op op)
@@ -73,53 +46,6 @@ static int distance(const col_node *from, const col_node *to)
     return n;
 }
 
-/* As compilation does it, up to the plan's verifier. */
-
-typedef struct laid_out {
-    const col_graph *graph;
-    col_units *units;
-    const col_kernel **kernels;
-    col_memory memory;
-    col_plan_program *program;
-} laid_out;
-
-static bool in_place(void *context, const col_unit *unit, const col_value *input, const col_value *output)
-{
-    const laid_out *l = context;
-    return col_emit_in_place(l->kernels[unit - l->units->units], input, output);
-}
-
-static laid_out lay_out(const col_graph *graph, col_arena *arena)
-{
-    laid_out l = {.graph = graph, .units = col_units_of(graph, arena)};
-    col_emitter emitter = {.arena = arena};
-    col_memory_fix_strides(graph, l.units, arena, &l.memory);
-    l.kernels = col_emit_kernels(&emitter, l.units, l.memory.placements);
-    uint64_t *offsets = COL_NEW_ARRAY(arena, uint64_t, graph->vars.len), base = 0;
-    for (size_t i = 0; i < graph->vars.len; i++) {
-        offsets[i] = base;
-        base += ((uint64_t)col_type_bytes(graph->vars.data[i]->type) + 63) / 64 * 64;
-    }
-    col_memory_rules rules = {&l, in_place};
-    assert_ok(col_memory_assign(graph, l.units, &rules, offsets, base, arena, &l.memory));
-    uint32_t *starts = COL_NEW_ARRAY(arena, uint32_t, l.units->count + 1);
-    l.program = col_emit_program(&emitter, "step", graph, l.units, l.kernels, l.memory.placements, starts);
-    Col__Plan__CodeObject object = COL__PLAN__CODE_OBJECT__INIT, *objects = &object;
-    Col__Plan__Source source = COL__PLAN__SOURCE__INIT;
-    col_plan plan = COL__PLAN__PLAN__INIT;
-    plan.version = COL_PLAN_VERSION;
-    plan.source = &source;
-    plan.n_mesh = (size_t)graph->mesh.rank;
-    plan.mesh = (int64_t *)(uintptr_t)graph->mesh.dims;
-    plan.n_programs = plan.n_objects = 1;
-    plan.programs = &l.program;
-    plan.objects = &objects;
-    plan.state_bytes = base;
-    plan.arena_bytes = base + l.memory.temporary_bytes;
-    assert_ok(col_plan_verify(&plan));
-    return l;
-}
-
 static const col_placement *place_of(const laid_out *l, const col_value *value)
 {
     return &l->memory.placements[value->id];
@@ -143,10 +69,10 @@ static void goes_on_beside_what_does_not_need_it(void **unused)
     assert_ptr_equal(col_collective_wait(sum), wait);
     assert_true(distance(sum, wait) > 2);
     assert_int_equal(wait->operand_count, 1); /* nobody else reads what is summed */
-    laid_out l = lay_out(after, arena);
+    laid_out *l = lay_out(after, arena);
     const col_value *x = col_node_operand(sum, 0);
-    assert_int_equal(place_of(&l, x)->offset, place_of(&l, &sum->results[0])->offset);
-    assert_int_equal(place_of(&l, x)->offset, place_of(&l, &wait->results[0])->offset);
+    assert_int_equal(place_of(l, x)->offset, place_of(l, &sum->results[0])->offset);
+    assert_int_equal(place_of(l, x)->offset, place_of(l, &wait->results[0])->offset);
     col_arena_destroy(arena);
 }
 
@@ -182,11 +108,11 @@ static void writes_variables_in_place(void **unused)
     const col_node *gather = find(after, COL_OP_ALL_GATHER), *wait = find(after, COL_OP_WAIT);
     assert_true(distance(gather, wait) > 2);
     assert_int_equal(wait->operand_count, 2);
-    laid_out l = lay_out(after, arena);
+    laid_out *l = lay_out(after, arena);
     const col_value *t = col_graph_find_var(after, "t")->value;
-    assert_int_equal(place_of(&l, &gather->results[0])->offset, place_of(&l, t)->offset);
-    for (size_t i = 0; i < l.program->n_instructions; i++)
-        assert_int_not_equal(l.program->instructions[i]->kind_case, COL__PLAN__INSTRUCTION__KIND_COPY);
+    assert_int_equal(place_of(l, &gather->results[0])->offset, place_of(l, t)->offset);
+    for (size_t i = 0; i < l->program->n_instructions; i++)
+        assert_int_not_equal(l->program->instructions[i]->kind_case, COL__PLAN__INSTRUCTION__KIND_COPY);
     col_arena_destroy(arena);
 }
 
@@ -201,8 +127,8 @@ static void memory_is_kept(void **unused)
              "b = all_gather(y, mesh_axes = [0], axis = 0)\nd = einsum(b, y, equation = \"ab,bc->ac\")\n"
              "output o = sum(d, axes = [0]) + q\n";
     col_graph *graph = scheduled(arena, text);
-    uint64_t before = lay_out(graph, arena).memory.live_bound;
-    uint64_t none = lay_out(overlapped(graph, arena, COL_OVERLAP_ON, NULL, 0), arena).memory.live_bound;
+    uint64_t before = lay_out(graph, arena)->memory.live_bound;
+    uint64_t none = lay_out(overlapped(graph, arena, COL_OVERLAP_ON, NULL, 0), arena)->memory.live_bound;
     assert_true(none >= before); /* on: as it likes */
     static const col_machine machine = {
         .unit = COL_MACHINE_DEVICES,
@@ -214,119 +140,13 @@ static void memory_is_kept(void **unused)
         .inside = {0, 0, {1e9, 1e9, 1e9, 1e9, 1e9}}};
     for (double memory = 0; memory < 1; memory += 0.25) {
         col_graph *after = overlapped(graph, arena, COL_OVERLAP_AUTO, &machine, memory);
-        assert_true((double)lay_out(after, arena).memory.live_bound <= (double)before * (1 + memory));
+        assert_true((double)lay_out(after, arena)->memory.live_bound <= (double)before * (1 + memory));
         if (memory > 0.5) assert_true(count(after, COL_OP_WAIT) > 0);
     }
     col_arena_destroy(arena);
 }
 
 /* At random. */
-
-enum { SIDE = 8, VALUES = 24, STATES = 3, RANKS = 2 };
-
-typedef struct maker {
-    unit_random *random;
-    col_builder b;
-    col_value *values[VALUES + STATES];
-    int count;
-} maker;
-
-static col_value *collective(maker *m, col_op op, col_value *x, int axis, int from_axis, int shift)
-{
-    int64_t axes[] = {0};
-    col_attr attrs[4] = {col_attr_ints(COL_ATTR_MESH_AXES, 1, axes)};
-    uint32_t n = 1;
-    if (axis >= 0) attrs[n++] = col_attr_int(COL_ATTR_AXIS, axis);
-    if (from_axis >= 0) attrs[n++] = col_attr_int(COL_ATTR_FROM_AXIS, from_axis);
-    if (shift) attrs[n++] = col_attr_int(COL_ATTR_SHIFT, shift);
-    return &col_build(&m->b, op, 1, &x, n, attrs)->results[0];
-}
-
-static col_value *any_value(maker *m)
-{
-    int64_t low = random_chance(m->random, 0.6) ? COL_MAX(m->count - 4, 0) : 0;
-    return m->values[random_int(m->random, low, m->count - 1)];
-}
-
-/* f32[8, 8] from f32[8, 8]. */
-static col_value *next_value(maker *m)
-{
-    static const int64_t whole[] = {SIDE, SIDE}, low[] = {0, 0}, high[] = {SIDE, SIDE}, swap[] = {1, 0};
-    col_value *x = any_value(m), *y = any_value(m), *parts[] = {x, y};
-    col_shape shape = col_shape_make(2, whole);
-    switch (random_int(m->random, 0, 10)) {
-    case 0: return col_build_unary(&m->b, COL_OP_TANH, x);
-    case 1: return col_build_binary(&m->b, COL_OP_ADD, x, y);
-    case 2: return col_build_einsum(&m->b, "ab,bc->ac", x, y);
-    case 3: return col_build_transpose(&m->b, x, swap);
-    case 4: return collective(m, COL_OP_ALL_REDUCE, x, -1, -1, 0);
-    case 5: return col_build_slice(&m->b, collective(m, COL_OP_ALL_GATHER, x, 0, -1, 0), low, high);
-    case 6: {
-        col_value *part = collective(m, COL_OP_REDUCE_SCATTER, x, 0, -1, 0);
-        return collective(m, COL_OP_ALL_GATHER, part, 0, -1, 0);
-    }
-    case 7: return col_build_reshape(&m->b, collective(m, COL_OP_ALL_TO_ALL, x, 0, 1, 0), shape);
-    case 8: return collective(m, COL_OP_SEND_RECEIVE, x, -1, -1, random_chance(m->random, 0.5) ? 1 : -1);
-    case 9: {
-        col_value *all = collective(m, COL_OP_ALL_REDUCE, col_build_concat(&m->b, 2, parts, 0), -1, -1, 0);
-        return col_build_slice(&m->b, all, low, high);
-    }
-    default: return col_build_binary(&m->b, COL_OP_MUL, x, col_build_scalar(&m->b, 0.5, COL_F32));
-    }
-}
-
-static col_graph *random_graph(unit_random *random, col_arena *arena)
-{
-    static const char *const names[] = {"s0", "s1", "s2"}, *const outputs[] = {"o0", "o1"};
-    col_graph *graph = col_graph_create(arena, "random");
-    graph->mesh = (col_mesh){1, {RANKS}};
-    maker m = {.random = random, .b = {.graph = graph, .scope = ""}};
-    col_type type = {COL_F32, {2, {SIDE, SIDE}}};
-    for (int i = 0; i < STATES; i++) {
-        m.values[m.count++] =
-            col_graph_add_var(graph, COL_VAR_STATE, names[i], type, (col_init){0}, (col_loc){0})->value;
-    }
-    for (int i = 0; i < VALUES; i++) {
-        if (random_chance(random, 0.08) && m.b.phase < COL_PHASE_UPDATE) m.b.phase++;
-        col_value *value = next_value(&m);
-        m.values[m.count++] = value;
-    }
-    m.b.phase = COL_PHASE_UPDATE;
-    for (int i = 0; i < STATES; i++) {
-        if (random_chance(random, 0.7)) col_build_assign(&m.b, graph->vars.data[i], any_value(&m));
-    }
-    for (size_t i = 0; i < COL_COUNT(outputs); i++)
-        col_graph_add_output(graph, outputs[i], any_value(&m), (col_loc){0});
-    col_pass_options options = col_pass_options_default();
-    for (size_t i = 0; i < COL_COUNT(until_schedule); i++) run_pass(graph, until_schedule[i], &options);
-    return graph;
-}
-
-/* Outputs and states of all ranks, one after another. */
-static double *evaluate(const col_graph *graph, col_arena *arena, size_t *out_count)
-{
-    const col_tensor *vars[RANKS];
-    col_evaluation by_rank[RANKS];
-    unit_random random = {99};
-    for (int r = 0; r < RANKS; r++) {
-        col_tensor *own = col_evaluate_vars(graph, arena);
-        for (size_t v = 0; v < graph->vars.len; v++) {
-            for (int i = 0; i < SIDE * SIDE; i++) own[v].data[i] = (double)random_int(&random, -64, 64) / 128;
-        }
-        vars[r] = own;
-    }
-    assert_ok(col_evaluate_ranks(graph, NULL, vars, arena, by_rank));
-    size_t each = SIDE * SIDE, per_rank = (graph->vars.len + graph->outputs.len) * each;
-    double *all = COL_NEW_ARRAY(arena, double, RANKS *per_rank), *at = all;
-    for (int r = 0; r < RANKS; r++) {
-        for (size_t v = 0; v < graph->vars.len; v++, at += each)
-            memcpy(at, vars[r][v].data, each * sizeof *at);
-        for (size_t o = 0; o < graph->outputs.len; o++, at += each)
-            memcpy(at, by_rank[r].outputs[o].data, each * sizeof *at);
-    }
-    *out_count = RANKS * per_rank;
-    return all;
-}
 
 /* The printed graph as a graph. */
 static col_graph *reparsed(const col_graph *graph, col_arena *arena)
