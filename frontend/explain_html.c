@@ -6,6 +6,7 @@
 
 #include "frontend/predict.h"
 #include "frontend/report.h"
+#include "ir/plan/plan_clocks.h"
 
 static const char style[] =
 #include "frontend/explain_page.css.inc"
@@ -209,6 +210,54 @@ static void print_solver(const Col__Plan__Sharding *s, col_str *out)
         s->nodes, s->edge_count, s->strategies, s->variables, s->rows);
 }
 
+/* Communication of a run of the program, by kind of collective. */
+
+typedef struct kind_row {
+    size_t count, overlapped;
+    double seconds, exposed, sent;
+} kind_row;
+
+static void print_kind(const char *name, const kind_row *r, col_str *out)
+{
+    col_str_printf(out, "<tr><td>%s</td><td class=\"n\">%zu</td><td class=\"n\">%zu</td><td class=\"n\">",
+                   name, r->count, r->overlapped);
+    html_seconds(out, r->seconds);
+    col_str_append(out, "</td><td class=\"n\">");
+    html_seconds(out, r->exposed);
+    col_str_append(out, "</td><td class=\"n\">");
+    html_bytes(out, r->sent);
+    col_str_append(out, "</td></tr>\n");
+}
+
+static void print_communication(const col_plan *plan, const col_plan_program *program, col_arena *arena,
+                                col_str *out)
+{
+    kind_row rows[COL_PLAN_COLLECTIVE_KINDS] = {0};
+    double *exposed = COL_NEW_ARRAY(arena, double, program->n_instructions);
+    if (!(col_plan_run_clocks(plan, program, exposed).communication > 0)) return;
+    for (size_t i = 0; i < program->n_instructions; i++) {
+        const col_plan_instruction *in = program->instructions[i];
+        if (!col_predict_communicates(in)) continue;
+        kind_row *r = &rows[in->collective->kind];
+        r->count++;
+        r->overlapped += col_predict_overlaps(in);
+        r->seconds += in->seconds;
+        r->exposed += exposed[i];
+        r->sent += col_plan_sent_bytes(plan, in->collective);
+    }
+    col_str_append(out, "<h2>Communication</h2>\n<p class=\"soft\">Of one run of ");
+    html_text(out, program->name);
+    col_str_append(
+        out, ". What is overlapped goes on while the rank computes; exposed is the time in which it waits."
+             "</p>\n<div class=\"wide\"><table>\n<tr><th>collective</th><th class=\"n\">count</th>"
+             "<th class=\"n\">overlapped</th><th class=\"n\">time</th><th class=\"n\">exposed</th>"
+             "<th class=\"n\">a rank sends</th></tr>\n");
+    for (size_t k = 0; k < COL_COUNT(rows); k++) {
+        if (rows[k].count) print_kind(col_plan_collective_name((Col__Plan__CollectiveKind)k), &rows[k], out);
+    }
+    col_str_append(out, "</table></div>\n");
+}
+
 void col_explain_html(const col_plan *plan, col_str *out)
 {
     col_arena *arena = col_arena_create();
@@ -224,6 +273,7 @@ void col_explain_html(const col_plan *plan, col_str *out)
         print_alternatives(plan->sharding, out);
         print_solver(plan->sharding, out);
     }
+    print_communication(plan, html_program(plan), arena, out);
     for (size_t i = 0; i < plan->n_memory; i++) {
         if (!strcmp(plan->memory[i]->program, html_program(plan)->name))
             html_memory(plan, plan->memory[i], arena, out);

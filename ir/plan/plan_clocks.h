@@ -18,7 +18,7 @@ typedef struct col_plan_clocks {
 } col_plan_clocks;
 
 /* From the instructions' `seconds`. `exposed`, if not NULL, has an element per instruction and gets, of each
- * collective, the seconds for which the rank waits for it. */
+ * collective, the part of its seconds in which the rank waits, be it for this one or one behind it. */
 col_plan_clocks col_plan_run_clocks(const col_plan *plan, const col_plan_program *program, double *exposed);
 
 #endif

@@ -109,8 +109,9 @@ def check_forward(bench):
 
 def check_memory(bench):
     """Tighter and tighter: what is compiled keeps the limit, and what is refused names one that works."""
-    for mesh, plan in (("1", "auto"), ("2x2", "auto"), ("2x2", "zero3"), ("2", "tp1d"), ("2", "ddp")):
-        options = ["--mesh", mesh, "--plan", plan]
+    for mesh, plan, *more in (("1", "auto"), ("2x2", "auto"), ("2x2", "zero3"), ("2", "tp1d"), ("2", "ddp"),
+                              ("2x2", "zero3", "--overlap", "on"), ("2x2", "zero3", "--machine", "h100-dgx")):
+        options = ["--mesh", mesh, "--plan", plan, *more]
         peak, named = peak_of(bench.compile("free", *options)), set()
         for part in (1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.5, 0.1):
             limit = int(peak * part)
@@ -129,7 +130,7 @@ def check_memory(bench):
             tight = bench.compile("tight", *options, "--memory", enough)
             assert peak_of(tight) <= enough, (options, enough, peak_of(tight))
         bench.run("train", tight, "--data", bench.data, "--steps", 1, "--quiet")
-        print(f"{plan} on {mesh}: {peak} bytes, at least {sorted(named)}", flush=True)
+        print(f"{' '.join(options)}: {peak} bytes, at least {sorted(named)}", flush=True)
 
 
 def peak_of(plan):

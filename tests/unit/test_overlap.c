@@ -323,7 +323,10 @@ static void clocks_at_random(void **unused)
             }
             while (count) toy_add(t, 'w', 0, open[--count]);
             col_plan_clocks c = col_plan_run_clocks(&t->plan, &t->program, exposed);
-            for (size_t i = 0; i < t->program.n_instructions; i++) sum += exposed[i];
+            for (size_t i = 0; i < t->program.n_instructions; i++) {
+                assert_true(exposed[i] <= t->list[i].seconds + 1e-9);
+                sum += exposed[i];
+            }
             assert_float_equal(sum, c.exposed, 1e-9);
             assert_float_equal(c.seconds, simulate(t), 0.05);
             assert_true(c.seconds <= last + 1e-9);

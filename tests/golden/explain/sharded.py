@@ -107,6 +107,47 @@ def check_alternatives(log, limit):
     return {row["plan"]: row for row in rows}
 
 
+def close(a, b):
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b), 1e-12)
+
+
+def check_overlap(colc, model, plan, folder):
+    """On a machine that overlaps: the figures of two clocks agree with one another, and in text, JSON and page."""
+    logs = {}
+    for overlap in ("off", "auto"):
+        run(colc, "compile", *model, "--machine", "h100-dgx", "--mesh", "2x2", "--plan", "zero3", "--overlap", overlap, "-o", plan)
+        log = logs[overlap] = json.loads(run(colc, "explain", plan, "--format", "json").stdout)
+        predicted, exposed = log["predicted"], 0
+        for program in log["programs"]:
+            collectives = [i for i in program["instructions"] if "overlapped" in i]
+            waits = sum(i["kind"] == "wait" for i in program["instructions"])
+            assert sum(i["overlapped"] for i in collectives) == waits and (overlap == "auto" or not waits)
+            for i in collectives:
+                whole = close(i["exposed_seconds"], i["communication_seconds"])
+                assert whole or i["overlapped"] and i["exposed_seconds"] < i["communication_seconds"], i
+            mine = sum(i["exposed_seconds"] for i in collectives)
+            compute = sum(i["compute_seconds"] for i in program["instructions"])
+            assert close(program["seconds"], compute + mine), program["name"]
+            exposed += mine * program["runs_per_step"]
+        assert close(predicted["exposed_communication_seconds"], exposed)
+        assert close(predicted["step_seconds"], predicted["compute_seconds"] + exposed)
+        step = next(p for p in log["programs"] if p["name"] == "step")
+        count = sum(i.get("overlapped", False) for i in step["instructions"])
+        text = run(colc, "explain", plan, "--program", "step").stdout
+        assert len(re.findall(r"comm +[0-9.]+ .s overlapped, (0|[0-9.]+ .?s) exposed ", text)) == count
+        page = os.path.join(folder, "overlap.html")
+        run(colc, "explain", plan, "--format", "html", "-o", page)
+        with open(page, encoding="utf-8") as file:
+            section = file.read().split("<h2>Communication</h2>")[1].split("</table>")[0]
+        cells = [int(n) for n in re.findall(r"<td>[a-z-]+</td><td class=\"n\">\d+</td><td class=\"n\">(\d+)</td>", section)]
+        assert sum(cells) == count, f"{cells} in the page, {count} in the log"
+    off, auto = (logs[k]["predicted"] for k in ("off", "auto"))
+    assert close(auto["communication_seconds"], off["communication_seconds"])
+    assert close(off["communication_seconds"], off["exposed_communication_seconds"])
+    assert auto["exposed_communication_seconds"] < off["exposed_communication_seconds"]
+    assert auto["step_seconds"] < off["step_seconds"] and auto["communication_bytes"] == off["communication_bytes"]
+
+
 class Page(html.parser.HTMLParser):
     """Elements closed in order, nothing from elsewhere, ids once."""
 
@@ -211,6 +252,7 @@ def main():
             limit = (peaks[len(peaks) // 2] + peaks[-1]) // 2
             log = compile_and_check(model, mesh, "auto", "--memory", str(limit))
             assert any(row["status"] == "infeasible" for row in check_alternatives(log, limit).values())
+        check_overlap(colc, small, plan, folder)
         run(colc, "compile", *small, "-o", plan)
         log = json.loads(run(colc, "explain", plan, "--format", "json").stdout)
         assert "sharding" not in log and "alternatives" not in log
