@@ -85,7 +85,7 @@ const void *shard_describe_unit(const shard_model *m, const shard_unit *u, size_
     return w.words.data;
 }
 
-enum { ROUNDS = 6, MANY_EDGES = 24 };
+enum { ROUNDS = 3, MANY_EDGES = 24 };
 
 static uint64_t mix(uint64_t x, uint64_t seed)
 {

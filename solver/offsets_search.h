@@ -40,6 +40,7 @@ typedef struct search {
     int32_t *queue; /* [sections] ring of sections to look at */
     bool *queued;   /* [sections] */
     int32_t queue_end, queue_len;
+    int64_t raises; /* by the third rule that this fixpoint may still make */
 
     COL_VEC(search_undo) trail;
     col_arena *scratch;
@@ -52,7 +53,7 @@ static inline void search_set(search *q, int64_t *where, int64_t value)
     *where = value;
 }
 
-/* Raises e and f to their fixpoint after the floors or the open items of sections [begin, end) changed.
+/* Raises e and f to their fixpoint (or near it, offsets_bounds.c) after the floors or the open items of sections [begin, end) changed.
  * False: no answer extends this state. */
 bool search_tighten(search *q, int32_t begin, int32_t end);
 

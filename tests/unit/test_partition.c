@@ -326,14 +326,20 @@ static void solved_steps_agree(void **unused)
         machine.traffic = (col_rate){.count = 1, .size = {1}, .rate = {1e12}};
         for (int i = 0; i < COL_COST_COUNT; i++) machine.rates[i][machine.precision] = machine.traffic;
         machine.cores = 1;
-        col_shard_options options = {
-            .machine = &machine, .plan = (col_plan_kind)plan, .accumulate = 1, .seconds = 5};
+        machine.overlap = plan % 2 ? 0 : 0.7;
+        col_shard_options options = {.machine = &machine,
+                                     .plan = (col_plan_kind)plan,
+                                     .accumulate = 1,
+                                     .seconds = 5,
+                                     .compare = plan == COL_PLAN_AUTO};
         int solved = 0;
         for (size_t i = 0; i < COL_COUNT(shapes); i++) {
             col_sharding sharding;
             col_shard_report report;
             assert_true(col_mesh_parse(shapes[i], &options.mesh));
             if (col_error_ignore(col_shard(s.graph, &options, s.arena, &sharding, &report))) continue;
+            for (int j = 1; j < report.plan_count; j++)
+                assert_true(report.plans[j].reason || report.plans[j].seconds >= report.plans[0].seconds);
             const char *name = col_plan_kind_name(options.plan);
             col_graph *part = col_partition(s.graph, &sharding, s.arena, NULL);
             assert_ok(col_graph_verify(part));
