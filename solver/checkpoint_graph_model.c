@@ -90,6 +90,7 @@ int64_t graph_model_variables(const col_checkpoint_graph *graph)
         count += COL_MIN(last[v], final) - COL_MIN(v, final);
         if (graph->nodes[v].kind == COL_CHECKPOINT_NODE_FORWARD) count += COL_MIN(last[v], final) - v;
     }
+    col_arena_destroy(scratch);
     return count;
 }
 

@@ -183,6 +183,66 @@ static void minimise(progress *p)
     }
 }
 
+/* ---- large buffers first ---- */
+
+/* Part of the bound that the small buffers may hold together, and of all buffers that they must be. */
+static const double SMALL_BYTES = 0.001, SMALL_COUNT = 0.2;
+
+/* The most bytes of items smaller than `size` that are live at one time. */
+static int64_t live_below(const offsets_model *m, int64_t size, int64_t *live)
+{
+    int64_t most = 0;
+    memset(live, 0, sizeof *live * (size_t)m->sections);
+    for (size_t j = 0; j < m->count; j++) {
+        const offsets_item *item = &m->items[j];
+        if (item->size >= size) continue;
+        for (int32_t s = item->first; s <= item->last; s++) most = COL_MAX(most, live[s] += item->pad);
+    }
+    return most;
+}
+
+/* The largest power of two below which the items hold next to nothing; 0: they are too few to matter. */
+static int64_t small_size(const offsets_model *m, col_arena *scratch)
+{
+    int64_t *live = COL_NEW_ARRAY(scratch, int64_t, m->sections + 1), size = 1, most;
+    most = (int64_t)(SMALL_BYTES * (double)m->bound);
+    while (2 * size <= most && live_below(m, 2 * size, live) <= most) size *= 2;
+    size_t count = 0;
+    for (size_t j = 0; j < m->count; j++) count += m->items[j].size < size && m->items[j].place < 0;
+    bool is_worth_it = (double)count >= SMALL_COUNT * (double)m->count && count < m->count;
+    return is_worth_it ? size : 0;
+}
+
+/* Solves without the small buffers, which are most of what there is to search and next to nothing of the
+ * peak, and then puts them where they fit. */
+static void solve_large(progress *p, const col_offsets_problem *problem, const col_offsets_limits *limits)
+{
+    const offsets_model *m = p->model;
+    int64_t size = small_size(m, p->scratch);
+    if (!size) return;
+    col_offsets_buffer *large = COL_NEW_ARRAY(p->scratch, col_offsets_buffer, m->count);
+    col_offsets_problem part = {.buffers = large};
+    offsets_model rest = *m;
+    rest.items = col_arena_copy(p->scratch, m->items, m->count * sizeof *m->items);
+    for (size_t j = 0; j < m->count; j++) {
+        if (m->items[j].size >= size || m->items[j].place >= 0)
+            large[part.count++] = problem->buffers[m->items[j].buffer];
+    }
+    double left = p->deadline - col_solve_clock();
+    col_offsets_limits share = {.seconds = left / 2, .nodes = limits->nodes / 2, .gap = limits->gap / 2};
+    col_offsets_solution solution;
+    if (left <= 0 || col_error_ignore(col_offsets_solve(&part, &share, p->scratch, &solution))) return;
+    p->nodes += solution.nodes;
+    for (size_t j = 0, k = 0; j < m->count; j++) {
+        if (m->items[j].size >= size || m->items[j].place >= 0)
+            rest.items[j].place = (int64_t)solution.offsets[k++];
+    }
+    int64_t peak = offsets_greedy(&rest, m->bound, col_solve_clock() + SEED_SECONDS, p->scratch, p->trial);
+    if (peak >= p->peak) return;
+    p->peak = peak;
+    memcpy(p->best, p->trial, m->count * sizeof *p->best);
+}
+
 static void solve_model(progress *p, const col_offsets_problem *problem, const col_offsets_limits *limits,
                         double start)
 {
@@ -194,10 +254,12 @@ static void solve_model(progress *p, const col_offsets_problem *problem, const c
     p->peak = offsets_greedy(m, target, start + greedy, p->scratch, p->best);
     if (p->peak <= target || limits->seconds <= 0) return;
     p->gap = limits->gap;
-    if (!capacity)
+    if (!capacity) {
+        solve_large(p, problem, limits);
         minimise(p);
-    else if (capacity >= p->bound)
+    } else if (capacity >= p->bound) {
         (void)try_capacity(p, capacity, p->deadline);
+    }
 }
 
 col_status col_offsets_solve(const col_offsets_problem *problem, const col_offsets_limits *limits,

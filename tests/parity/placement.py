@@ -1,7 +1,7 @@
 """Offsets of all models of models/: the arena of temporaries is within 1 % of the largest live sum, which no placement
 beats; every recipe, for every use, on one device and on meshes.
 
-    placement.py COLC RECIPE...
+    placement.py COLC RECIPES      (the folder)
 """
 
 import json
@@ -39,8 +39,8 @@ def gap_of(colc, recipe, options, folder):
 
 
 def main():
-    colc, recipes, worst = sys.argv[1], [pathlib.Path(a) for a in sys.argv[2:]], 0
-    assert recipes, "no recipe given"
+    colc, recipes, worst = sys.argv[1], sorted(pathlib.Path(sys.argv[2]).glob("*.yaml")), 0
+    assert recipes, "no recipe there"
     with tempfile.TemporaryDirectory() as folder:
         for recipe in recipes:
             for options in cases(recipe):

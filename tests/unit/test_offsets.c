@@ -158,6 +158,31 @@ static void test_solves_cuttings(void **state)
     col_arena_destroy(arena);
 }
 
+/* A cutting of large buffers, and ten times as many that hold next to nothing: these are put in afterwards,
+ * in next to nothing of memory. */
+static void test_small_buffers_come_last(void **state)
+{
+    (void)state;
+    enum { LARGE = 60, SMALL = 600 };
+    unit_random r = {7};
+    col_arena *arena = col_arena_create();
+    col_offsets_buffer *buffers = COL_NEW_ARRAY(arena, col_offsets_buffer, LARGE + SMALL);
+    for (int k = 0; k < 5; k++) {
+        size_t count = cuts_make(buffers, LARGE, 0.3, 0, &r);
+        for (int i = 0; i < SMALL; i++) {
+            uint64_t at = (uint64_t)random_int(&r, 0, CUT_SIDE - 2);
+            uint64_t end = at + (uint64_t)random_int(&r, 1, COL_MIN(CUT_SIDE - 1 - (int64_t)at, 30));
+            buffers[count++] = (col_offsets_buffer){at, end, (uint64_t)random_int(&r, 1, 40), 1, false, 0};
+        }
+        col_offsets_problem problem = {.count = count, .buffers = buffers};
+        col_offsets_limits limits = {.seconds = 1e6, .nodes = 20000, .gap = 0.005};
+        col_offsets_solution s;
+        assert_ok(col_offsets_solve(&problem, &limits, arena, &s));
+        assert_true((double)s.peak <= 1.005 * CUT_SIDE * CUT_UNIT);
+    }
+    col_arena_destroy(arena);
+}
+
 static void test_node_limit_is_repeatable(void **state)
 {
     (void)state;
@@ -294,6 +319,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_brute_force),
         cmocka_unit_test(test_solves_cuttings),
+        cmocka_unit_test(test_small_buffers_come_last),
         cmocka_unit_test(test_node_limit_is_repeatable),
         cmocka_unit_test(test_training_shape),
         cmocka_unit_test(test_stops_at_gap),
