@@ -75,9 +75,9 @@ static void shape_plainly(attention *a, int size)
 /* The shapes of attention_mma.cuh. */
 static void shape_for_tensor_cores(attention *a, int size)
 {
-    enum { ELEMENT = 2, QUERIES = 128, KEYS = 64, ROWS = 64 };
+    enum { ELEMENT = 2, KEYS = 64, ROWS = 64 };
     size_t row = (size_t)size + 8, others = size > 64 ? 32 : 64;
-    a->forward = (shape){QUERIES, (QUERIES + 4 * KEYS) * row * ELEMENT, 256, 0, {0}};
+    a->forward = (shape){ROWS, (ROWS + 4 * KEYS) * row * ELEMENT, 128, 0, {0}};
     a->queries = (shape){ROWS, (2 * ROWS + 4 * others) * row * ELEMENT, 128, 0, {0}};
     a->keys = a->queries;
     a->keys.shared += 4 * others * sizeof(float);

@@ -132,9 +132,19 @@ template <typename T> __device__ inline float scaled(const cuda_attention &a, in
     return x * LOG2_E;
 }
 
+// Calls visit(n, e) for what a thread has of [16, COLUMNS]: element e of the columns from 8 n on.
+template <int COLUMNS, typename F> __device__ inline void for_pairs(float (*)[4], F visit)
+{
+#pragma unroll
+    for (int n = 0; n < COLUMNS / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) visit(n, e);
+    }
+}
+
 template <typename T, int D> __device__ void forward(const cuda_attention &a)
 {
-    constexpr int WARPS = 8, ROWS = 16 * WARPS, THREADS = 32 * WARPS, PITCH = tile<D>::PITCH;
+    constexpr int WARPS = 4, ROWS = 16 * WARPS, THREADS = 32 * WARPS, PITCH = tile<D>::PITCH;
     extern __shared__ float4 shared[];
     T *q = (T *)shared, *k = q + ROWS * PITCH, *v = k + 2 * KEYS * PITCH;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, h = blockIdx.y, b = blockIdx.z;
@@ -166,22 +176,20 @@ template <typename T, int D> __device__ void forward(const cuda_attention &a)
 #pragma unroll
         for (int c = 0; c < D / 16; c++) multiply_rows<T, D, KEYS>(p, left[c], k + buffer * KEYS * PITCH, c * 16);
         bool plain = !a.mask && k0 + KEYS <= a.s && (!a.causal || k0 + KEYS - 1 <= position + own);
-        float most[2] = {top[0], top[1]};
-#pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
+        for_pairs<KEYS>(p, [&](int n, int e) {
+            if (plain) p[n][e] *= a.scale * LOG2_E;
+        });
+        if (!plain) {
+            for_pairs<KEYS>(p, [&](int n, int e) {
                 int64_t i = own + lane / 4 + e / 2 * 8, j = k0 + n * 8 + lane % 4 * 2 + e % 2;
-                p[n][e] = plain ? p[n][e] * (a.scale * LOG2_E) : scaled<T>(a, b, h, i, j, position, p[n][e]);
-                most[e / 2] = isnan(p[n][e]) || p[n][e] > most[e / 2] ? p[n][e] : most[e / 2];
-            }
+                p[n][e] = scaled<T>(a, b, h, i, j, position, p[n][e]);
+            });
         }
+        float most[2] = {top[0], top[1]}; // without NaNs, which come out of the sums
+        for_pairs<KEYS>(p, [&](int n, int e) { most[e / 2] = fmaxf(most[e / 2], p[n][e]); });
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            for (int o = 1; o < 4; o *= 2) {
-                float x = __shfl_xor_sync(0xffffffff, most[half], o);
-                most[half] = isnan(x) || x > most[half] ? x : most[half];
-            }
+            for (int o = 1; o < 4; o *= 2) most[half] = fmaxf(most[half], __shfl_xor_sync(0xffffffff, most[half], o));
             float base = most[half] == -INFINITY ? 0 : most[half], shrink = exp2f(top[half] - base);
             top[half] = most[half];
             most[half] = base;
@@ -192,14 +200,14 @@ template <typename T, int D> __device__ void forward(const cuda_attention &a)
                 out[n][2 * half + 1] *= shrink;
             }
         }
-#pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                p[n][e] = exp2f(p[n][e] - most[e / 2]);
-                total[e / 2] += p[n][e];
-                if (a.rng) p[n][e] *= kept(a, r, b, h, own + lane / 4 + e / 2 * 8, k0 + n * 8 + lane % 4 * 2 + e % 2);
-            }
+        for_pairs<KEYS>(p, [&](int n, int e) {
+            p[n][e] = exp2f(p[n][e] - most[e / 2]);
+            total[e / 2] += p[n][e];
+        });
+        if (a.rng) {
+            for_pairs<KEYS>(p, [&](int n, int e) {
+                p[n][e] *= kept(a, r, b, h, own + lane / 4 + e / 2 * 8, k0 + n * 8 + lane % 4 * 2 + e % 2);
+            });
         }
         multiply_weights<T, D, KEYS>(out, p, v + buffer * KEYS * PITCH);
         __syncthreads();
@@ -216,14 +224,29 @@ template <typename T, int D> __device__ void forward(const cuda_attention &a)
     store_rows<T, D>(a.out, b, h, own, a.t, a.d, out, factors);
 }
 
-// Probability after dropout and the gradient of the score of a pair, from their products; `p` and `ds` hold these before.
-template <typename T>
-__device__ inline void pair_gradients(const cuda_attention &a, const draw &r, int b, int h, int64_t i, int64_t j, bool plain, float lse, float delta, float *p, float *ds)
+// Probabilities after dropout and gradients of scores, from the products that `p` and `ds` hold before. `at(n, e)` gives
+// a pair's query, key, lse and delta; all keys are seen where it is plain.
+struct pair_place {
+    int64_t i, j;
+    float lse, delta;
+};
+template <typename T, int COLUMNS, typename F>
+__device__ inline void pair_gradients(const cuda_attention &a, const draw &r, int b, int h, bool plain, float (*p)[4], float (*ds)[4], F at)
 {
-    float x = plain ? *p * (a.scale * LOG2_E) : scaled<T>(a, b, h, i, j, 0, *p);
-    float probability = exp2f(x - lse), factor = a.rng ? kept(a, r, b, h, i, j) : 1;
-    *p = probability * factor;
-    *ds = probability * (*ds * factor - delta) * a.scale;
+    if (plain && !a.rng) {
+        for_pairs<COLUMNS>(p, [&](int n, int e) {
+            pair_place x = at(n, e);
+            p[n][e] = exp2f(p[n][e] * (a.scale * LOG2_E) - x.lse);
+            ds[n][e] = p[n][e] * (ds[n][e] - x.delta) * a.scale;
+        });
+        return;
+    }
+    for_pairs<COLUMNS>(p, [&](int n, int e) {
+        pair_place x = at(n, e);
+        float probability = exp2f(scaled<T>(a, b, h, x.i, x.j, 0, p[n][e]) - x.lse), factor = kept(a, r, b, h, x.i, x.j);
+        p[n][e] = probability * factor;
+        ds[n][e] = probability * (ds[n][e] * factor - x.delta) * a.scale;
+    });
 }
 
 // Owns keys: dk, dv.
@@ -267,15 +290,10 @@ template <typename T, int D> __device__ void backward_keys(const cuda_attention 
             multiply_rows<T, D, OTHERS>(ds, left, gradients, c);
         }
         bool plain = !a.mask && own + 16 <= a.s && q0 + OTHERS <= a.t && (!a.causal || own + 15 <= q0);
-#pragma unroll
-        for (int n = 0; n < OTHERS / 8; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int at = n * 8 + lane % 4 * 2 + e % 2;
-                pair_gradients<T>(a, r, b, h, q0 + at, own + lane / 4 + e / 2 * 8, plain, lse[buffer * OTHERS + at],
-                                  delta[buffer * OTHERS + at], &p[n][e], &ds[n][e]);
-            }
-        }
+        pair_gradients<T, OTHERS>(a, r, b, h, plain, p, ds, [&](int n, int e) {
+            int at = n * 8 + lane % 4 * 2 + e % 2;
+            return pair_place{q0 + at, own + lane / 4 + e / 2 * 8, lse[buffer * OTHERS + at], delta[buffer * OTHERS + at]};
+        });
         multiply_weights<T, D, OTHERS>(dv, p, gradients);
         multiply_weights<T, D, OTHERS>(dk, ds, queries);
         __syncthreads();
@@ -326,14 +344,9 @@ template <typename T, int D> __device__ void backward_queries(const cuda_attenti
             multiply_rows<T, D, OTHERS>(ds, left, values, c);
         }
         bool plain = !a.mask && k0 + OTHERS <= a.s && own + 16 <= a.t && (!a.causal || k0 + OTHERS - 1 <= own);
-#pragma unroll
-        for (int n = 0; n < OTHERS / 8; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int64_t i = own + lane / 4 + e / 2 * 8, j = k0 + n * 8 + lane % 4 * 2 + e % 2;
-                pair_gradients<T>(a, r, b, h, i, j, plain, lse[e / 2], delta[e / 2], &p[n][e], &ds[n][e]);
-            }
-        }
+        pair_gradients<T, OTHERS>(a, r, b, h, plain, p, ds, [&](int n, int e) {
+            return pair_place{own + lane / 4 + e / 2 * 8, k0 + n * 8 + lane % 4 * 2 + e % 2, lse[e / 2], delta[e / 2]};
+        });
         multiply_weights<T, D, OTHERS>(dq, ds, own_keys);
         __syncthreads();
     }
@@ -344,7 +357,7 @@ template <typename T, int D> __device__ void backward_queries(const cuda_attenti
 } // namespace tensor
 
 #define TENSOR_ATTENTION(suffix, T, D)                                                                                       \
-    extern "C" __global__ void __launch_bounds__(256) col_attention_tensor_forward_##suffix##_##D(cuda_attention a)          \
+    extern "C" __global__ void __launch_bounds__(128) col_attention_tensor_forward_##suffix##_##D(cuda_attention a)          \
     {                                                                                                                        \
         tensor::forward<T, D>(a);                                                                                            \
     }                                                                                                                        \
