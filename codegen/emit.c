@@ -160,18 +160,42 @@ static double bytes_moved(const col_plan_instruction *in)
 
 /* Instructions. */
 
-/* Fills in the grid. The kernel is a copy of its own where an argument does not start as its code would like.
- */
-static const col_kernel *lay_over_gpu(program *p, col_plan_instruction *in, const col_kernel *kernel)
+static uint64_t view_end(const col_plan_view *view)
+{
+    int64_t last = 0;
+    for (size_t d = 0; d < view->n_dims; d++) last += (view->dims[d] - 1) * view->strides[d];
+    return view->offset + (uint64_t)(last + 1) * col_plan_dtype_size(view->dtype);
+}
+
+static bool overlap(const col_plan_view *a, const col_plan_view *b)
+{
+    return a->offset < view_end(b) && b->offset < view_end(a);
+}
+
+static bool outputs_are_apart(const col_plan_instruction *in)
+{
+    for (size_t i = 0; i < in->n_writes; i++) {
+        for (size_t j = 0; j < in->n_reads; j++) {
+            if (overlap(in->writes[i], in->reads[j])) return false;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (overlap(in->writes[i], in->writes[j])) return false;
+        }
+    }
+    return true;
+}
+
+/* Fills in the grid. The kernel is a copy that says what its code may rely on: where arguments start, and
+ * that they share no bytes. */
+static const col_kernel *lay_over_gpu(program *p, col_plan_instruction *in, const col_kernel *shape)
 {
     enum { ACCESS = 16 }; /* bytes */
+    col_kernel *kernel = col_arena_copy(p->arena, shape, sizeof *shape);
+    kernel->apart = outputs_are_apart(in);
     for (int i = 0; i < kernel->input_count + kernel->output_count; i++) {
         const col_plan_view *view =
             i < kernel->input_count ? in->reads[i] : in->writes[i - kernel->input_count];
-        if (kernel->unaligned || view->offset % ACCESS == 0 || !col_ptx_wants_aligned(kernel, i)) continue;
-        col_kernel *copy = col_arena_copy(p->arena, kernel, sizeof *kernel);
-        copy->unaligned = true;
-        kernel = copy;
+        kernel->unaligned |= view->offset % ACCESS != 0 && col_ptx_wants_aligned(kernel, i);
     }
     col_ptx_launch launch = col_ptx_launch_of(kernel);
     in->kernel->blocks = launch.blocks;

@@ -395,8 +395,8 @@ static void encode(col_kernel *k, col_arena *arena)
 
 bool col_kernel_equal(const col_kernel *a, const col_kernel *b)
 {
-    return a->hash == b->hash && a->unaligned == b->unaligned && a->key_size == b->key_size &&
-           !memcmp(a->key, b->key, a->key_size);
+    return a->hash == b->hash && a->unaligned == b->unaligned && a->apart == b->apart &&
+           a->key_size == b->key_size && !memcmp(a->key, b->key, a->key_size);
 }
 
 uint64_t col_kernel_hash(const col_kernel *kernel)

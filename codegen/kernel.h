@@ -93,6 +93,7 @@ typedef struct col_kernel {
     int64_t range; /* number of parallel iterations */
 
     bool unaligned; /* on a GPU: arguments may start at any element */
+    bool apart;     /* on a GPU: no output shares bytes with another argument */
 
     /* Of one whole run: arithmetic (exp and its like counted by their cost) and bytes moved, where what
      * several passes read is counted once. */

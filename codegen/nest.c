@@ -211,7 +211,13 @@ void nest_point(nest *n, int pass, const bool *needed, LLVMValueRef *sums)
     const col_kernel *k = n->k;
     for (int i = 0; i < k->instr_count; i++) {
         const col_instr *in = &k->instrs[i];
-        if (needed[i] && in->kind != COL_INSTR_REDUCE && is_reduced(n, in)) emit_instr(n, i);
+        if (!needed[i] || in->kind == COL_INSTR_REDUCE || !is_reduced(n, in)) continue;
+        bool keeps = n->loaded && in->kind == COL_INSTR_LOAD;
+        if (keeps && n->loaded[i])
+            n->values[i] = n->loaded[i];
+        else
+            emit_instr(n, i);
+        if (keeps) n->loaded[i] = n->values[i];
     }
     for (int s = 0; s < k->store_count; s++) {
         if (in_pass(n, &k->stores[s], pass)) nest_store(n, &k->stores[s]);

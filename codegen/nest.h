@@ -13,9 +13,11 @@ typedef struct nest {
     LLVMValueRef *bases;                 /* by argument */
     LLVMValueRef index[COL_KERNEL_DIMS]; /* i64; of the innermost dim: the first lane's */
     LLVMValueRef *values;                /* by instruction, at the present point */
-    unsigned width;                      /* lanes of a register */
-    LLVMValueRef dummy;                  /* somewhere to read from when a guard does not hold */
-    uint32_t inner;                      /* bit of the innermost dim */
+    LLVMValueRef *loaded; /* by instruction: loads at this point that an earlier pass did, and that this
+                             one adds to; NULL: they are done again */
+    unsigned width;       /* lanes of a register */
+    LLVMValueRef dummy;   /* somewhere to read from when a guard does not hold */
+    uint32_t inner;       /* bit of the innermost dim */
 } nest;
 
 /* Constants. */

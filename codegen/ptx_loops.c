@@ -4,18 +4,19 @@
  *
  *     item = number of the team in the grid                parallel dims, decoded from the item's number
  *     for s in 0..passes:
- *       instructions of stage s without reduced dims; their stores by the team's first thread
+ *       instructions of stage s without reduced dims
  *       for r in [thread of the team, steps) by team:      reduced dims, decoded from r, `lanes` at a time
  *         instructions with reduced dims that pass s needs; accumulate, or store
  *       fold the lanes, then the team
+ *     stores without reduced dims, by the team's first thread
  *
  * A team folds by exchanges within its warps, and a block then by its warps' sums in shared memory, which
  * every thread adds in order of the warps: the order depends on the kernel alone, and all threads have the
  * same sum.
  *
  * A value that is stored over one that the team reads (col_kernel_in_place) is safe: what depends on reduced
- * dims is read and written by the same thread; what does not is read in stage 0 by all threads, and they meet
- * before the first thread stores. */
+ * dims is read and written by the same thread; what does not is read by all threads, and they meet before the
+ * first of them stores it at the end. */
 #include "codegen/ptx_loops.h"
 
 #include "codegen/nest.h"
@@ -27,6 +28,7 @@ enum {
     MOST_BLOCK = 512,      /* ... which has one for each 4 steps */
     THREAD_STEPS = 4,      /* most that one thread does alone */
     WARP_STEPS = 8 * WARP, /* most that a warp does */
+    MOST_UNROLLED = 8,     /* steps of a thread that are written out, so that rows stay in registers */
     ACCESS = 16,           /* bytes of the widest access */
     WANTED_ITEMS = 1 << 16 /* that keep a device busy: fewer columns are not taken several at a time */
 };
@@ -114,9 +116,10 @@ int64_t ptx_shape_blocks(const ptx_shape *s)
 typedef struct emitter {
     nest n;
     ptx_shape shape;
-    LLVMValueRef lane;   /* of the team; i64 */
-    LLVMValueRef thread; /* of the block; i32 */
-    LLVMValueRef shared; /* sums of a block's warps; NULL: teams are smaller */
+    LLVMValueRef lane;                   /* of the team; i64 */
+    LLVMValueRef thread;                 /* of the block; i32 */
+    LLVMValueRef *loaded[MOST_UNROLLED]; /* nest.h, by step, where these are written out */
+    LLVMValueRef shared;                 /* sums of a block's warps; NULL: teams are smaller */
 } emitter;
 
 static LLVMValueRef call(const emitter *e, const char *name, LLVMValueRef *args, unsigned count)
@@ -259,6 +262,15 @@ static void decode(nest *n, LLVMValueRef number, int64_t below, bool reduced, un
 
 /* The nest. */
 
+static void emit_step(emitter *e, int pass, LLVMValueRef r, const bool *needed, LLVMValueRef *sums)
+{
+    nest *n = &e->n;
+    decode(n, r, e->shape.steps, true, e->shape.by_rows ? e->shape.lanes : 1);
+    if (e->shape.by_rows) n->l->lanes = e->shape.lanes;
+    nest_point(n, pass, needed, sums);
+    if (e->shape.by_rows) n->l->lanes = 0;
+}
+
 /* Leaves what the pass reduces, folded over the team, in the values. */
 static void emit_pass(emitter *e, int pass)
 {
@@ -266,13 +278,20 @@ static void emit_pass(emitter *e, int pass)
     const ptx_shape *s = &e->shape;
     const bool *needed = nest_needed(n, pass);
     LLVMValueRef *sums = nest_open_sums(n, pass, s->lanes), r;
-    nest_loop loop = nest_open(n, e->lane, nest_i64(n, s->steps), 1, &r);
-    loop.step = nest_i64(n, s->team);
-    decode(n, r, s->steps, true, s->by_rows ? s->lanes : 1);
-    if (s->by_rows) n->l->lanes = s->lanes;
-    nest_point(n, pass, needed, sums);
-    if (s->by_rows) n->l->lanes = 0;
-    nest_close(n, loop);
+    int64_t each = s->steps % s->team ? 0 : s->steps / s->team;
+    if (s->by_rows && each && each <= MOST_UNROLLED) {
+        for (int64_t i = 0; i < each; i++) {
+            r = LLVMBuildAdd(n->l->b, e->lane, nest_i64(n, i * s->team), "");
+            n->loaded = e->loaded[i];
+            emit_step(e, pass, r, needed, sums);
+        }
+        n->loaded = NULL;
+    } else {
+        nest_loop loop = nest_open(n, e->lane, nest_i64(n, s->steps), 1, &r);
+        loop.step = nest_i64(n, s->team);
+        emit_step(e, pass, r, needed, sums);
+        nest_close(n, loop);
+    }
     bool any = false;
     for (int i = 0; i < n->k->instr_count; i++) {
         if (!sums[i]) continue;
@@ -285,20 +304,23 @@ static void emit_pass(emitter *e, int pass)
     if (any && s->team > WARP) fold_block(e, pass);
 }
 
-static void emit_stores(emitter *e, int stage)
+/* What does not walk the reduced dims is stored at the end, by one thread. */
+static void emit_stores(emitter *e)
 {
     nest *n = &e->n;
     LLVMBuilderRef b = n->l->b;
-    if (!nest_has_outside_stores(n, stage)) return;
-    if (e->shape.team == 1) {
-        nest_outside_stores(n, stage);
-        return;
-    }
-    if (stage == 0) meet(e);
+    bool any = false;
+    for (int stage = 0; stage <= n->k->passes; stage++) any |= nest_has_outside_stores(n, stage);
+    if (!any) return;
     LLVMBasicBlockRef store = nest_block(n), after = nest_block(n);
-    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, e->lane, nest_i64(n, 0), ""), store, after);
+    if (e->shape.team > 1) {
+        meet(e);
+        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, e->lane, nest_i64(n, 0), ""), store, after);
+    } else {
+        LLVMBuildBr(b, store);
+    }
     LLVMPositionBuilderAtEnd(b, store);
-    nest_outside_stores(n, stage);
+    for (int stage = 0; stage <= n->k->passes; stage++) nest_outside_stores(n, stage);
     LLVMBuildBr(b, after);
     LLVMPositionBuilderAtEnd(b, after);
 }
@@ -309,9 +331,9 @@ static void emit_stages(emitter *e)
     n->l->lanes = e->shape.by_rows ? 0 : e->shape.lanes;
     for (int stage = 0; stage <= n->k->passes; stage++) {
         nest_outside(n, stage);
-        emit_stores(e, stage);
         if (stage < n->k->passes) emit_pass(e, stage);
     }
+    emit_stores(e);
     n->l->lanes = 0;
 }
 
@@ -359,6 +381,15 @@ static LLVMValueRef add_shared(const emitter *e, const char *name, col_arena *sc
     return made;
 }
 
+/* What is loaded in one pass need not be loaded again after a store. */
+static void forbid_aliases(const col_llvm *l, unsigned count)
+{
+    static const char name[] = "noalias";
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+    LLVMAttributeRef attribute = LLVMCreateEnumAttribute(l->context, kind, 0);
+    for (unsigned i = 0; i < count; i++) LLVMAddAttributeAtIndex(l->function, i + 1, attribute);
+}
+
 void ptx_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, col_arena *scratch)
 {
     enum { GLOBAL = 1 }; /* address space */
@@ -368,11 +399,14 @@ void ptx_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, col
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), types, (unsigned)count, false);
     l->function = LLVMAddFunction(l->module, name, type);
     l->lanes = 0;
+    if (kernel->apart) forbid_aliases(l, (unsigned)count);
     emitter e = {.n = {.l = l, .k = kernel, .scratch = scratch}, .shape = ptx_shape_of(kernel)};
     e.n.values = COL_NEW_ARRAY(scratch, LLVMValueRef, kernel->instr_count);
     e.n.bases = COL_NEW_ARRAY(scratch, LLVMValueRef, count);
     for (int i = 0; i < count; i++) e.n.bases[i] = LLVMGetParam(l->function, (unsigned)i);
     e.n.inner = kernel->rank ? UINT32_C(1) << (kernel->rank - 1) : 0;
+    for (int i = 0; i < MOST_UNROLLED; i++)
+        e.loaded[i] = COL_NEW_ARRAY(scratch, LLVMValueRef, kernel->instr_count);
     e.shared = add_shared(&e, name, scratch);
     LLVMBasicBlockRef entry = nest_block(&e.n), start = nest_block(&e.n);
     LLVMPositionBuilderAtEnd(l->b, entry);

@@ -111,6 +111,7 @@ static bool is_light(const inliner *f, const col_node *node, int *out_cost, cons
         if (producer && f->candidate[producer->id]) {
             *out_cost += f->cost[producer->id];
             large = f->large[producer->id];
+            if (large && col_shape_numel(large->type.shape) <= numel / SMALL_FACTOR) large = NULL;
         } else if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
             large = col_view_of(operand).base;
             if (!is_in_memory_anyway(f, large)) return false;

@@ -4,21 +4,31 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* The module in `folder` (+ `below`); NULL where it is not there or cannot be opened. */
+static void *open_in(const char *folder, const char *below, const char *file)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s%s%s", folder, below, file) >= (int)sizeof path) return NULL;
+    return access(path, R_OK) ? NULL : dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+}
 
 static void *open_module(const char *file)
 {
     static const char *const places[] = {"/", "/../lib/colc/"};
-    char program[PATH_MAX], path[PATH_MAX + 64];
+    char program[PATH_MAX];
+    const char *own = getenv("COLC_MODULES");
+    if (own && *own) return open_in(own, "/", file);
     ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
     program[COL_MAX(size, 0)] = '\0';
     char *slash = strrchr(program, '/');
     if (!slash) return NULL;
     *slash = '\0';
     for (size_t i = 0; i < COL_COUNT(places); i++) {
-        snprintf(path, sizeof path, "%s%s%s", program, places[i], file);
-        void *module = access(path, R_OK) ? NULL : dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+        void *module = open_in(program, places[i], file);
         if (module) return module;
     }
     return NULL;

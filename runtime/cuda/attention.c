@@ -1,17 +1,25 @@
-/* Attention by the kernels of attention.cuh. */
+/* Attention by the kernels of attention_mma.cuh, which take 16-bit operands in rows of whole 16-byte words,
+ * and else of attention.cuh. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { TEAM = 8, DELTA_THREADS = 256, MOST_HEAD = 256 };
+enum { TEAM = 8, DELTA_THREADS = 256, MOST_HEAD = 256, MOST_TENSOR_HEAD = 128 };
+
+/* Of one kernel: rows of a block, its threads, bytes of shared memory. */
+typedef struct shape {
+    size_t rows, shared;
+    unsigned threads;
+    cudaKernel_t kernel;
+    dim3 blocks;
+} shape;
 
 typedef struct attention {
     cuda_attention description;
-    cudaKernel_t forward, delta, keys, queries;
-    dim3 delta_blocks, query_blocks, key_blocks;
-    unsigned threads;
-    size_t forward_shared, keys_shared, queries_shared;
+    shape forward, keys, queries;
+    cudaKernel_t delta;
+    dim3 delta_blocks;
 } attention;
 
 static cuda_heads heads_of(const col_plan_view *view, void *data)
@@ -32,49 +40,110 @@ static col_status find(const cuda_context *context, const char *what, const char
     return NULL;
 }
 
+static col_status run_shape(const cuda_context *context, const cuda_call *call, const shape *s, void **params)
+{
+    return cuda_launch(context, call->instruction->name, s->kernel, s->blocks, s->threads, s->shared, params);
+}
+
 static col_status run_forward(const cuda_context *context, const cuda_call *call)
 {
     attention *a = call->state;
-    return cuda_launch(context, call->instruction->name, a->forward, a->query_blocks, a->threads,
-                       a->forward_shared, (void *[]){&a->description});
+    return run_shape(context, call, &a->forward, (void *[]){&a->description});
 }
 
 static col_status run_backward(const cuda_context *context, const cuda_call *call)
 {
     attention *a = call->state;
-    const char *name = call->instruction->name;
     void *params[] = {&a->description};
     a->description.delta = context->workspace;
-    COL_TRY(cuda_launch(context, name, a->delta, a->delta_blocks, DELTA_THREADS, 0, params));
-    COL_TRY(cuda_launch(context, name, a->keys, a->key_blocks, a->threads, a->keys_shared, params));
-    return cuda_launch(context, name, a->queries, a->query_blocks, a->threads, a->queries_shared, params);
+    COL_TRY(
+        cuda_launch(context, call->instruction->name, a->delta, a->delta_blocks, DELTA_THREADS, 0, params));
+    COL_TRY(run_shape(context, call, &a->keys, params));
+    return run_shape(context, call, &a->queries, params);
 }
 
 /* The shapes of attention.cuh. */
+static void shape_plainly(attention *a, int size)
+{
+    size_t tile = size > 128 ? 16 : 32, row = (size_t)size + 4, pairs = tile * (tile + 1);
+    unsigned threads = (unsigned)tile * TEAM;
+    a->forward = (shape){tile, (3 * tile * row + pairs) * sizeof(float), threads, 0, {0}};
+    a->keys = (shape){tile, (4 * tile * row + 2 * pairs + 2 * tile) * sizeof(float), threads, 0, {0}};
+    a->queries = (shape){tile, (4 * tile * row + pairs) * sizeof(float), threads, 0, {0}};
+}
+
+/* The shapes of attention_mma.cuh. */
+static void shape_for_tensor_cores(attention *a, int size)
+{
+    enum { ELEMENT = 2, KEYS = 64, ROWS = 64 };
+    size_t row = (size_t)size + 8, others = size > 64 ? 32 : 64;
+    a->forward = (shape){ROWS, (ROWS + 4 * KEYS) * row * ELEMENT, 128, 0, {0}};
+    a->queries = (shape){ROWS, (2 * ROWS + 4 * others) * row * ELEMENT, 128, 0, {0}};
+    a->keys = a->queries;
+    a->keys.shared += 4 * others * sizeof(float);
+}
+
+static bool is_whole_words(const col_plan_view *view)
+{
+    enum { WORD = 16, ELEMENTS = 8 };
+    if (view->n_dims != 4) return true;
+    bool whole = view->offset % WORD == 0 && view->dims[3] % ELEMENTS == 0 && view->strides[3] == 1;
+    for (int d = 0; d < 3; d++) whole &= view->dims[d] == 1 || view->strides[d] % ELEMENTS == 0;
+    return whole;
+}
+
+static size_t mask_index(const col_plan_instruction *in)
+{
+    if (in->kind_case != COL__PLAN__INSTRUCTION__KIND_ATTENTION || !in->attention->masked) return SIZE_MAX;
+    return in->attention->backward ? 6 : 3;
+}
+
+static bool suits_tensor_cores(const cuda_context *context, const col_plan_instruction *in)
+{
+    bool suits = col_plan_dtype_size(in->reads[0]->dtype) == 2 && in->reads[0]->dims[3] <= MOST_TENSOR_HEAD;
+    attention largest;
+    shape_for_tensor_cores(&largest, in->reads[0]->dims[3] <= 64 ? 64 : MOST_TENSOR_HEAD);
+    suits &= largest.forward.shared <= context->shared_bytes && largest.keys.shared <= context->shared_bytes;
+    for (size_t i = 0; i < in->n_reads + in->n_writes && suits; i++) {
+        if (i != mask_index(in))
+            suits = is_whole_words(i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads]);
+    }
+    return suits;
+}
+
+static col_status make_shape(const cuda_context *context, const cuda_call *call, const char *what,
+                             const char *type, int size, int64_t rows, shape *s)
+{
+    const attention *a = call->state;
+    int64_t blocks = (rows + (int64_t)s->rows - 1) / (int64_t)s->rows;
+    if (a->description.h > 65535 || a->description.b > 65535 || blocks > INT32_MAX) {
+        return col_error_make(COL_BAD_INPUT, "'%s': attention on a GPU takes at most 65535 samples and heads",
+                              call->instruction->name);
+    }
+    s->blocks = (dim3){(unsigned)blocks, (unsigned)a->description.h, (unsigned)a->description.b};
+    return find(context, what, type, size, s->shared, &s->kernel);
+}
+
 static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
 {
     const cuda_attention *d = &a->description;
-    const char *name = call->instruction->name, *type = cuda_type_suffix(call->instruction->reads[0]->dtype);
+    const col_plan_instruction *in = call->instruction;
+    const char *type = cuda_type_suffix(in->reads[0]->dtype);
+    bool tensor = suits_tensor_cores(context, in);
     int size = d->d <= 64 ? 64 : d->d <= 128 ? 128 : MOST_HEAD;
-    size_t tile = size > 128 ? 16 : 32, rows = tile * (size_t)(size + 4), pairs = tile * (tile + 1);
-    a->threads = (unsigned)tile * TEAM;
-    a->forward_shared = (3 * rows + pairs) * sizeof(float);
-    a->keys_shared = (4 * rows + 2 * pairs + 2 * tile) * sizeof(float);
-    a->queries_shared = (4 * rows + pairs) * sizeof(float);
-    int64_t queries = (d->t + (int64_t)tile - 1) / (int64_t)tile,
-            keys = (d->s + (int64_t)tile - 1) / (int64_t)tile;
-    if (d->h > 65535 || d->b > 65535 || queries > INT32_MAX || keys > INT32_MAX)
-        return col_error_make(COL_BAD_INPUT, "'%s': attention on a GPU takes at most 65535 samples and heads",
-                              name);
-    a->query_blocks = (dim3){(unsigned)queries, (unsigned)d->h, (unsigned)d->b};
-    a->key_blocks = (dim3){(unsigned)keys, (unsigned)d->h, (unsigned)d->b};
-    if (call->run == run_forward) return find(context, "forward", type, size, a->forward_shared, &a->forward);
+    if (tensor)
+        shape_for_tensor_cores(a, size);
+    else
+        shape_plainly(a, size);
+    if (call->run == run_forward)
+        return make_shape(context, call, tensor ? "tensor_forward" : "forward", type, size, d->t,
+                          &a->forward);
     int64_t lines = (int64_t)d->b * d->h * d->t;
     cuda_want(context, (size_t)lines * sizeof(float));
-    COL_TRY(cuda_blocks_of(name, lines * 32, DELTA_THREADS, &a->delta_blocks));
+    COL_TRY(cuda_blocks_of(in->name, lines * 32, DELTA_THREADS, &a->delta_blocks));
     COL_TRY(find(context, "delta", type, 0, 0, &a->delta));
-    COL_TRY(find(context, "keys", type, size, a->keys_shared, &a->keys));
-    return find(context, "queries", type, size, a->queries_shared, &a->queries);
+    COL_TRY(make_shape(context, call, tensor ? "tensor_keys" : "keys", type, size, d->s, &a->keys));
+    return make_shape(context, call, tensor ? "tensor_queries" : "queries", type, size, d->t, &a->queries);
 }
 
 static col_status check(const col_plan_instruction *in)
@@ -83,11 +152,9 @@ static col_status check(const col_plan_instruction *in)
     bool fine = cuda_type_suffix(type) != NULL;
     for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
         const col_plan_view *v = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
-        bool is_mask = in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION && in->attention->masked &&
-                       i == (in->attention->backward ? 6u : 3u);
         if (v->n_dims != 4) continue;
         fine &= v->dtype == type;
-        if (!is_mask) fine &= (v->strides[3] == 1 || v->dims[3] == 1) && v->dims[3] <= MOST_HEAD;
+        if (i != mask_index(in)) fine &= (v->strides[3] == 1 || v->dims[3] == 1) && v->dims[3] <= MOST_HEAD;
     }
     if (fine) return NULL;
     return col_error_make(COL_BAD_INPUT,

@@ -199,7 +199,10 @@ static col_status prepare_all(col_device *device)
 {
     cuda_context *context = &device->context;
     const col_plan *plan = device->plan;
+    int shared = 0;
     COL_TRY(check_device(plan));
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+    context->shared_bytes = (size_t)shared;
     CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);
     COL_TRY(allocate("tensors", plan->arena_bytes, &device->arena));
     if (plan->arena_bytes)

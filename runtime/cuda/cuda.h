@@ -47,6 +47,7 @@ typedef struct cuda_context {
     COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
+    size_t shared_bytes; /* of a block, at most */
 } cuda_context;
 
 /* Asks for so much of the workspace. */

@@ -371,3 +371,4 @@ BY_TYPE(bf16, __nv_bfloat16)
 BY_TYPE(f16, __half)
 
 #include "runtime/cuda/attention.cuh"
+#include "runtime/cuda/attention_mma.cuh"

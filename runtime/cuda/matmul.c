@@ -128,19 +128,43 @@ static col_status make_operand(const char *name, product *p, const matrix *m, cu
                        count, step);
 }
 
-static col_status find_algorithm(cuda_context *context, const char *name, product *p, bool *out_found)
+/* The largest power of two that all of the operand's matrices start at a multiple of, at most 256 bytes. */
+static uint32_t alignment_of(const product *p, const matrix *m, const void *data, int64_t step,
+                             size_t element)
 {
+    uint64_t all = 256 | (uint64_t)(uintptr_t)data | (uint64_t)step * element;
+    for (int d = 0; d < p->outer_rank; d++) all |= (uint64_t)m->batch[d] * element;
+    return (uint32_t)(all & -all);
+}
+
+static col_status find_algorithm(cuda_context *context, const cuda_call *call, product *p,
+                                 const int64_t steps[3], bool *out_found)
+{
+    const char *name = call->instruction->name;
     cublasLtMatmulPreferenceOpaque_t preference;
     size_t bytes = WORKSPACE;
     int count = 0;
     cublasLtMatmulHeuristicResult_t found;
+    uint32_t a = alignment_of(p, &p->a, call->args[p->swapped ? 1 : 0], steps[0], p->in_size);
+    uint32_t b = alignment_of(p, &p->b, call->args[p->swapped ? 0 : 1], steps[1], p->in_size);
+    uint32_t c = alignment_of(p, &p->c, call->args[2], steps[2], p->out_size);
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        const void *value;
+        size_t size;
+    } attributes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &b, sizeof b}, /* exchanged, as the operands are */
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &a, sizeof a},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &c, sizeof c},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &c, sizeof c}};
     CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceInit, &preference);
-    cublasStatus_t status = cublasLtMatmulPreferenceSetAttribute(
-        &preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
-    if (!status) {
-        status = cublasLtMatmulAlgoGetHeuristic(context->blas, &p->how, &p->lb, &p->la, &p->lc, &p->lc,
-                                                &preference, 1, &found, &count);
+    for (size_t i = 0; i < COL_COUNT(attributes); i++) {
+        CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceSetAttribute, &preference, attributes[i].name,
+                      attributes[i].value, attributes[i].size);
     }
+    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(context->blas, &p->how, &p->lb, &p->la, &p->lc,
+                                                           &p->lc, &preference, 1, &found, &count);
     *out_found = !status && count;
     if (status && status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
         return cuda_blas_failure(name, "cublasLtMatmulAlgoGetHeuristic", status);
@@ -248,7 +272,7 @@ col_status cuda_matmul_prepare(cuda_context *context, cuda_call *call)
     COL_TRY(make_operand(in->name, p, &p->a, in_type, count, steps[0], CUBLASLT_MATMUL_DESC_TRANSB, &p->la));
     COL_TRY(make_layout(in->name, &p->lc, out_type, p->c.columns, p->c.rows, leading, count, steps[2]));
     bool found;
-    COL_TRY(find_algorithm(context, in->name, p, &found));
+    COL_TRY(find_algorithm(context, call, p, steps, &found));
     if (!found) return prepare_plain(context, call, p);
     call->run = run_library;
     return NULL;

@@ -4,7 +4,11 @@
 
 cts_case cts_start(const col_device_type *type, int threads, uint64_t seed)
 {
-    cts_case c = {.type = type, .threads = threads, .arena = col_arena_create(), .random = seed};
+    cts_case c = {.type = type,
+                  .threads = threads,
+                  .arena = col_arena_create(),
+                  .dtype = COL__PLAN__DTYPE__F32,
+                  .random = seed};
     c.maker = maker_start(c.arena, type->name, "cts");
     return c;
 }
@@ -48,11 +52,13 @@ static void choose_order(cts_case *c, int layout, size_t rank, size_t *order)
     order[rank - 1] = inner;
 }
 
-col_plan_view *cts_view(cts_case *c, int layout, size_t rank, const int64_t *dims)
+static col_plan_view *make_view(cts_case *c, Col__Plan__Dtype dtype, int layout, size_t rank,
+                                const int64_t *dims)
 {
+    uint64_t element = col_plan_dtype_size(dtype);
     size_t order[COL_PLAN_MAX_RANK];
     int kind = layout & ~CTS_REPEATS;
-    col_plan_view *view = maker_view(&c->maker, COL__PLAN__DTYPE__F32, rank, dims);
+    col_plan_view *view = maker_view(&c->maker, dtype, rank, dims);
     choose_order(c, kind, rank, order);
     int64_t stride = 1;
     for (size_t i = rank; i-- > 0;) {
@@ -65,9 +71,44 @@ col_plan_view *cts_view(cts_case *c, int layout, size_t rank, const int64_t *dim
         view->strides[d] = stride;
         stride *= dims[d];
     }
-    if (kind != CTS_DENSE) view->offset += 4 * (uint64_t)cts_random(c, 0, 5);
-    c->maker.at = (view->offset + 4 * (uint64_t)stride + 63) / 64 * 64;
+    if (kind != CTS_DENSE) view->offset += element * (uint64_t)cts_random(c, 0, 5);
+    c->maker.at = (view->offset + element * (uint64_t)stride + 63) / 64 * 64;
     return view;
+}
+
+col_plan_view *cts_view(cts_case *c, int layout, size_t rank, const int64_t *dims)
+{
+    return make_view(c, c->dtype, layout, rank, dims);
+}
+
+col_plan_view *cts_view_f32(cts_case *c, int layout, size_t rank, const int64_t *dims)
+{
+    return make_view(c, COL__PLAN__DTYPE__F32, layout, rank, dims);
+}
+
+/* bf16 is the upper half of a float; nothing here needs it rounded well. */
+static void put(Col__Plan__Dtype dtype, unsigned char *at, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint16_t upper = (uint16_t)(bits >> 16);
+    if (dtype == COL__PLAN__DTYPE__BF16)
+        memcpy(at, &upper, sizeof upper);
+    else
+        memcpy(at, &value, sizeof value);
+}
+
+static float take(Col__Plan__Dtype dtype, const unsigned char *at)
+{
+    uint16_t upper;
+    float value;
+    memcpy(&upper, at, sizeof upper);
+    uint32_t bits = (uint32_t)upper << 16;
+    if (dtype == COL__PLAN__DTYPE__BF16)
+        memcpy(&value, &bits, sizeof value);
+    else
+        memcpy(&value, at, sizeof value);
+    return value;
 }
 
 void cts_fill(cts_case *c)
@@ -76,24 +117,25 @@ void cts_fill(cts_case *c)
     c->before = malloc(c->maker.at);
     c->after = malloc(c->maker.at);
     assert_true(c->before && c->after);
-    for (uint64_t at = 0; at < c->maker.at; at += sizeof(float)) {
-        float value = (float)(next_random(c) >> 40) * 0x1p-23f - 1;
-        memcpy(c->before + at, &value, sizeof value);
-    }
+    for (uint64_t at = 0; at < c->maker.at; at += col_plan_dtype_size(c->dtype))
+        put(c->dtype, c->before + at, (float)(next_random(c) >> 40) * 0x1p-23f - 1);
 }
 
-float *cts_at(const col_plan_view *view, unsigned char *bytes, const int64_t *index)
+static uint64_t place_of(const col_plan_view *view, const int64_t *index)
 {
     int64_t at = 0;
     for (size_t i = 0; i < view->n_dims; i++) at += index[i] * view->strides[i];
-    return (float *)(void *)(bytes + view->offset) + at;
+    return view->offset + (uint64_t)at * col_plan_dtype_size(view->dtype);
+}
+
+void cts_set(const col_plan_view *view, unsigned char *bytes, const int64_t *index, float value)
+{
+    put(view->dtype, bytes + place_of(view, index), value);
 }
 
 float cts_get(const col_plan_view *view, const unsigned char *bytes, const int64_t *index)
 {
-    float value;
-    memcpy(&value, cts_at(view, (unsigned char *)(uintptr_t)bytes, index), sizeof value);
-    return value;
+    return take(view->dtype, bytes + place_of(view, index));
 }
 
 bool cts_next(const col_plan_view *view, int64_t *index)
@@ -148,6 +190,7 @@ void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const 
 {
     if (c->type == &col_device_null) return; /* takes every plan and computes nothing */
     int64_t index[COL_PLAN_MAX_RANK] = {0}, count = col_plan_numel(view->n_dims, view->dims);
+    if (view->dtype == COL__PLAN__DTYPE__BF16) tolerance = 4e-2;
     double largest = 1; /* operands are of the order of 1: what cancels leaves rounding */
     for (int64_t i = 0; i < count; i++) {
         if (isfinite(want[i])) largest = fmax(largest, fabs(want[i]));

@@ -14,6 +14,7 @@ typedef struct cts_case {
     int threads;
     col_arena *arena;
     plan_maker maker;
+    Col__Plan__Dtype dtype;        /* of views: F32 or BF16 */
     uint64_t random;               /* state of the generator */
     unsigned char *before, *after; /* the arena, from cts_fill and cts_run on */
 } cts_case;
@@ -24,7 +25,7 @@ void cts_end(cts_case *c);
 
 int64_t cts_random(cts_case *c, int64_t low, int64_t high); /* both inclusive */
 
-/* A view of f32 with dimensions in any order in memory and gaps between them. */
+/* A view of the case's type with dimensions in any order in memory and gaps between them. */
 typedef enum cts_layout {
     CTS_DENSE,        /* row-major */
     CTS_ANY,          /* any order of dimensions */
@@ -33,10 +34,13 @@ typedef enum cts_layout {
     CTS_REPEATS = 16, /* flag: dimensions before the last two may repeat (stride 0) */
 } cts_layout;
 col_plan_view *cts_view(cts_case *c, int layout, size_t rank, const int64_t *dims);
+/* The same, of f32 in any case. */
+col_plan_view *cts_view_f32(cts_case *c, int layout, size_t rank, const int64_t *dims);
 
-/* Gives the arena its size and random bytes: f32 in [-1, 1). Views are made before, values set after. */
+/* Gives the arena its size and random numbers of the case's type in [-1, 1). Views are made before, values
+ * set after. */
 void cts_fill(cts_case *c);
-float *cts_at(const col_plan_view *view, unsigned char *bytes, const int64_t *index);
+void cts_set(const col_plan_view *view, unsigned char *bytes, const int64_t *index, float value);
 float cts_get(const col_plan_view *view, const unsigned char *bytes, const int64_t *index);
 /* The next index in row-major order; false after the last. */
 bool cts_next(const col_plan_view *view, int64_t *index);
@@ -48,7 +52,7 @@ void cts_run(cts_case *c);
 void cts_expect_same_on_any_threads(cts_case *c);
 
 /* The view holds `want` (row-major) within the tolerance, relative to the largest magnitude in `want`, at
- * least 1. */
+ * least 1; 4e-2 for views of BF16. */
 void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const double *want,
                 double tolerance);
 /* Nothing but these views has changed. */

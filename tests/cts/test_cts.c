@@ -1,12 +1,13 @@
 /* The conformance suite: every instruction on a device, against plain C.
  *
  *     test_cts DEVICE [CASES]        "cpu", and the number of random problems per instruction and thread
- * count */
+ * count. On GPUs products and attention are tested in bf16, too. */
 #include "tests/cts/cases.h"
 
 typedef struct suite {
     const col_device_type *type;
     int cases;
+    Col__Plan__Dtype dtype;
 } suite;
 
 static void run_cases(void **state, void (*run)(cts_case *))
@@ -16,6 +17,7 @@ static void run_cases(void **state, void (*run)(cts_case *))
         for (int i = 0; i < s->cases; i++) {
             uint64_t seed = (uint64_t)i << 8 | (uint64_t)threads;
             cts_case c = cts_start(s->type, threads, seed * UINT64_C(0x9e3779b97f4a7c15));
+            c.dtype = s->dtype;
             run(&c);
             cts_end(&c);
         }
@@ -51,7 +53,7 @@ CASES(X)
 
 int main(int argc, char **argv)
 {
-    suite s = {.cases = 40};
+    suite s = {.cases = 40, .dtype = COL__PLAN__DTYPE__F32};
     if (argc > 2) s.cases = atoi(argv[2]);
     col_status status = col_device_type_find(argc > 1 ? argv[1] : "", &s.type);
     if (!status) status = open_nothing(s.type);
@@ -63,5 +65,12 @@ int main(int argc, char **argv)
 #define X(name) {#name, test_##name, NULL, NULL, &s},
     const struct CMUnitTest tests[] = {CASES(X)};
 #undef X
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (strcmp(s.type->name, "cuda")) return failed;
+    suite narrow = {s.type, s.cases, COL__PLAN__DTYPE__BF16};
+#define X(name) {#name "_bf16", test_##name, NULL, NULL, &narrow},
+    const struct CMUnitTest narrow_tests[] = {X(matmul) X(attention_forward) X(attention_backward)
+                                                  X(attention_cached)};
+#undef X
+    return failed + cmocka_run_group_tests(narrow_tests, NULL, NULL);
 }
