@@ -6,7 +6,7 @@
  *           other than collectives, waits, assignments and views keep their order
  * breaks    nothing; runs last
  *
- * A program runs on two clocks (frontend/predict.h): units that compute one after another, and a stream of
+ * A program runs on two clocks (ir/plan/plan_clocks.h): units that compute one after another, and a stream of
  * collectives in the order of their starts. Where a collective could start and where it has to end follows
  * from data flow within its phase; where it does start and end is chosen so that it takes little memory for
  * as long as it takes time:
@@ -515,12 +515,13 @@ static void reorder(const overlapper *o)
     }
 }
 
+/* Outside of the scope, so that the other nodes of it keep their names. */
 static void add_wait(const overlapper *o, const move *m)
 {
     col_builder b = {.graph = o->graph,
                      .before = m->node->next,
                      .phase = m->node->phase,
-                     .scope = m->node->scope,
+                     .scope = "",
                      .loc = m->node->loc};
     col_value *result = &m->node->results[0], *operands[] = {result, col_node_operand(m->node, 0)};
     col_node *wait = col_build(&b, COL_OP_WAIT, m->in_place ? 1 : 2, operands, 0, NULL);
