@@ -117,6 +117,19 @@ static LLVMValueRef approximate(const col_llvm *l, const char *name, LLVMValueRe
     return all;
 }
 
+/* e^x = 2^y (1 + z ln2) for x log2(e) = y + z with y rounded: the processor's 2^y takes every y. */
+static LLVMValueRef exp_of_gpu(const col_llvm *l, LLVMValueRef x)
+{
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMValueRef upper = number(l, 0x1.715476p+0, x), lower = number(l, 0x1.4ae0cp-26, x); /* of log2(e) */
+    LLVMValueRef y = mul(l, x, upper);
+    LLVMValueRef parts[] = {x, upper, LLVMBuildFNeg(l->b, y, "")};
+    LLVMValueRef z = col_llvm_intrinsic(l, "llvm.fma", &type, 1, parts, 3);
+    z = fma3(l, x, lower, z);
+    LLVMValueRef correction = fma3(l, z, number(l, 0.693147180559945309, x), number(l, 1, x));
+    return mul(l, approximate(l, "llvm.nvvm.ex2.approx.f", y), correction);
+}
+
 /* e^x = 2^n e^r with |r| <= ln2 / 2. Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits,
  * for NaN too, where a conversion would be undefined. Without scalef, 2^n is applied in two halves so that
  * results down to the smallest denormal and up to infinity come out. */
@@ -128,16 +141,13 @@ LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x)
     const double magic = 12582912.0;
     x = choose(l, LLVMRealOGT, x, 89.0, number(l, 89.0, x), x);
     x = choose(l, LLVMRealOLT, x, -104.0, number(l, -104.0, x), x);
+    if (l->is_gpu) return exp_of_gpu(l, x);
     LLVMValueRef shifted = fma3(l, x, number(l, 1.44269504088896341, x), number(l, magic, x));
     LLVMValueRef n = sub(l, shifted, number(l, magic, x));
-    LLVMValueRef r = fma3(l, n, number(l, -0.693359375, x), x), p;
+    LLVMValueRef r = fma3(l, n, number(l, -0.693359375, x), x);
     r = fma3(l, n, number(l, 2.12194440e-4, x), r);
-    if (l->is_gpu) {
-        p = approximate(l, "llvm.nvvm.ex2.approx.f", mul(l, r, number(l, 1.44269504088896341, x)));
-    } else {
-        p = polynomial(l, r, c, COL_COUNT(c));
-        p = add(l, fma3(l, p, mul(l, r, r), r), number(l, 1, x));
-    }
+    LLVMValueRef p = polynomial(l, r, c, COL_COUNT(c));
+    p = add(l, fma3(l, p, mul(l, r, r), r), number(l, 1, x));
     if (l->has_scalef && col_llvm_is_vector(x) && LLVMGetVectorSize(type) % 16 == 0) return scalef(l, p, n);
     LLVMValueRef bits = LLVMBuildBitCast(l->b, shifted, ints(l, x), "");
     LLVMValueRef whole = LLVMBuildSub(l->b, bits, col_llvm_int_like(l, 0x4B400000, bits), "");

@@ -10,9 +10,10 @@
  *       fold the lanes, then the team
  *     stores without reduced dims, by the team's first thread
  *
- * A team folds by exchanges within its warps, and a block then by its warps' sums in shared memory, which
- * every thread adds in order of the warps: the order depends on the kernel alone, and all threads have the
- * same sum.
+ * Columns with many rows have a team of threads of different warps, so that warps still read along rows; they
+ * meet in shared memory. Otherwise a team folds by exchanges within its warps, and a block then by its warps'
+ * sums in shared memory, which every thread adds in order of the warps: the order depends on the kernel
+ * alone, and all threads have the same sum.
  *
  * A value that is stored over one that the team reads (col_kernel_in_place) is safe: what depends on reduced
  * dims is read and written by the same thread; what does not is read by all threads, and they meet before the
@@ -29,6 +30,9 @@ enum {
     THREAD_STEPS = 4,      /* most that one thread does alone */
     WARP_STEPS = 8 * WARP, /* most that a warp does */
     MOST_UNROLLED = 8,     /* steps of a thread that are written out, so that rows stay in registers */
+    COLUMN_TEAM = 8,       /* threads that share columns, one of each warp of a block ... */
+    COLUMN_STEPS = 64,     /* ... where there are so many rows to reduce */
+    COLUMN_WORDS = 20,     /* most that a thread leaves in shared memory */
     ACCESS = 16,           /* bytes of the widest access */
     WANTED_ITEMS = 1 << 16 /* that keep a device busy: fewer columns are not taken several at a time */
 };
@@ -83,6 +87,41 @@ static int64_t points(const col_kernel *k, bool reduced)
     return n;
 }
 
+static bool reduces_in(const col_instr *in, int pass)
+{
+    return in->kind == COL_INSTR_REDUCE && (int)in->stage == pass;
+}
+
+/* Reductions of the pass that has most. */
+static unsigned most_sums(const col_kernel *k)
+{
+    unsigned most = 0;
+    for (int pass = 0; pass < k->passes; pass++) {
+        unsigned count = 0;
+        for (int i = 0; i < k->instr_count; i++) count += reduces_in(&k->instrs[i], pass);
+        most = COL_MAX(most, count);
+    }
+    return most;
+}
+
+/* Columns with many rows are shared by threads of different warps, so that each warp still reads along rows.
+ */
+static void shape_columns(const col_kernel *k, ptx_shape *s)
+{
+    unsigned sums = most_sums(k), lanes = s->lanes;
+    while (lanes > 1 && (sums * lanes > COLUMN_WORDS || s->items / lanes % WARP)) lanes /= 2;
+    bool shared =
+        s->steps >= COLUMN_STEPS && sums && sums * lanes <= COLUMN_WORDS && s->items / lanes % WARP == 0;
+    if (shared) {
+        s->team = COLUMN_TEAM;
+        s->lanes = lanes;
+    }
+    while (k->reduced && s->lanes > 1 && s->items / s->lanes * s->team < WANTED_ITEMS &&
+           (!shared || s->items / (s->lanes / 2) % WARP == 0))
+        s->lanes /= 2;
+    s->items /= s->lanes;
+}
+
 ptx_shape ptx_shape_of(const col_kernel *k)
 {
     ptx_shape s = {.lanes = choose_lanes(k), .team = 1, .threads = THREADS};
@@ -90,8 +129,7 @@ ptx_shape ptx_shape_of(const col_kernel *k)
     s.items = points(k, false);
     s.steps = points(k, true);
     if (!s.by_rows) {
-        while (k->reduced && s.lanes > 1 && s.items / s.lanes < WANTED_ITEMS) s.lanes /= 2;
-        s.items /= s.lanes;
+        shape_columns(k, &s);
         return s;
     }
     s.steps /= s.lanes;
@@ -130,7 +168,7 @@ static LLVMValueRef call(const emitter *e, const char *name, LLVMValueRef *args,
 /* All threads of the team have come here, and see what the others wrote before. */
 static void meet(const emitter *e)
 {
-    if (e->shape.team > WARP)
+    if (e->shape.team > WARP || (e->shape.team > 1 && !e->shape.by_rows))
         call(e, "llvm.nvvm.barrier0", NULL, 0);
     else if (e->shape.team > 1)
         call(e, "llvm.nvvm.bar.warp.sync", (LLVMValueRef[]){nest_i32(&e->n, UINT32_MAX)}, 1);
@@ -194,11 +232,6 @@ static LLVMTypeRef shared_type(const emitter *e, const col_instr *in)
                                  : col_llvm_register(e->n.l, in->dtype);
 }
 
-static bool reduces_in(const col_instr *in, int pass)
-{
-    return in->kind == COL_INSTR_REDUCE && (int)in->stage == pass;
-}
-
 /* Adds up what the warps of the block have, for all sums of a pass. */
 static void fold_block(emitter *e, int pass)
 {
@@ -233,6 +266,42 @@ static void fold_block(emitter *e, int pass)
         }
         n->values[i] = total;
         sum++;
+    }
+}
+
+/* Adds up what the threads of a team have for their columns. */
+static void fold_columns(emitter *e, int pass)
+{
+    const nest *n = &e->n;
+    LLVMBuilderRef b = n->l->b;
+    LLVMTypeRef word = LLVMInt64TypeInContext(n->l->context);
+    LLVMValueRef column = LLVMBuildAnd(b, e->thread, nest_i32(n, WARP - 1), "");
+    for (int phase = 0; phase < 2; phase++) {
+        meet(e); /* nobody reads the sums of the pass before any more; then all are there */
+        for (int i = 0, sum = 0; i < n->k->instr_count; i++) {
+            const col_instr *in = &n->k->instrs[i];
+            if (!reduces_in(in, pass)) continue;
+            for (unsigned l = 0; l < e->shape.lanes; l++, sum++) {
+                LLVMValueRef base = nest_i32(n, (unsigned)sum * e->shape.threads), lane = nest_i32(n, l),
+                             total = NULL;
+                if (phase == 0) {
+                    LLVMValueRef part = LLVMBuildExtractElement(b, n->values[i], lane, "");
+                    if (in->dtype == COL_BOOL) part = col_llvm_pack(n->l, COL_BOOL, part);
+                    LLVMValueRef at = LLVMBuildAdd(b, base, e->thread, "");
+                    LLVMBuildStore(b, part, LLVMBuildGEP2(b, word, e->shared, &at, 1, ""));
+                    continue;
+                }
+                for (unsigned w = 0; w < e->shape.team; w++) {
+                    LLVMValueRef at = LLVMBuildAdd(b, base, nest_i32(n, w * WARP), "");
+                    at = LLVMBuildAdd(b, at, column, "");
+                    LLVMValueRef place = LLVMBuildGEP2(b, word, e->shared, &at, 1, "");
+                    LLVMValueRef part = LLVMBuildLoad2(b, shared_type(e, in), place, "");
+                    if (in->dtype == COL_BOOL) part = col_llvm_unpack(n->l, COL_BOOL, part);
+                    total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
+                }
+                n->values[i] = LLVMBuildInsertElement(b, n->values[i], total, lane, "");
+            }
+        }
     }
 }
 
@@ -302,6 +371,7 @@ static void emit_pass(emitter *e, int pass)
         if (s->team > 1) n->values[i] = fold_warp(e, &n->k->instrs[i], n->values[i]);
     }
     if (any && s->team > WARP) fold_block(e, pass);
+    if (any && s->team > 1 && !s->by_rows) fold_columns(e, pass);
 }
 
 /* What does not walk the reduced dims is stored at the end, by one thread. */
@@ -347,10 +417,15 @@ static void find_item(emitter *e)
     e->thread = call(e, "llvm.nvvm.read.ptx.sreg.tid.x", NULL, 0);
     LLVMValueRef block = LLVMBuildZExt(b, call(e, "llvm.nvvm.read.ptx.sreg.ctaid.x", NULL, 0), i64, "");
     LLVMValueRef wide = LLVMBuildZExt(b, e->thread, i64, "");
-    LLVMValueRef in_block = LLVMBuildUDiv(b, wide, nest_i64(n, s->team), "");
-    e->lane = LLVMBuildURem(b, wide, nest_i64(n, s->team), "");
-    LLVMValueRef item =
-        LLVMBuildAdd(b, LLVMBuildMul(b, block, nest_i64(n, s->threads / s->team), ""), in_block, "");
+    LLVMValueRef teams = nest_i64(n, s->threads / s->team), team = nest_i64(n, s->team), in_block;
+    if (s->by_rows) {
+        in_block = LLVMBuildUDiv(b, wide, team, "");
+        e->lane = LLVMBuildURem(b, wide, team, "");
+    } else {
+        in_block = LLVMBuildURem(b, wide, teams, "");
+        e->lane = LLVMBuildUDiv(b, wide, teams, "");
+    }
+    LLVMValueRef item = LLVMBuildAdd(b, LLVMBuildMul(b, block, teams, ""), in_block, "");
     if (s->items % (s->threads / s->team)) {
         LLVMBasicBlockRef none = nest_block(n), body = nest_block(n);
         LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntULT, item, nest_i64(n, s->items), ""), body, none);
@@ -363,15 +438,11 @@ static void find_item(emitter *e)
 
 static LLVMValueRef add_shared(const emitter *e, const char *name, col_arena *scratch)
 {
-    int most = 0;
-    for (int pass = 0; pass < e->n.k->passes; pass++) {
-        int count = 0;
-        for (int i = 0; i < e->n.k->instr_count; i++) count += reduces_in(&e->n.k->instrs[i], pass);
-        most = COL_MAX(most, count);
-    }
-    if (e->shape.team <= WARP || !most) return NULL;
+    const ptx_shape *s = &e->shape;
+    unsigned words = most_sums(e->n.k) * (s->by_rows ? s->threads / WARP : s->lanes * s->threads);
+    bool meets = s->by_rows ? s->team > WARP : s->team > 1;
+    if (!meets || !words) return NULL;
     enum { SHARED = 3 }; /* address space */
-    unsigned words = (unsigned)most * (e->shape.threads / WARP);
     LLVMTypeRef type = LLVMArrayType2(LLVMInt64TypeInContext(e->n.l->context), words);
     LLVMValueRef made =
         LLVMAddGlobalInAddressSpace(e->n.l->module, type, col_arena_printf(scratch, "%s_sums", name), SHARED);

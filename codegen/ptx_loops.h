@@ -8,7 +8,8 @@
  * innermost dim is parallel, `lanes` points in a row of it; a team of threads computes an item. */
 typedef struct ptx_shape {
     unsigned lanes;       /* elements of a thread's vector along the innermost dim */
-    unsigned team;        /* 1, 32 or all `threads` of a block */
+    unsigned team;        /* threads that share an item: 1, 32 or all of a block; for columns 1 or several of
+                             different warps */
     unsigned threads;     /* of a block */
     int64_t items, steps; /* `steps`: vectors of the reduced dims, that a team walks */
     bool by_rows;         /* the innermost dim is reduced */
