@@ -10,7 +10,7 @@
  * reads them (passes/fuse_inline.c). Other nodes start as units of one. Then, in the order of the graph, each
  * unit is merged with the units that produce its operands, where
  *
- *   - both are of one phase;
+ *   - both are of one phase, and nothing in them is computed again in different turns;
  *   - the union is one loop nest (ir/group.h) that computes nothing twice that is dear;
  *   - enough parallel rows or columns are left;
  *   - no path leads from the producer to the consumer through a third unit.
@@ -48,6 +48,8 @@ typedef struct unit {
     bool is_kernel; /* made of fusible nodes */
     bool is_merged; /* gone into another */
     bool has_reduction;
+    bool is_again;                    /* nothing but copies that compute forward values again ... */
+    int32_t turn;                     /* ... in this turn; 0: none is among its nodes */
     int64_t reduced_from, reduced_to; /* elements of the reductions' operands and results */
     int64_t numel;                    /* without reductions: elements of the results */
     int order;
@@ -75,7 +77,8 @@ typedef struct fuser {
 static void add_unit(fuser *f, col_node *node)
 {
     unit *u = COL_NEW(f->arena, unit);
-    *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
+    *u = (unit){
+        .phase = node->phase, .order = (int)f->ordered.len, .is_again = node->turn != 0, .turn = node->turn};
     u->is_kernel = col_node_is_fusible(node) && !fuse_is_virtual_view(node);
     u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
     if (u->is_kernel) u->numel = col_shape_numel(node->results[0].type.shape);
@@ -265,10 +268,16 @@ static bool sizes_fit(const unit *a, const unit *b)
     return a->reduced_from == b->reduced_from && a->reduced_to == b->reduced_to;
 }
 
+/* What is computed again must not wait for another turn's values, nor become early through them. */
+static bool times_fit(const unit *a, const unit *b)
+{
+    return a->phase == b->phase && (a->turn == b->turn || !a->turn || !b->turn);
+}
+
 /* Merges two units if that is allowed and good; the result is b. */
 static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
 {
-    if (a == b || !a->is_kernel || !b->is_kernel || a->phase != b->phase) return false;
+    if (a == b || !a->is_kernel || !b->is_kernel || !times_fit(a, b)) return false;
     if (a->nodes.len + b->nodes.len > UNIT_NODES) return false;
     /* A concat stays alone: memory planning lets its parts be written in place. */
     if (is_concat(a) || is_concat(b)) return false;
@@ -284,6 +293,8 @@ static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
     label(f, a, b_id);
     reorder(f, a, b);
     a->is_merged = true;
+    b->is_again = a->is_again && b->is_again;
+    b->turn = COL_MAX(a->turn, b->turn);
     if (a->has_reduction) {
         b->has_reduction = true;
         b->reduced_from = a->reduced_from;
@@ -350,6 +361,8 @@ static void merge_siblings(fuser *f, const col_value *value)
         for (size_t j = i + 1; j < n && !readers[i]->is_merged; j++) {
             if (readers[j]->is_merged || readers[i]->nodes.len + readers[j]->nodes.len > SIBLING_NODES)
                 continue;
+            if (readers[i]->turn != readers[j]->turn || readers[i]->is_again != readers[j]->is_again)
+                continue;
             try_merge(f, readers[i], readers[j], true);
         }
     }
@@ -357,14 +370,15 @@ static void merge_siblings(fuser *f, const col_value *value)
 
 /* The result. */
 
-static col_node *clone_node(col_graph *graph, const col_node *node, col_phase phase)
+static col_node *clone_node(col_graph *graph, const col_node *node, const col_node *reader)
 {
     col_value *operands[3];
     COL_ASSERT(node->operand_count <= COL_COUNT(operands));
     for (uint32_t i = 0; i < node->operand_count; i++) operands[i] = col_node_operand(node, i);
     col_node *copy = col_graph_insert(graph, NULL, node->op, node->operand_count, operands, node->attr_count,
                                       node->attrs, node->result_count);
-    copy->phase = phase;
+    copy->phase = reader->phase;
+    copy->turn = reader->turn;
     copy->scope = node->scope;
     copy->loc = node->loc;
     for (uint32_t i = 0; i < node->result_count; i++) {
@@ -399,7 +413,7 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
         /* Read from memory, or a view of what the unit is for. */
         if (node->group == NONE || producer->group == node->group || col_operand_is_read(node, i)) continue;
         if (c->owner[producer->id] != owner + 1) {
-            col_node *copy = clone_node(f->graph, producer, node->phase);
+            col_node *copy = clone_node(f->graph, producer, node);
             copy->group = node->group;
             COL_ASSERT(copy->id == c->originals + c->origins.len);
             col_vec_push(f->arena, &c->origins, producer);
