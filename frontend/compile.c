@@ -499,13 +499,16 @@ col_status col_compiler_prepare(col_compiler *c, bool *out_stopped)
     return NULL;
 }
 
-/* The program's graph with the copies of what it computes again. */
-static col_status rewrite_program(col_compiler *c, col_program *p)
+/* The program's graph with the copies of what it computes again. `options` are for what follows. */
+static col_status rewrite_program(col_compiler *c, col_program *p, col_pass_options *options)
 {
+    *options = c->options->passes;
     p->graph = col_graph_clone(p->legal, c->arena);
     if (!p->again) return NULL;
     double start = col_solve_clock();
-    col_recompute_apply(p->graph, &p->again->plan);
+    col_nests *nests = COL_NEW(c->arena, col_nests);
+    col_recompute_apply(p->graph, &p->again->plan, nests);
+    options->nests = nests;
     record_time(c, "recompute", p->again_seconds + col_solve_clock() - start);
     return dump_graph(c, "recompute", p->graph);
 }
@@ -518,11 +521,11 @@ col_status col_compiler_finish(col_compiler *c, bool *out_stopped)
     for (size_t i = 0; i < c->program_count; i++) {
         col_program *p = &c->programs[i];
         c->program_name = p->name;
-        COL_TRY(rewrite_program(c, p));
+        col_pass_options options;
+        COL_TRY(rewrite_program(c, p, &options));
         *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "recompute");
         if (!*out_stopped)
-            COL_TRY(run_passes(c, p->graph, kernel_passes, COL_COUNT(kernel_passes), &c->options->passes,
-                               out_stopped));
+            COL_TRY(run_passes(c, p->graph, kernel_passes, COL_COUNT(kernel_passes), &options, out_stopped));
         if (*out_stopped) return NULL;
     }
     for (size_t i = 0; i < c->program_count && !*out_stopped; i++)

@@ -12,6 +12,7 @@
  *
  *   - both are of one phase, and nothing in them is computed again in different turns;
  *   - the union is one loop nest (ir/group.h) that computes nothing twice that is dear;
+ *   - it is the nest that the reductions in it must have, if one is given (col_pass_options.nests);
  *   - enough parallel rows or columns are left;
  *   - no path leads from the producer to the consumer through a third unit.
  *
@@ -67,6 +68,7 @@ typedef struct fuser {
     bool *is_output;         /* by value id */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
+    const col_nests *nests;
     col_group group; /* storage of trials */
     node_list trial;
     COL_VEC(unit *) reached;
@@ -268,6 +270,23 @@ static bool sizes_fit(const unit *a, const unit *b)
     return a->reduced_from == b->reduced_from && a->reduced_to == b->reduced_to;
 }
 
+static bool same_domain(const col_domain *a, const col_domain *b)
+{
+    return a->rank == b->rank && a->reduced == b->reduced &&
+           !memcmp(a->sizes, b->sizes, sizeof *a->sizes * (size_t)a->rank);
+}
+
+/* Whether the trial leaves the reductions in it the nests that they must have. */
+static bool keeps_nests(const fuser *f)
+{
+    for (size_t i = 0; f->nests && i < f->trial.len; i++) {
+        uint32_t id = f->trial.data[i]->id;
+        const col_domain *nest = id < f->nests->count ? f->nests->of[id] : NULL;
+        if (nest && !same_domain(nest, &f->group.domain)) return false;
+    }
+    return true;
+}
+
 /* What is computed again must not wait for another turn's values, nor become early through them. */
 static bool times_fit(const unit *a, const unit *b)
 {
@@ -287,7 +306,7 @@ static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
     label(f, a, b_id);
     col_group_query query = {.group = b_id, .inlined = f->inlined, .is_output = f->is_output};
     bool good = col_group_analyze((const col_node *const *)f->trial.data, f->trial.len, &query, &f->group) &&
-                is_good_group(&f->group, b_id, columns);
+                is_good_group(&f->group, b_id, columns) && keeps_nests(f);
     label(f, a, a_id);
     if (!good || (a->order < b->order ? has_detour(f, a, b) : has_detour(f, b, a))) return false;
     label(f, a, b_id);
@@ -498,8 +517,7 @@ static void write_groups(fuser *f)
 
 col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
 {
-    (void)options;
-    fuser f = {.graph = graph, .arena = col_arena_create()};
+    fuser f = {.graph = graph, .arena = col_arena_create(), .nests = options->nests};
     f.group.arena = f.arena;
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);

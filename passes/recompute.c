@@ -137,13 +137,25 @@ static void sort_backward(const rewriter *r)
     for (size_t i = 0; i < count; i++) col_graph_move(list[i].node, behind);
 }
 
+/* Copies keep the nests of their originals. */
+static col_nests list_nests(const rewriter *r)
+{
+    col_nests nests = {COL_NEW_ARRAY(r->graph->arena, const struct col_domain *, r->graph->next_node_id),
+                       r->graph->next_node_id};
+    for (uint32_t id = 0; id < r->plan->nests.count; id++) {
+        nests.of[id] = r->plan->nests.of[id];
+        for (const copy *c = r->copies[id]; c; c = c->next) nests.of[c->node->id] = nests.of[id];
+    }
+    return nests;
+}
+
 /* Nobody's reader, or before the first turn. */
 static int32_t first_turn(int32_t turn)
 {
     return turn == INT32_MAX ? 1 : COL_MAX(turn, 1);
 }
 
-void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan)
+void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan, col_nests *out_nests)
 {
     rewriter r = {.graph = graph, .plan = plan, .arena = col_arena_create()};
     r.originals = graph->next_node_id;
@@ -161,6 +173,7 @@ void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan)
                 col_node_set_operand(node, i, again(&r, value, first_turn(turns[node->id])));
         }
     }
+    if (out_nests) *out_nests = list_nests(&r);
     col_arena_destroy(r.arena);
 }
 
@@ -170,7 +183,7 @@ col_status col_pass_recompute(col_graph *graph, const col_pass_options *options)
     const col_recompute_model *model = col_recompute_model_create(graph, NULL, options->accumulate, scratch);
     col_recompute_answer all;
     col_recompute_all(model, 1, scratch, &all);
-    col_recompute_apply(graph, &all.plan);
+    col_recompute_apply(graph, &all.plan, NULL);
     col_arena_destroy(scratch);
     return NULL;
 }

@@ -23,13 +23,15 @@ typedef struct col_recompute_plan {
     /* By id of a backward node: the turn that it belongs to, 0 before the first; COL_RECOMPUTE_READERS: the
      * earliest of those of its readers. */
     int32_t *backward;
-    int32_t *order; /* by id of a backward node: its place among them, or COL_RECOMPUTE_READERS */
+    col_nests nests; /* of the reductions of a step that computes nothing again */
+    int32_t *order;  /* by id of a backward node: its place among them, or COL_RECOMPUTE_READERS */
 } col_recompute_plan;
 
 /* Brings the backward phase into the order of the plan, and copies forward nodes into the backward phase, right before the first node there that needs the copy, and marks
  * them with their turn (col_node.turn). A copy reads what is kept, and copies of its turn or an earlier
- * one. Needs no groups; fuse and schedule come after it. */
-void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan);
+ * one. Needs no groups; fuse and schedule come after it. `out_nests` (NULL: not wanted) gets what fuse must keep
+ * to for the same results, bit by bit; in the graph's arena. */
+void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan, col_nests *out_nests);
 
 /* What may be computed again in a graph, at which price and gain. */
 typedef struct col_recompute_model col_recompute_model;

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ir/group.h"
 #include "ir/view.h"
 #include "ir/work.h"
 #include "passes/schedule.h"
@@ -137,6 +138,31 @@ static void find_pieces(col_recompute_model *m, col_arena *scratch)
         w.item->must_keep |= overwrites(w.item->node);
         w.item->cost = nanoseconds(m, work_seconds(m, w.item->node, w.flops, w.bytes));
     }
+}
+
+/* Nests. */
+
+static void note_nests(col_recompute_model *m, col_group *group, const col_unit *unit)
+{
+    const col_node *const *nodes = (const col_node *const *)unit->nodes;
+    const col_domain *domain = NULL;
+    for (uint32_t i = 0; i < unit->node_count && nodes[0]->group >= 0; i++) {
+        if (col_op_info_of(nodes[i]->op)->op_class != COL_CLASS_REDUCTION || nodes[i]->id >= m->node_ids)
+            continue;
+        if (!domain) {
+            col_group_query query = {.group = nodes[0]->group};
+            if (!col_group_analyze(nodes, unit->node_count, &query, group)) return;
+            domain = col_arena_copy(m->arena, &group->domain, sizeof group->domain);
+        }
+        m->nests.of[nodes[i]->id] = domain;
+    }
+}
+
+static void find_nests(col_recompute_model *m, col_arena *scratch)
+{
+    col_group group = {.arena = scratch};
+    m->nests = (col_nests){COL_NEW_ARRAY(m->arena, const struct col_domain *, m->node_ids), m->node_ids};
+    for (uint32_t u = 0; u < m->units->count; u++) note_nests(m, &group, &m->units->units[u]);
 }
 
 /* Live ranges. */
@@ -273,6 +299,7 @@ col_recompute_model *col_recompute_model_create(const col_graph *graph, const co
     list_items(m);
     find_reads(m);
     find_pieces(m, scratch);
+    find_nests(m, scratch);
     measure_others(m, scratch);
     for (uint32_t u = 0; u < m->units->count; u++) add_unit_cost(m, &m->units->units[u]);
     recompute_find_cuts(m);

@@ -31,6 +31,7 @@ struct col_recompute_model {
     col_units *units;
     uint32_t node_ids;     /* ids of the given graph are below */
     int32_t forward_units; /* positions below are of the forward phase */
+    col_nests nests;       /* by id of the given graph */
     recompute_items items; /* in the order of their nodes */
     int32_t *item_of;      /* by node id; -1: none */
     int64_t cost;          /* nanoseconds of a step in which nothing is computed again */

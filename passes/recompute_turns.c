@@ -147,6 +147,7 @@ void recompute_plan_init(const col_recompute_model *m, const recompute_turns *t,
     plan->forward = COL_NEW_ARRAY(arena, int32_t, m->node_ids);
     plan->backward = COL_NEW_ARRAY(arena, int32_t, m->node_ids);
     plan->order = COL_NEW_ARRAY(arena, int32_t, m->node_ids);
+    plan->nests = m->nests;
     for (uint32_t i = 0; i < m->node_ids; i++) {
         plan->forward[i] = COL_RECOMPUTE_OPERANDS;
         plan->backward[i] = plan->order[i] = COL_RECOMPUTE_READERS;
