@@ -326,7 +326,8 @@ void col_schedule(col_graph *graph, bool may_drop)
         lower_peak(&s, other);
         uint64_t peak = peak_of(&s, other);
         double area = area_of(&s, other);
-        if (peak > least || (peak == least && area >= least_area)) continue;
+        /* The order of the text stays where nothing will be, or is, computed again. */
+        if (peak > least || (peak == least && (area >= least_area || !(may_drop || any_again)))) continue;
         least = peak;
         least_area = area;
         order = other;
