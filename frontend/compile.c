@@ -532,6 +532,8 @@ col_status col_compiler_finish(col_compiler *c, bool *out_stopped)
         COL_TRY(place_program(c, &c->programs[i], out_stopped));
     if (*out_stopped) return NULL;
     emit_programs(c);
+    const col_recompute_answer *again = c->programs[0].again;
+    c->plan->recompute = again ? col_describe_recompute(c->options->checkpoint, again, c->arena) : NULL;
     col_describe_machine(c->options, c->programs[0].graph, c->arena, c->plan);
     return NULL;
 }

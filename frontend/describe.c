@@ -76,6 +76,27 @@ static Col__Plan__Source *describe_source(const char *path, const col_source *te
     return source;
 }
 
+Col__Plan__Recompute *col_describe_recompute(const char *kind, const col_recompute_answer *answer,
+                                             col_arena *arena)
+{
+    Col__Plan__Recompute *out = COL_NEW(arena, Col__Plan__Recompute);
+    col__plan__recompute__init(out);
+    out->kind = (char *)(uintptr_t)kind;
+    out->status = (char *)(uintptr_t)col_solve_status_name(answer->status);
+    out->objective = answer->seconds;
+    out->bound = answer->bound;
+    out->gap = answer->gap;
+    out->seconds = answer->solve_seconds;
+    out->variables = answer->variables;
+    out->rows = answer->rows;
+    out->turns = answer->turns;
+    out->kept = answer->kept;
+    out->again = answer->again;
+    out->again_seconds = answer->again_seconds;
+    out->peak_bytes = (uint64_t)answer->peak;
+    return out;
+}
+
 void col_describe_machine(const col_compile_options *options, const col_graph *graph, col_arena *arena,
                           col_plan *plan)
 {
