@@ -137,6 +137,7 @@ static col_plan_instruction *add_instruction(program *p, const col_node *node, s
     col__plan__instruction__init(in);
     in->name = (char *)(uintptr_t)p->names[node->id];
     in->phase = node->phase;
+    in->turn = (uint32_t)node->turn;
     in->n_reads = reads;
     in->n_writes = writes;
     in->reads = COL_NEW_ARRAY(p->arena, col_plan_view *, reads);
@@ -215,6 +216,7 @@ static void emit_kernel(program *p, const col_unit *unit, const col_kernel *kern
     if (p->emitter->is_gpu) kernel = lay_over_gpu(p, in, kernel);
     in->kernel->symbol = col_arena_printf(p->arena, "k%u", intern(p->emitter, kernel));
     in->kernel->range = kernel->range;
+    in->turn = (uint32_t)col_unit_turn(unit);
     in->flops = kernel->flops;
     in->bytes = kernel->bytes;
 }

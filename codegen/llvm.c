@@ -98,14 +98,6 @@ LLVMValueRef col_llvm_intrinsic(const col_llvm *l, const char *name, LLVMTypeRef
     return LLVMBuildCall2(l->b, type, function, args, arg_count, "");
 }
 
-LLVMValueRef col_llvm_fast(LLVMValueRef value)
-{
-    if (LLVMIsAInstruction(value) && LLVMCanValueUseFastMathFlags(value)) {
-        LLVMSetFastMathFlags(value, LLVMFastMathAllowContract);
-    }
-    return value;
-}
-
 /* bf16 is the upper half of a float; rounding is to nearest, ties to even, and keeps NaN. */
 static LLVMValueRef bf16_bits(const col_llvm *l, LLVMValueRef value)
 {

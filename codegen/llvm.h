@@ -39,8 +39,6 @@ LLVMValueRef col_llvm_lanes(const col_llvm *l);
 /* Calls the intrinsic of that name, overloaded on the given types. */
 LLVMValueRef col_llvm_intrinsic(const col_llvm *l, const char *name, LLVMTypeRef *overloads,
                                 unsigned overload_count, LLVMValueRef *args, unsigned arg_count);
-/* Lets LLVM contract products and sums into fused multiply-adds; returns the value. */
-LLVMValueRef col_llvm_fast(LLVMValueRef value);
 
 /* Memory to register and back, elementwise on scalars or vectors of the memory type. */
 LLVMValueRef col_llvm_unpack(const col_llvm *l, col_dtype dtype, LLVMValueRef stored);

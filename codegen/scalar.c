@@ -263,11 +263,13 @@ static LLVMValueRef (*const emitters[COL_OP_COUNT])(operands *o) = {
     [COL_OP_OR] = emit_or,           [COL_OP_WHERE] = emit_where,
 };
 
+/* Products and sums of different nodes are not contracted into fused multiply-adds: a value would depend on
+ * the kernel that it is computed in, and be another where the backward pass computes it again. */
 LLVMValueRef col_llvm_compute(col_llvm *l, col_op op, col_dtype dtype, col_dtype result, LLVMValueRef *values)
 {
     operands o = {l, dtype, result, values[0], values[1], values[2]};
     if (!emitters[op]) COL_PANIC("no code for the elementwise op '%s'", col_op_info_of(op)->name);
-    return col_llvm_fast(emitters[op](&o));
+    return emitters[op](&o);
 }
 
 LLVMValueRef col_llvm_combine(const col_llvm *l, col_op op, col_dtype dtype, LLVMValueRef a, LLVMValueRef b)

@@ -90,16 +90,25 @@ static bool make_attr(col_elab *e, const col_argument *argument, const col_datum
     return true;
 }
 
-/* "group" is not an attribute: it says which kernel the node was fused into. */
-static bool is_group(const col_argument *argument)
+/* What passes note at a node beside its attributes: the kernel that it was fused into, and when a copy of a
+ * forward node runs. */
+typedef struct notes {
+    int32_t group, turn;
+} notes;
+
+/* Where the argument's value goes; NULL: it is an attribute. `*out_least` is the least value. */
+static int32_t *find_note(const col_argument *argument, notes *n, int32_t *out_least)
 {
-    return !strcmp(argument->keyword, "group");
+    bool is_group = !strcmp(argument->keyword, "group"), is_turn = !strcmp(argument->keyword, "turn");
+    *out_least = is_turn;
+    return is_group ? &n->group : is_turn ? &n->turn : NULL;
 }
 
-static bool read_group(col_elab *e, const col_argument *argument, const col_datum *datum, int32_t *out)
+static bool read_note(col_elab *e, const col_argument *argument, const col_datum *datum, int32_t least,
+                      int32_t *out)
 {
-    if (datum->kind != COL_DATUM_INT || datum->int_value < 0 || datum->int_value > INT32_MAX) {
-        col_elab_fault(e, argument->loc, "'group' must be a whole number from 0 on");
+    if (datum->kind != COL_DATUM_INT || datum->int_value < least || datum->int_value > INT32_MAX) {
+        col_elab_fault(e, argument->loc, "'%s' must be a whole number from %d on", argument->keyword, least);
         return false;
     }
     *out = (int32_t)datum->int_value;
@@ -156,11 +165,12 @@ static bool run_op(col_elab *e, const col_expr *expr, col_op op, const col_datum
     bool fine = make_operands(e, expr, info, data, operands);
     col_attr attrs[COL_ATTR_COUNT + 1];
     uint32_t attr_count = 0;
-    int32_t group = -1;
+    notes noted = {.group = -1};
     for (uint32_t i = call->positional_count; i < call->argument_count; i++) {
         const col_argument *argument = &call->arguments[i];
-        if (is_group(argument)) {
-            fine = read_group(e, argument, &data[i], &group) && fine;
+        int32_t least, *note = find_note(argument, &noted, &least);
+        if (note) {
+            fine = read_note(e, argument, &data[i], least, note) && fine;
             continue;
         }
         col_attr_key key = col_attr_find(argument->keyword);
@@ -184,7 +194,8 @@ static bool run_op(col_elab *e, const col_expr *expr, col_op op, const col_datum
     if (!fine) return false;
     col_node *node = col_elab_node(e, expr->loc, op, call->positional_count, operands, attr_count, attrs);
     if (!node) return false;
-    node->group = group;
+    node->group = noted.group;
+    node->turn = noted.turn;
     if (info->op_class == COL_CLASS_STATE && !note_assignment(e, expr->loc, node)) return false;
     col_value **results = COL_NEW_ARRAY(e->scratch, col_value *, node->result_count);
     for (uint32_t i = 0; i < node->result_count; i++) results[i] = &node->results[i];
@@ -205,7 +216,9 @@ static bool fits_op(const col_call *call, const col_op_info *info, const col_dat
     }
     uint64_t given = 0;
     for (uint32_t i = call->positional_count; i < call->argument_count; i++) {
-        if (is_group(&call->arguments[i])) continue;
+        notes ignored;
+        int32_t least;
+        if (find_note(&call->arguments[i], &ignored, &least)) continue;
         col_attr_key key = col_attr_find(call->arguments[i].keyword);
         if (key == COL_ATTR_COUNT) return false;
         given |= UINT64_C(1) << key;

@@ -2,56 +2,15 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "codegen/emit.h"
+#include "frontend/compiler.h"
 #include "frontend/describe.h"
-#include "frontend/variables.h"
 #include "ir/base/file.h"
 #include "passes/shard.h"
 
-enum {
-    PREFILL_TOKENS = 64, /* of the prompt that one run of "prefill" takes */
-    MEMORY_TRIES = 4,    /* at a plan that takes no more memory than there is */
-    SWEPT_NODES =
-        5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
-};
+enum { PREFILL_TOKENS = 64 };           /* of the prompt that one run of "prefill" takes */
 static const double SOLVER_GAP = 0.01;  /* at which it may stop */
 static const double SOLVER_STALL = 0.5; /* of the work so far without progress, when it gives up */
-
-/* One program on its way. */
-typedef struct program {
-    const char *name;
-    col_graph *graph;
-    col_units *units;
-    const col_kernel **kernels;
-    col_memory memory;
-    col_shard_report shard; /* of a program that was split */
-} program;
-
-typedef struct compiler {
-    const col_compile_options *options;
-    col_arena *arena;
-    col_plan *plan;
-    col_emitter emitter;
-    bool graphs_only;       /* stop before lowering */
-    int64_t sharding_bytes; /* that the sharding solver may use of a device; 0: no limit */
-    int sharding_threads;   /* 0: as the solver likes */
-    program programs[COL_COMPILE_PROGRAMS];
-    size_t program_count;
-    const col_source *source;
-    col_variables variables;
-    col_map *settled; /* layouts of variables that an earlier program chose, by name */
-    COL_VEC(Col__Plan__PassTime *) times;
-    const char *program_name; /* of the passes that are running */
-} compiler;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Parsing. */
 
@@ -81,7 +40,7 @@ col_status col_compile_parse(const col_compile_options *options, int64_t batch, 
 
 /* Passes. */
 
-static void record_time(compiler *c, const char *name, double seconds)
+static void record_time(col_compiler *c, const char *name, double seconds)
 {
     const char *full = *c->program_name ? col_arena_printf(c->arena, "%s.%s", c->program_name, name) : name;
     Col__Plan__PassTime *time = COL_NEW(c->arena, Col__Plan__PassTime);
@@ -91,7 +50,7 @@ static void record_time(compiler *c, const char *name, double seconds)
     col_vec_push(c->arena, &c->times, time);
 }
 
-static col_status dump_graph(compiler *c, const char *pass, const col_graph *graph)
+static col_status dump_graph(col_compiler *c, const char *pass, const col_graph *graph)
 {
     const col_compile_options *o = c->options;
     bool print = o->print_after && (!strcmp(o->print_after, pass) || !strcmp(o->print_after, "all"));
@@ -111,13 +70,13 @@ static col_status dump_graph(compiler *c, const char *pass, const col_graph *gra
 
 static col_status after_pass(void *context, const col_pass *pass, const col_graph *graph, double seconds)
 {
-    compiler *c = context;
+    col_compiler *c = context;
     record_time(c, pass->name, seconds);
     return dump_graph(c, pass->name, graph);
 }
 
 /* Runs the named passes in order; `*out_stopped` tells that --stop-after's was among them. */
-static col_status run_passes(compiler *c, col_graph *graph, const char *const *names, size_t count,
+static col_status run_passes(col_compiler *c, col_graph *graph, const char *const *names, size_t count,
                              const col_pass_options *options, bool *out_stopped)
 {
     const col_pass *passes[16];
@@ -136,12 +95,13 @@ static col_status run_passes(compiler *c, col_graph *graph, const char *const *n
 }
 
 /* Splits the program over the mesh. What it chooses for variables holds for the programs after it. */
-static col_status split_program(compiler *c, program *p, const col_pass_options *options, bool *out_stopped)
+static col_status split_program(col_compiler *c, col_program *p, const col_pass_options *options,
+                                bool *out_stopped)
 {
     static const char *const names[] = {"lower", "fold", "cse", "dce", "fuse", "schedule"};
     COL_TRY(run_passes(c, p->graph, names, COL_COUNT(names), options, out_stopped));
     if (*out_stopped) return NULL;
-    double start = now();
+    double start = col_solve_clock();
     const col_compile_options *o = c->options;
     col_shard_options shard = {.mesh = o->mesh,
                                .machine = &o->machine,
@@ -157,14 +117,14 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
     if (c->program_count > 1) shard.plan = COL_PLAN_AUTO;
     col_sharding sharding = {0};
     COL_TRY(col_shard(p->graph, &shard, c->arena, &sharding, &p->shard));
-    record_time(c, "shard", now() - start);
-    start = now();
+    record_time(c, "shard", col_solve_clock() - start);
+    start = col_solve_clock();
     bool is_first = c->program_count == 1;
     col_shard_log log;
     col_shard_log_init(&log, p->graph, &sharding, c->arena);
     p->graph = col_partition(p->graph, &sharding, c->arena, is_first ? &log : NULL);
     if (is_first) c->plan->sharding = col_describe_sharding(p->name, shard.plan, &log, &p->shard, c->arena);
-    record_time(c, "partition", now() - start);
+    record_time(c, "partition", col_solve_clock() - start);
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         const col_var *var = p->graph->vars.data[i];
         col_map_set(c->settled, var->name, col_arena_copy(c->arena, &var->layout, sizeof var->layout));
@@ -173,9 +133,10 @@ static col_status split_program(compiler *c, program *p, const col_pass_options 
     return dump_graph(c, "partition", p->graph);
 }
 
-/* From primitives to scheduled kernels: the same for every program. */
-static const char *const backend_passes[] = {"lower",    "fold", "cse", "dce",  "bucket",
-                                             "legalize", "cse",  "dce", "fuse", "schedule"};
+/* From primitives to what kernels can be made of, and to scheduled kernels: the same for every program. What
+ * is computed again is decided in between. */
+static const char *const legal_passes[] = {"lower", "fold", "cse", "dce", "bucket", "legalize", "cse", "dce"};
+static const char *const kernel_passes[] = {"fuse", "schedule"};
 
 /* Outputs that a program keeps. */
 
@@ -205,7 +166,7 @@ static bool is_nothing(const col_output *output)
 }
 
 /* Drops the outputs that depend on an input that is not fed. */
-static void keep_fed_outputs(const compiler *c, col_graph *graph)
+static void keep_fed_outputs(const col_compiler *c, col_graph *graph)
 {
     const col_compile_options *o = c->options;
     uint8_t *unfed = COL_NEW_ARRAY(c->arena, uint8_t, graph->next_value_id);
@@ -228,7 +189,7 @@ static void keep_fed_outputs(const compiler *c, col_graph *graph)
 }
 
 /* What partitioning prints is not a model to compile: only compilation knows the rest of the program. */
-static col_status want_whole(const compiler *c, const col_graph *graph)
+static col_status want_whole(const col_compiler *c, const col_graph *graph)
 {
     if (!graph->mesh.rank) return NULL;
     col_str mesh = {0};
@@ -243,20 +204,20 @@ static col_status want_whole(const compiler *c, const col_graph *graph)
 }
 
 /* Makes the graph of one program: parse, then the passes that are the program's own. */
-static col_status make_program(compiler *c, const char *name, int64_t batch, int64_t seq,
+static col_status make_program(col_compiler *c, const char *name, int64_t batch, int64_t seq,
                                bool (*keep)(const col_output *), const char *const *own_passes,
                                size_t own_count, bool *out_stopped)
 {
-    program *p = &c->programs[c->program_count++];
+    col_program *p = &c->programs[c->program_count++];
     p->name = name;
     c->program_name = name;
-    double start = now();
+    double start = col_solve_clock();
     col_parse_options parse = c->options->parse;
     if (batch) parse.batch = batch;
     if (seq) parse.seq = seq;
     COL_TRY(col_parse_model(c->source, &parse, c->arena, &p->graph));
     COL_TRY(want_whole(c, p->graph));
-    record_time(c, "parse", now() - start);
+    record_time(c, "parse", col_solve_clock() - start);
     col_variables_note(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
     *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
@@ -273,7 +234,8 @@ static col_status make_program(compiler *c, const char *name, int64_t batch, int
     if (!*out_stopped) COL_TRY(run_passes(c, p->graph, own_passes, own_count, &options, out_stopped));
     if (splits && !*out_stopped) COL_TRY(split_program(c, p, &options, out_stopped));
     if (!*out_stopped && !c->graphs_only)
-        COL_TRY(run_passes(c, p->graph, backend_passes, COL_COUNT(backend_passes), &options, out_stopped));
+        COL_TRY(run_passes(c, p->graph, legal_passes, COL_COUNT(legal_passes), &options, out_stopped));
+    p->legal = p->graph;
     return NULL;
 }
 
@@ -285,7 +247,7 @@ static col_status need(const col_graph *graph, const char *what, bool has, const
 
 /* Programs of a use. */
 
-static col_status make_training(compiler *c, bool *stopped)
+static col_status make_training(col_compiler *c, bool *stopped)
 {
     static const char *const train[] = {"precision", "autodiff", "optimizer"}, *const eval[] = {"inference",
                                                                                                 "precision",
@@ -295,14 +257,14 @@ static col_status make_training(compiler *c, bool *stopped)
     return make_program(c, "eval", 0, 0, is_scalar, eval, COL_COUNT(eval), stopped);
 }
 
-static col_status make_forward(compiler *c, bool *stopped)
+static col_status make_forward(col_compiler *c, bool *stopped)
 {
     static const char *const forward[] = {"inference", "precision", "dce"};
     return make_program(c, "forward", 0, 0, NULL, forward, COL_COUNT(forward), stopped);
 }
 
 /* Inputs of the two programs have different shapes, so they get the program's name. */
-static void name_inputs(program *p, col_arena *arena)
+static void name_inputs(col_program *p, col_arena *arena)
 {
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         col_var *var = p->graph->vars.data[i];
@@ -313,7 +275,7 @@ static void name_inputs(program *p, col_arena *arena)
     }
 }
 
-static col_status make_generation(compiler *c, bool *stopped)
+static col_status make_generation(col_compiler *c, bool *stopped)
 {
     static const char *const cached[] = {"inference", "kv_cache", "precision", "dce"};
     COL_TRY(make_program(c, "decode", 1, 1, is_logits, cached, COL_COUNT(cached), stopped));
@@ -347,25 +309,26 @@ static bool kernel_in_place(void *context, const col_unit *unit, const col_value
     return col_emit_in_place(k->kernels[unit - k->units->units], input, output);
 }
 
-static col_status place(compiler *c, program *p)
+static col_status place(col_compiler *c, col_program *p)
 {
-    double start = now();
+    double start = col_solve_clock();
     c->program_name = p->name;
     p->units = col_units_of(p->graph, c->arena);
+    p->memory = (col_memory){0};
     col_memory_fix_strides(p->graph, p->units, c->arena, &p->memory);
     p->kernels = col_emit_kernels(&c->emitter, p->units, p->memory.placements);
-    record_time(c, "kernels", now() - start);
-    start = now();
+    record_time(c, "kernels", col_solve_clock() - start);
+    start = col_solve_clock();
     const uint64_t *offsets = col_variables_offsets(&c->variables, p->graph);
     kernels_of kernels = {p->units, p->kernels};
     col_memory_rules rules = {&kernels, kernel_in_place};
     COL_TRY(
         col_memory_assign(p->graph, p->units, &rules, offsets, c->plan->state_bytes, c->arena, &p->memory));
-    record_time(c, "memory", now() - start);
+    record_time(c, "memory", col_solve_clock() - start);
     return NULL;
 }
 
-static bool fits(const compiler *c, const program *p)
+static bool fits(const col_compiler *c, const col_program *p)
 {
     double limit = c->options->memory_bytes;
     return !(limit > 0) || (double)(c->plan->state_bytes + p->memory.temporary_bytes) <= limit;
@@ -373,7 +336,7 @@ static bool fits(const compiler *c, const program *p)
 
 /* Overlaps communication with computation as far as the memory allows: with what the pass likes to have, with
  * none, or not at all. */
-static col_status place_program(compiler *c, program *p, bool *out_stopped)
+static col_status place_program(col_compiler *c, col_program *p, bool *out_stopped)
 {
     static const char *const overlap[] = {"overlap"};
     col_pass_options options = c->options->passes;
@@ -399,7 +362,7 @@ static col_status place_program(compiler *c, program *p, bool *out_stopped)
 }
 
 /* The part of a step that runs for every micro-batch but the last, whose gradients the whole step adds. */
-static col_plan_program *micro_of(compiler *c, const col_plan_program *step)
+static col_plan_program *micro_of(col_compiler *c, const col_plan_program *step)
 {
     col_plan_program *micro = col_arena_copy(c->arena, step, sizeof *step);
     micro->name = "micro";
@@ -416,12 +379,12 @@ static col_plan_program *micro_of(compiler *c, const col_plan_program *step)
     return micro;
 }
 
-static void emit_programs(compiler *c)
+static void emit_programs(col_compiler *c)
 {
     COL_VEC(col_plan_program *) list = {0};
     COL_VEC(Col__Plan__MemoryReport *) reports = {0};
     for (size_t i = 0; i < c->program_count; i++) {
-        program *p = &c->programs[i];
+        col_program *p = &c->programs[i];
         uint32_t *starts = COL_NEW_ARRAY(c->arena, uint32_t, p->units->count + 1);
         col_plan_program *emitted = col_emit_program(&c->emitter, p->name, p->graph, p->units, p->kernels,
                                                      p->memory.placements, starts);
@@ -443,7 +406,7 @@ static void emit_programs(compiler *c)
     c->plan->memory = reports.data;
 }
 
-static col_status dump_kernels(compiler *c)
+static col_status dump_kernels(col_compiler *c)
 {
     col_str text = {0};
     for (size_t i = 0; i < c->emitter.kernels.len; i++) {
@@ -456,7 +419,7 @@ static col_status dump_kernels(compiler *c)
     return status;
 }
 
-static col_status generate_ptx(compiler *c, const char *dump_ir)
+static col_status generate_ptx(col_compiler *c, const char *dump_ir)
 {
     col_ptx_options options = {.processor = c->options->gpu_processor, .dump_ir = dump_ir};
     COL_TRY(col_emit_ptx(&c->emitter, &options, c->plan));
@@ -465,9 +428,9 @@ static col_status generate_ptx(compiler *c, const char *dump_ir)
     return col_file_write(path, c->plan->objects[0]->image.data, c->plan->objects[0]->image.len);
 }
 
-static col_status generate_code(compiler *c)
+static col_status generate_code(col_compiler *c)
 {
-    double start = now();
+    double start = col_solve_clock();
     c->program_name = "";
     const char *dump_ir = NULL;
     if (c->options->dump_dir) {
@@ -477,11 +440,11 @@ static col_status generate_code(compiler *c)
     col_x86_options options = {
         .features = c->options->cpu_features, .threads = c->options->threads, .dump_ir = dump_ir};
     COL_TRY(c->options->is_cuda ? generate_ptx(c, dump_ir) : col_emit_code(&c->emitter, &options, c->plan));
-    record_time(c, "codegen", now() - start);
+    record_time(c, "codegen", col_solve_clock() - start);
     return NULL;
 }
 
-static void print_times(const compiler *c)
+static void print_times(const col_compiler *c)
 {
     for (size_t i = 0; i < c->times.len; i++) {
         fprintf(stderr, "%-24s %8.1f ms\n", c->times.data[i]->name, 1e3 * c->times.data[i]->seconds);
@@ -489,13 +452,13 @@ static void print_times(const compiler *c)
     fprintf(stderr, "%-24s %8.1f ms\n", "total", 1e3 * c->plan->compile_seconds);
 }
 
-static col_status (*const make[])(compiler *, bool *) = {make_training, make_forward, make_generation};
+static col_status (*const make[])(col_compiler *, bool *) = {make_training, make_forward, make_generation};
 
 col_status col_compile_graphs(const col_compile_options *options, col_arena *arena, col_compile_graph *out,
                               size_t *out_count)
 {
     bool stopped = false;
-    compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
+    col_compiler c = {.options = options, .arena = arena, .program_name = "", .graphs_only = true};
     col_variables_init(&c.variables, arena);
     c.settled = col_map_create(arena);
     COL_TRY(read_source(options, arena, &c.source));
@@ -507,24 +470,22 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
     return NULL;
 }
 
-static void start_plan(compiler *c)
+static void start_plan(col_compiler *c)
 {
     col_arena *arena = c->arena;
-    *c = (compiler){.options = c->options,
-                    .arena = arena,
-                    .emitter = {.arena = arena, .is_gpu = c->options->is_cuda},
-                    .source = c->source,
-                    .sharding_bytes = c->sharding_bytes,
-                    .sharding_threads = c->sharding_threads,
-                    .settled = col_map_create(arena),
-                    .program_name = ""};
+    *c = (col_compiler){.options = c->options,
+                        .arena = arena,
+                        .source = c->source,
+                        .sharding_bytes = c->sharding_bytes,
+                        .sharding_threads = c->sharding_threads,
+                        .settled = col_map_create(arena),
+                        .program_name = ""};
     col_variables_init(&c->variables, arena);
     c->plan = COL_NEW(arena, col_plan);
     col__plan__plan__init(c->plan);
 }
 
-/* All but the code: the plan then has its memory. */
-static col_status lay_out(compiler *c, bool *out_stopped)
+col_status col_compiler_prepare(col_compiler *c, bool *out_stopped)
 {
     start_plan(c);
     COL_TRY(make[c->options->use](c, out_stopped));
@@ -534,111 +495,64 @@ static col_status lay_out(compiler *c, bool *out_stopped)
     c->plan->n_variables = c->variables.list.len;
     c->plan->variables = c->variables.list.data;
     c->plan->state_bytes = c->variables.bytes;
+    c->prepared_times = c->times.len;
+    return NULL;
+}
+
+/* The program's graph with the copies of what it computes again. `options` are for what follows. */
+static col_status rewrite_program(col_compiler *c, col_program *p, col_pass_options *options)
+{
+    *options = c->options->passes;
+    p->graph = col_graph_clone(p->legal, c->arena);
+    if (!p->again) return NULL;
+    double start = col_solve_clock();
+    col_nests *nests = COL_NEW(c->arena, col_nests);
+    col_recompute_apply(p->graph, &p->again->plan, nests);
+    options->nests = nests;
+    record_time(c, "recompute", p->again_seconds + col_solve_clock() - start);
+    return dump_graph(c, "recompute", p->graph);
+}
+
+col_status col_compiler_finish(col_compiler *c, bool *out_stopped)
+{
+    c->times.len = c->prepared_times;
+    c->emitter = (col_emitter){.arena = c->arena, .is_gpu = c->options->is_cuda};
+    c->plan->arena_bytes = 0;
+    for (size_t i = 0; i < c->program_count; i++) {
+        col_program *p = &c->programs[i];
+        c->program_name = p->name;
+        col_pass_options options;
+        COL_TRY(rewrite_program(c, p, &options));
+        *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "recompute");
+        if (!*out_stopped)
+            COL_TRY(run_passes(c, p->graph, kernel_passes, COL_COUNT(kernel_passes), &options, out_stopped));
+        if (*out_stopped) return NULL;
+    }
     for (size_t i = 0; i < c->program_count && !*out_stopped; i++)
         COL_TRY(place_program(c, &c->programs[i], out_stopped));
     if (*out_stopped) return NULL;
     emit_programs(c);
+    const col_recompute_answer *again = c->programs[0].again;
+    c->plan->recompute = again ? col_describe_recompute(c->options->checkpoint, again, c->arena) : NULL;
+    col_describe_machine(c->options, c->programs[0].graph, c->arena, c->plan);
     return NULL;
-}
-
-/* Whether the sharding solver proved that the last program does not fit, and knows what does; then how much.
- */
-static bool is_too_large(const compiler *c, const col_status status, int64_t *out_bytes)
-{
-    if (!status || col_error_code(status) != COL_INFEASIBLE || !c->program_count) return false;
-    const col_shard_report *report = &c->programs[c->program_count - 1].shard;
-    *out_bytes = report->peak;
-    return report->status == COL_SOLVE_INFEASIBLE && report->peak > c->sharding_bytes;
-}
-
-/* The least memory in which the sharding solver knows a plan. */
-static col_status find_least(compiler *c, bool *out_stopped, int64_t *out_bytes)
-{
-    col_status status = NULL;
-    *out_bytes = 1;
-    for (size_t i = 0; i <= COL_COMPILE_PROGRAMS;
-         i++) { /* a later program may need more than one before it */
-        c->sharding_bytes = *out_bytes;
-        status = lay_out(c, out_stopped);
-        if (!is_too_large(c, status, out_bytes)) break;
-        col_error_free(status);
-        status = NULL;
-    }
-    return status;
-}
-
-/* Gives the solver somewhat more than the least. These steps depend neither on --memory nor, on
- * one thread, on chance: what one of them takes is enough when it is asked for. `*out_needed` is the least
- * that a plan took, 0 if one fits and is laid out. */
-static col_status lay_out_smallest(compiler *c, bool *out_stopped, int64_t *out_needed)
-{
-    static const double steps[] = {1, 1.02, 1.05, 1.1, 1.2};
-    int64_t least, limit = (int64_t)c->options->memory_bytes, needed = INT64_MAX;
-    c->sharding_threads = 1;
-    COL_TRY(find_least(c, out_stopped, &least));
-    for (size_t i = 0; i < COL_COUNT(steps) && !*out_stopped && needed > limit; i++) {
-        if (i && c->programs[0].shard.nodes > SWEPT_NODES) break;
-        c->sharding_bytes = (int64_t)((double)least * steps[i]);
-        if (i) COL_TRY(lay_out(c, out_stopped));
-        needed = COL_MIN(needed, (int64_t)c->plan->arena_bytes);
-    }
-    *out_needed = *out_stopped || needed <= limit ? 0 : needed;
-    return NULL;
-}
-
-/* Gives the solver what there is, and then less by what its plan took too much. */
-static col_status lay_out_less_and_less(compiler *c, bool *out_stopped, int64_t *out_needed)
-{
-    int64_t limit = (int64_t)c->options->memory_bytes, ignored;
-    c->sharding_bytes = limit;
-    for (int i = 0; i < MEMORY_TRIES && c->sharding_bytes > 0; i++) {
-        col_status status = lay_out(c, out_stopped);
-        if (is_too_large(c, status, &ignored)) {
-            col_error_free(status);
-            break;
-        }
-        *out_needed = 0;
-        if (status || *out_stopped || (int64_t)c->plan->arena_bytes <= limit) return status;
-        *out_needed = (int64_t)c->plan->arena_bytes;
-        c->sharding_bytes -= *out_needed - limit;
-    }
-    return lay_out_smallest(c, out_stopped, out_needed);
-}
-
-/* Memory is what the plan really takes: more than the solver's model says where buffers do not pack, less
- * where kernels work in place. */
-static col_status lay_out_within(compiler *c, bool *out_stopped)
-{
-    int64_t limit = (int64_t)c->options->memory_bytes, needed = 0;
-    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
-    if (limit && col_mesh_size(&c->options->mesh) > 1) {
-        COL_TRY(lay_out_less_and_less(c, out_stopped, &needed));
-    } else {
-        COL_TRY(lay_out(c, out_stopped));
-        if (limit && (int64_t)c->plan->arena_bytes > limit) needed = (int64_t)c->plan->arena_bytes;
-    }
-    if (!needed) return NULL;
-    return col_error_make(COL_INFEASIBLE,
-                          "plan %s does not fit --memory %s of a device: it needs --memory %lld (%s) or more",
-                          c->options->plan_name, col_format_bytes(have, (double)limit), (long long)needed,
-                          col_format_bytes(need, (double)needed));
 }
 
 col_status col_compile(const col_compile_options *options, col_arena *arena, col_plan **out_plan)
 {
-    double start = now();
+    double start = col_solve_clock();
     bool stopped = false;
-    compiler c = {.options = options, .arena = arena};
+    col_compiler c = {.options = options, .arena = arena};
     *out_plan = NULL;
     COL_TRY(read_source(options, arena, &c.source));
     if (options->dump_dir) COL_TRY(col_make_folder(options->dump_dir));
-    COL_TRY(lay_out_within(&c, &stopped));
+    COL_TRY(col_fit(&c, &stopped));
     if (stopped) return NULL;
     COL_TRY(generate_code(&c));
     col_describe_plan(options, c.source, c.programs[0].graph, arena, c.plan);
     c.plan->n_passes = c.times.len;
     c.plan->passes = c.times.data;
-    c.plan->compile_seconds = now() - start;
+    c.plan->compile_seconds = col_solve_clock() - start;
     if (options->time_passes) print_times(&c);
     *out_plan = c.plan;
     return NULL;

@@ -46,7 +46,7 @@ static double model_flops(const col_plan *plan)
         bool counted = in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL ||
                        in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION ||
                        in->kind_case == COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED;
-        if (counted) flops += in->flops;
+        if (counted && !in->turn) flops += in->flops;
     }
     return flops;
 }
@@ -76,6 +76,37 @@ static Col__Plan__Source *describe_source(const char *path, const col_source *te
     return source;
 }
 
+Col__Plan__Recompute *col_describe_recompute(const char *kind, const col_recompute_answer *answer,
+                                             col_arena *arena)
+{
+    Col__Plan__Recompute *out = COL_NEW(arena, Col__Plan__Recompute);
+    col__plan__recompute__init(out);
+    out->kind = (char *)(uintptr_t)kind;
+    out->status = (char *)(uintptr_t)col_solve_status_name(answer->status);
+    out->objective = answer->seconds;
+    out->bound = answer->bound;
+    out->gap = answer->gap;
+    out->seconds = answer->solve_seconds;
+    out->variables = answer->variables;
+    out->rows = answer->rows;
+    out->turns = answer->turns;
+    out->kept = answer->kept;
+    out->again = answer->again;
+    out->again_seconds = answer->again_seconds;
+    out->peak_bytes = (uint64_t)answer->peak;
+    return out;
+}
+
+void col_describe_machine(const col_compile_options *options, const col_graph *graph, col_arena *arena,
+                          col_plan *plan)
+{
+    plan->accumulate = options->use == COL_USE_TRAIN ? options->passes.accumulate : 1;
+    plan->n_mesh = (size_t)graph->mesh.rank;
+    plan->mesh = col_arena_copy(arena, graph->mesh.dims, sizeof *plan->mesh * plan->n_mesh);
+    plan->machine = col_arena_strdup(arena, options->machine.name);
+    col_predict(&options->machine, plan);
+}
+
 void col_describe_plan(const col_compile_options *options, const col_source *source, const col_graph *graph,
                        col_arena *arena, col_plan *plan)
 {
@@ -84,12 +115,7 @@ void col_describe_plan(const col_compile_options *options, const col_source *sou
     plan->target = options->is_cuda ? "cuda" : "cpu";
     plan->precision = (char *)(uintptr_t)(options->passes.precision == COL_BF16 ? "bf16" : "fp32");
     plan->optimizer = (char *)(uintptr_t)(options->use == COL_USE_TRAIN ? options->optimizer_name : "");
-    plan->accumulate = options->use == COL_USE_TRAIN ? options->passes.accumulate : 1;
     plan->model_flops = model_flops(plan);
     plan->source = describe_source(options->model_path, source, graph, arena);
     col_compile_options_record(options, arena, plan);
-    plan->n_mesh = (size_t)graph->mesh.rank;
-    plan->mesh = col_arena_copy(arena, graph->mesh.dims, sizeof *plan->mesh * plan->n_mesh);
-    plan->machine = col_arena_strdup(arena, options->machine.name);
-    col_predict(&options->machine, plan);
 }

@@ -6,11 +6,21 @@
 #include "frontend/compile.h"
 #include "ir/units.h"
 #include "passes/memory.h"
+#include "passes/recompute.h"
 #include "passes/shard.h"
 #include "passes/shard_log.h"
 
-/* Fills in the plan's head, of a plan whose programs are emitted. `graph` is that of its first program,
- * `source` the model's text; what is not copied into `arena` must live as long as the plan. */
+/* Fills in what the plan is for: machine, mesh, micro-batches; and predicts the seconds of its instructions.
+ */
+void col_describe_machine(const col_compile_options *options, const col_graph *graph, col_arena *arena,
+                          col_plan *plan);
+
+/* The record of what is computed again; `kind` as --checkpoint has it. */
+Col__Plan__Recompute *col_describe_recompute(const char *kind, const col_recompute_answer *answer,
+                                             col_arena *arena);
+
+/* Fills in the rest of the plan's head, of a plan whose programs are emitted. `graph` is that of its first
+ * program, `source` the model's text; what is not copied into `arena` must live as long as the plan. */
 void col_describe_plan(const col_compile_options *options, const col_source *source, const col_graph *graph,
                        col_arena *arena, col_plan *plan);
 

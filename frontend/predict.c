@@ -120,3 +120,16 @@ void col_predict_communication(const col_plan *plan, col_predicted_communication
     }
     out->bytes /= ranks;
 }
+
+double col_predict_again(const col_plan *plan)
+{
+    double seconds = 0;
+    for (size_t p = 0; p < plan->n_programs; p++) {
+        const col_plan_program *program = plan->programs[p];
+        double runs = (double)col_predict_runs(plan, program);
+        for (size_t i = 0; i < program->n_instructions; i++) {
+            if (program->instructions[i]->turn) seconds += runs * program->instructions[i]->seconds;
+        }
+    }
+    return seconds;
+}

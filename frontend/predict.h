@@ -30,5 +30,7 @@ void col_predict_communication(const col_plan *plan, col_predicted_communication
 /* Seconds of a run of the program, and of a step: on two clocks (ir/plan/plan_clocks.h). */
 double col_predict_program(const col_plan *plan, const col_plan_program *program);
 double col_predict_step(const col_plan *plan);
+/* Seconds of a step's instructions that do nothing but compute forward values again. */
+double col_predict_again(const col_plan *plan);
 
 #endif

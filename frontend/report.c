@@ -122,6 +122,7 @@ static json_t *predicted_json(const col_plan *plan, const col_report_figures *f)
     set(out, "compute_seconds", json_real(seconds - c.exposed));
     set(out, "communication_seconds", json_real(c.seconds));
     set(out, "exposed_communication_seconds", json_real(c.exposed));
+    set(out, "recompute_seconds", json_real(col_predict_again(plan)));
     set(out, "peak_bytes", number(plan->arena_bytes));
     set(out, "state_bytes", number(f->parameter_bytes + f->optimizer_bytes + f->cache_bytes));
     set(out, "communication_bytes", average(c.bytes));

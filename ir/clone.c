@@ -34,6 +34,7 @@ col_graph *col_graph_clone(const col_graph *graph, col_arena *arena)
         made->id = node->id;
         made->phase = node->phase;
         made->group = node->group;
+        made->turn = node->turn;
         made->scope = copy_text(arena, node->scope);
         made->loc = node->loc;
         for (uint32_t i = 0; i < node->result_count; i++) {

@@ -44,6 +44,7 @@ struct col_node {
     col_phase phase;
     uint32_t id;   /* unique in the graph, never reused */
     int32_t group; /* kernel that the node was fused into; -1: none */
+    int32_t turn;  /* of a copy made to compute a forward value again: its turn, from 1 on; else 0 */
     uint32_t operand_count, result_count, attr_count;
     col_operand *operands;
     col_value *results;

@@ -1,6 +1,6 @@
 /* Prints a graph as text in the model language (docs/ir.md); parsing the text gives the same graph: same
- * variables, nodes, attributes, scopes, phases and groups, in the same order. Value ids are renumbered only
- * if they were printed from a graph with gaps. */
+ * variables, nodes, attributes, scopes, phases, groups and turns, in the same order. Value ids are renumbered
+ * only if they were printed from a graph with gaps. */
 #include "ir/graph.h"
 
 #include <math.h>
@@ -142,7 +142,8 @@ void col_node_print(const col_node *node, col_str *out)
         if (written++) col_str_append(out, ", ");
         print_attr(&node->attrs[i], out);
     }
-    if (node->group >= 0) col_str_printf(out, "%sgroup=%d", written ? ", " : "", node->group);
+    if (node->group >= 0) col_str_printf(out, "%sgroup=%d", written++ ? ", " : "", node->group);
+    if (node->turn) col_str_printf(out, "%sturn=%d", written ? ", " : "", node->turn);
     col_str_append(out, ")");
     if (*node->scope) {
         col_str_append(out, " @ ");

@@ -121,3 +121,11 @@ col_units *col_units_of(const col_graph *graph, col_arena *arena)
     }
     return c.list;
 }
+
+int32_t col_unit_turn(const col_unit *unit)
+{
+    for (uint32_t i = 0; i < unit->node_count; i++) {
+        if (!unit->nodes[i]->turn) return 0;
+    }
+    return unit->nodes[0]->turn;
+}

@@ -26,6 +26,9 @@ typedef struct col_units {
 /* In `arena`; refers to the graph, which must not change while it is in use. */
 col_units *col_units_of(const col_graph *graph, col_arena *arena);
 
+/* The turn of a unit that does nothing but compute forward values again; else 0. */
+int32_t col_unit_turn(const col_unit *unit);
+
 /* Where each value with bytes of its own lies: made by memory planning, read by plan emission. */
 typedef struct col_placement {
     bool placed;

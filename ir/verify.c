@@ -77,6 +77,9 @@ static void check_node(checker *c, const col_node *node, col_arena *scratch)
     if (node->phase >= COL_PHASE_COUNT || (node->prev && node->prev->phase > node->phase)) {
         fault(c, node, "phase out of order");
     }
+    if (node->turn < 0 || (node->turn && node->phase != COL_PHASE_BACKWARD)) {
+        fault(c, node, "recomputation outside the backward phase");
+    }
     if ((int)node->operand_count < info->operands_min || (int)node->operand_count > info->operands_max) {
         fault(c, node, "wrong number of operands");
     }

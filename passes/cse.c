@@ -7,6 +7,8 @@
  * Collectives merge within a phase only: what one made in the forward pass would otherwise wait for the
  * backward pass.
  *
+ * What is computed again merges within its turn only: merged with what it repeats, that would be kept for it.
+ *
  * Operands are replaced as their producers merge, so equal trees merge bottom-up in the same sweep. Random
  * ops carry their stream in `salt`, so only draws of the same stream merge. */
 #include "passes/pass.h"
@@ -19,7 +21,8 @@ typedef struct bucket {
 static bool can_merge(const col_node *first, const col_node *node)
 {
     bool communicates = col_node_attr(node, COL_ATTR_MESH_AXES) != NULL;
-    return col_node_equal(first, node) && (!communicates || first->phase == node->phase);
+    return first->turn == node->turn && col_node_equal(first, node) &&
+           (!communicates || first->phase == node->phase);
 }
 
 col_status col_pass_cse(col_graph *graph, const col_pass_options *options)

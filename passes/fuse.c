@@ -10,8 +10,9 @@
  * reads them (passes/fuse_inline.c). Other nodes start as units of one. Then, in the order of the graph, each
  * unit is merged with the units that produce its operands, where
  *
- *   - both are of one phase;
+ *   - both are of one phase, and nothing in them is computed again in different turns;
  *   - the union is one loop nest (ir/group.h) that computes nothing twice that is dear;
+ *   - it is the nest that the reductions in it must have, if one is given (col_pass_options.nests);
  *   - enough parallel rows or columns are left;
  *   - no path leads from the producer to the consumer through a third unit.
  *
@@ -48,6 +49,8 @@ typedef struct unit {
     bool is_kernel; /* made of fusible nodes */
     bool is_merged; /* gone into another */
     bool has_reduction;
+    bool is_again;                    /* nothing but copies that compute forward values again ... */
+    int32_t turn;                     /* ... in this turn; 0: none is among its nodes */
     int64_t reduced_from, reduced_to; /* elements of the reductions' operands and results */
     int64_t numel;                    /* without reductions: elements of the results */
     int order;
@@ -65,6 +68,7 @@ typedef struct fuser {
     bool *is_output;         /* by value id */
     uint32_t *node_stamp;    /* by node id */
     uint32_t stamp;
+    const col_nests *nests;
     col_group group; /* storage of trials */
     node_list trial;
     COL_VEC(unit *) reached;
@@ -75,7 +79,8 @@ typedef struct fuser {
 static void add_unit(fuser *f, col_node *node)
 {
     unit *u = COL_NEW(f->arena, unit);
-    *u = (unit){.phase = node->phase, .order = (int)f->ordered.len};
+    *u = (unit){
+        .phase = node->phase, .order = (int)f->ordered.len, .is_again = node->turn != 0, .turn = node->turn};
     u->is_kernel = col_node_is_fusible(node) && !fuse_is_virtual_view(node);
     u->has_reduction = col_op_info_of(node->op)->op_class == COL_CLASS_REDUCTION;
     if (u->is_kernel) u->numel = col_shape_numel(node->results[0].type.shape);
@@ -265,10 +270,33 @@ static bool sizes_fit(const unit *a, const unit *b)
     return a->reduced_from == b->reduced_from && a->reduced_to == b->reduced_to;
 }
 
+static bool same_domain(const col_domain *a, const col_domain *b)
+{
+    return a->rank == b->rank && a->reduced == b->reduced &&
+           !memcmp(a->sizes, b->sizes, sizeof *a->sizes * (size_t)a->rank);
+}
+
+/* Whether the trial leaves the reductions in it the nests that they must have. */
+static bool keeps_nests(const fuser *f)
+{
+    for (size_t i = 0; f->nests && i < f->trial.len; i++) {
+        uint32_t id = f->trial.data[i]->id;
+        const col_domain *nest = id < f->nests->count ? f->nests->of[id] : NULL;
+        if (nest && !same_domain(nest, &f->group.domain)) return false;
+    }
+    return true;
+}
+
+/* What is computed again must not wait for another turn's values, nor become early through them. */
+static bool times_fit(const unit *a, const unit *b)
+{
+    return a->phase == b->phase && (a->turn == b->turn || !a->turn || !b->turn);
+}
+
 /* Merges two units if that is allowed and good; the result is b. */
 static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
 {
-    if (a == b || !a->is_kernel || !b->is_kernel || a->phase != b->phase) return false;
+    if (a == b || !a->is_kernel || !b->is_kernel || !times_fit(a, b)) return false;
     if (a->nodes.len + b->nodes.len > UNIT_NODES) return false;
     /* A concat stays alone: memory planning lets its parts be written in place. */
     if (is_concat(a) || is_concat(b)) return false;
@@ -278,12 +306,14 @@ static bool try_merge(fuser *f, unit *a, unit *b, bool columns)
     label(f, a, b_id);
     col_group_query query = {.group = b_id, .inlined = f->inlined, .is_output = f->is_output};
     bool good = col_group_analyze((const col_node *const *)f->trial.data, f->trial.len, &query, &f->group) &&
-                is_good_group(&f->group, b_id, columns);
+                is_good_group(&f->group, b_id, columns) && keeps_nests(f);
     label(f, a, a_id);
     if (!good || (a->order < b->order ? has_detour(f, a, b) : has_detour(f, b, a))) return false;
     label(f, a, b_id);
     reorder(f, a, b);
     a->is_merged = true;
+    b->is_again = a->is_again && b->is_again;
+    b->turn = COL_MAX(a->turn, b->turn);
     if (a->has_reduction) {
         b->has_reduction = true;
         b->reduced_from = a->reduced_from;
@@ -350,6 +380,8 @@ static void merge_siblings(fuser *f, const col_value *value)
         for (size_t j = i + 1; j < n && !readers[i]->is_merged; j++) {
             if (readers[j]->is_merged || readers[i]->nodes.len + readers[j]->nodes.len > SIBLING_NODES)
                 continue;
+            if (readers[i]->turn != readers[j]->turn || readers[i]->is_again != readers[j]->is_again)
+                continue;
             try_merge(f, readers[i], readers[j], true);
         }
     }
@@ -357,14 +389,15 @@ static void merge_siblings(fuser *f, const col_value *value)
 
 /* The result. */
 
-static col_node *clone_node(col_graph *graph, const col_node *node, col_phase phase)
+static col_node *clone_node(col_graph *graph, const col_node *node, const col_node *reader)
 {
     col_value *operands[3];
     COL_ASSERT(node->operand_count <= COL_COUNT(operands));
     for (uint32_t i = 0; i < node->operand_count; i++) operands[i] = col_node_operand(node, i);
     col_node *copy = col_graph_insert(graph, NULL, node->op, node->operand_count, operands, node->attr_count,
                                       node->attrs, node->result_count);
-    copy->phase = phase;
+    copy->phase = reader->phase;
+    copy->turn = reader->turn;
     copy->scope = node->scope;
     copy->loc = node->loc;
     for (uint32_t i = 0; i < node->result_count; i++) {
@@ -399,7 +432,7 @@ static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t own
         /* Read from memory, or a view of what the unit is for. */
         if (node->group == NONE || producer->group == node->group || col_operand_is_read(node, i)) continue;
         if (c->owner[producer->id] != owner + 1) {
-            col_node *copy = clone_node(f->graph, producer, node->phase);
+            col_node *copy = clone_node(f->graph, producer, node);
             copy->group = node->group;
             COL_ASSERT(copy->id == c->originals + c->origins.len);
             col_vec_push(f->arena, &c->origins, producer);
@@ -484,8 +517,7 @@ static void write_groups(fuser *f)
 
 col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)
 {
-    (void)options;
-    fuser f = {.graph = graph, .arena = col_arena_create()};
+    fuser f = {.graph = graph, .arena = col_arena_create(), .nests = options->nests};
     f.group.arena = f.arena;
     f.unit_of = COL_NEW_ARRAY(f.arena, int, graph->next_node_id);
     f.position = COL_NEW_ARRAY(f.arena, uint32_t, graph->next_node_id);

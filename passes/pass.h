@@ -16,6 +16,13 @@ typedef enum col_overlap {
     COL_OVERLAP_OFF
 } col_overlap;
 
+/* The loop nests in which reductions run, by node id; NULL: any will do. A nest says in which order a reduction
+ * adds. */
+typedef struct col_nests {
+    const struct col_domain **of; /* ir/group.h */
+    uint32_t count;
+} col_nests;
+
 /* What the user asked of the compilation; passes read it and never change it. */
 typedef struct col_pass_options {
     col_optimizer optimizer;
@@ -29,6 +36,7 @@ typedef struct col_pass_options {
     col_dtype precision;         /* that products compute in: f32, or bf16 or f16 with f32 beside it */
     int64_t few_results;         /* reductions to fewer, ... */
     int64_t many_elements;       /* ... of more elements each, are cut into two levels */
+    const col_nests *nests;      /* that `fuse` keeps to; NULL: it chooses all of them */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
     const col_machine *machine;  /* that the program is for; NULL: none in particular */
     col_overlap overlap;         /* of communication with computation */
@@ -91,6 +99,9 @@ COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
  * strides they cannot take. */
 COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_options *options);
+/* Computes all that it can again in the backward phase, from what the blocks of the forward phase begin with:
+ * passes/recompute.h, which also chooses by a memory limit. */
+COL_MUST_USE col_status col_pass_recompute(col_graph *graph, const col_pass_options *options);
 /* Assigns `group` to the nodes that become one kernel. */
 COL_MUST_USE col_status col_pass_fuse(col_graph *graph, const col_pass_options *options);
 /* Orders the nodes, groups together, to lower the peak of live bytes. */

@@ -16,6 +16,7 @@ static const col_pass table[] = {
     {"bucket", "join small all-reduces into few", col_pass_bucket},
     {"legalize", "split reductions over cores; copy operands that kernels cannot read in place",
      col_pass_legalize},
+    {"recompute", "compute forward values again in the backward phase", col_pass_recompute},
     {"fuse", "group nodes into kernels", col_pass_fuse},
     {"schedule", "order kernels to lower the peak of live bytes", col_pass_schedule},
     {"overlap", "start collectives early and wait for them late", col_pass_overlap},

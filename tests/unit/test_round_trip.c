@@ -1,5 +1,5 @@
 /* What is printed after any pass reads back as the same graph: variables, nodes in order with op, phase,
- * scope, group, attributes, operands and types, and outputs. */
+ * scope, group, turn, attributes, operands and types, and outputs. */
 #include "tests/unit/unit.h"
 #include "frontend/parse.h"
 
@@ -17,6 +17,7 @@ static void assert_same_node(const col_node *a, const col_node *b, col_value **i
     assert_int_equal(a->op, b->op);
     assert_int_equal(a->phase, b->phase);
     assert_int_equal(a->group, b->group);
+    assert_int_equal(a->turn, b->turn);
     assert_string_equal(a->scope, b->scope);
     assert_int_equal(a->operand_count, b->operand_count);
     assert_int_equal(a->result_count, b->result_count);

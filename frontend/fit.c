@@ -1,0 +1,319 @@
+/* Fitting a plan into the memory of a device (--memory).
+ *
+ * What counts is the finished plan: its arena, with kernels that work in place and with what the placement of
+ * buffers leaves unused. The solvers count bytes that are live, so they get a limit of their own, which moves
+ * by what their last plan took too much or too little.
+ *
+ * On a mesh, sharding and recomputation are chosen together: the sharding solver splits for several limits, from
+ * what a device has to no limit at all, and for each split the cheapest recomputation is found on the program of
+ * a rank; the fastest plan of all that fit is taken. The first of them is sharding alone, the last is sharding
+ * without a thought of memory and recomputation after it, so that neither does better. */
+#include "frontend/compiler.h"
+
+#include <string.h>
+
+#include "frontend/predict.h"
+
+enum {
+    SHARDING_TRIES = 4, /* at a plan that takes no more memory than there is */
+    AGAIN_TRIES = 5,    /* for each size of groups, the same for recomputation */
+    SWEPT_NODES =
+        5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
+};
+static const double AGAIN_GAP = 0.001;   /* at which the solver may stop ... */
+static const double AGAIN_SECONDS = 2;   /* ... and when it must */
+static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not worth another try */
+static const double WORTH = 0.0005; /* of a step's time: the least gain that larger groups are tried for */
+/* Limits of the sharding solver by what a device has, where part of it may be computed again; 0: none. */
+static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
+static const double BINDING = 0.97; /* of the limit: a split that takes less would not use more */
+
+static bool trains(const col_compiler *c)
+{
+    return c->options->use == COL_USE_TRAIN;
+}
+
+static bool is_checkpoint(const col_compiler *c, const char *name)
+{
+    return !strcmp(c->options->checkpoint, name);
+}
+
+/* A plan that was laid out. */
+typedef struct attempt {
+    const col_recompute_answer *answer; /* NULL: nothing is computed again */
+    int64_t bytes;                      /* of the arena; 0: there is none yet */
+    double seconds;                     /* of a step, predicted */
+} attempt;
+
+typedef struct search {
+    col_compiler *c;
+    bool *stopped;
+    int64_t limit; /* INT64_MAX: none */
+    double start;
+    /* Of the programs that are prepared. */
+    col_recompute_model *model;
+    int64_t excess; /* of the model's peak over the temporaries of the plan that keeps everything */
+    attempt kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
+    /* Of all. */
+    attempt best;               /* the fastest that fits */
+    col_compiler best_compiler; /* as they were then: laid out anew, buffers may come to lie otherwise */
+    col_plan best_plan;
+} search;
+
+static bool ends(const search *s)
+{
+    return *s->stopped;
+}
+
+static void keep_best(search *s)
+{
+    s->best = s->last;
+    s->best_compiler = *s->c;
+    s->best_plan = *s->c->plan;
+    size_t size = sizeof *s->c->times.data * s->c->times.len;
+    s->best_compiler.times.data = col_arena_copy(s->c->arena, s->c->times.data, size);
+    s->best_compiler.times.cap = s->c->times.len;
+}
+
+static void take_best(search *s)
+{
+    *s->c = s->best_compiler;
+    *s->c->plan = s->best_plan;
+}
+
+static col_status lay_out(search *s, const col_recompute_answer *answer)
+{
+    col_program *step = &s->c->programs[0];
+    step->again = answer;
+    step->again_seconds = col_solve_clock() - s->start;
+    COL_TRY(col_compiler_finish(s->c, s->stopped));
+    if (ends(s)) return NULL;
+    s->last = (attempt){answer, (int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan)};
+    bool fits = s->last.bytes <= s->limit;
+    if (fits && (!s->best.bytes || s->last.seconds < s->best.seconds)) keep_best(s);
+    return NULL;
+}
+
+/* Recomputation. */
+
+static void make_model(search *s)
+{
+    s->model = col_recompute_model_create(s->c->programs[0].legal, &s->c->options->machine,
+                                          s->c->options->passes.accumulate, s->c->arena);
+}
+
+static col_status solve(search *s, int64_t memory, int32_t joined, int threads, col_recompute_answer **out)
+{
+    col_recompute_limits limits = {.memory = COL_MAX(memory, 1),
+                                   .joined = joined,
+                                   .seconds = AGAIN_SECONDS,
+                                   .gap = AGAIN_GAP,
+                                   .threads = threads};
+    *out = COL_NEW(s->c->arena, col_recompute_answer);
+    return col_recompute_solve(s->model, &limits, s->c->arena, *out);
+}
+
+/* Gives the solver what there is, then more or less by what its plan left or took too much. */
+static col_status search_group(search *s, int32_t joined)
+{
+    int64_t room = s->limit - (int64_t)s->c->plan->state_bytes, memory = room + s->excess;
+    int64_t close = (int64_t)(AGAIN_CLOSE * (double)room), low = 0, high = INT64_MAX;
+    for (int i = 0; i < AGAIN_TRIES && memory > 0 && !ends(s); i++) {
+        col_recompute_answer *answer;
+        COL_TRY(solve(s, memory, joined, 0, &answer));
+        bool is_least = answer->peak > memory;
+        double about = s->kept.seconds + answer->again_seconds;
+        if (answer->status == COL_SOLVE_LIMIT) return NULL;
+        if (s->best.bytes && !i && about >= s->best.seconds * (1 - WORTH)) return NULL;
+        COL_TRY(lay_out(s, answer));
+        int64_t left = s->limit - s->last.bytes;
+        if (left < 0) {
+            if (is_least) return NULL;
+            high = memory;
+        } else {
+            if (left <= close || !answer->again) return NULL;
+            low = memory;
+        }
+        memory += left < 0 ? COL_MIN(left, -close) : left;
+        if (high < INT64_MAX && low && (memory <= low || memory >= high)) memory = low + (high - low) / 2;
+        if (high < INT64_MAX && high - low <= close) return NULL;
+    }
+    return NULL;
+}
+
+/* The plans that take least, which do not depend on the limit: what one of them takes is enough when it is
+ * asked for. */
+static col_status search_least(search *s)
+{
+    int32_t blocks = col_recompute_blocks(s->model);
+    for (int32_t joined = 1; joined <= blocks && !ends(s); joined *= 2) {
+        col_recompute_answer *answer;
+        COL_TRY(solve(s, 1, joined, 1, &answer));
+        COL_TRY(lay_out(s, answer));
+        if (!s->least.bytes || s->last.bytes < s->least.bytes) s->least = s->last;
+    }
+    return NULL;
+}
+
+static col_status search_again(search *s)
+{
+    make_model(s);
+    s->excess = col_recompute_keep_peak(s->model) - (int64_t)s->c->programs[0].memory.temporary_bytes;
+    int32_t blocks = col_recompute_blocks(s->model);
+    bool had = s->best.bytes > 0;
+    for (int32_t joined = 1; joined <= blocks && !ends(s); joined *= 2) COL_TRY(search_group(s, joined));
+    return had || s->best.bytes || ends(s) ? NULL : search_least(s);
+}
+
+static col_status force_again(search *s)
+{
+    col_recompute_answer *answer = COL_NEW(s->c->arena, col_recompute_answer);
+    make_model(s);
+    col_recompute_all(s->model, is_checkpoint(s->c, "all"), s->c->arena, answer);
+    return lay_out(s, answer);
+}
+
+/* Finishes what is prepared. `*out_needed` is the least that a plan took if none fits, else 0. */
+static col_status finish_within(search *s, int64_t *out_needed)
+{
+    const col_compiler *c = s->c;
+    *out_needed = 0;
+    s->least.bytes = 0;
+    s->start = col_solve_clock();
+    if (trains(c) && (is_checkpoint(c, "all") || is_checkpoint(c, "sqrt"))) {
+        COL_TRY(force_again(s));
+    } else {
+        COL_TRY(lay_out(s, NULL));
+        s->kept = s->last;
+        if (!ends(s) && s->last.bytes > s->limit && trains(c) && is_checkpoint(c, "auto"))
+            COL_TRY(search_again(s));
+    }
+    if (!ends(s) && !s->best.bytes) *out_needed = s->least.bytes ? s->least.bytes : s->last.bytes;
+    return NULL;
+}
+
+/* Sharding. */
+
+/* Whether the sharding solver proved that the last program does not fit, and knows what does; then how much.
+ */
+static bool is_too_large(const col_compiler *c, const col_status status, int64_t *out_bytes)
+{
+    if (!status || col_error_code(status) != COL_INFEASIBLE || !c->program_count) return false;
+    const col_shard_report *report = &c->programs[c->program_count - 1].shard;
+    *out_bytes = report->peak;
+    return report->status == COL_SOLVE_INFEASIBLE && report->peak > c->sharding_bytes;
+}
+
+/* The least memory in which the sharding solver knows a plan. */
+static col_status find_least(search *s, int64_t *out_bytes)
+{
+    col_status status = NULL;
+    *out_bytes = 1;
+    for (size_t i = 0; i <= COL_COMPILE_PROGRAMS;
+         i++) { /* a later program may need more than one before it */
+        s->c->sharding_bytes = *out_bytes;
+        status = col_compiler_prepare(s->c, s->stopped);
+        if (!is_too_large(s->c, status, out_bytes)) break;
+        col_error_free(status);
+        status = NULL;
+    }
+    return status;
+}
+
+/* Gives the solver somewhat more than the least. These steps depend neither on --memory nor, on
+ * one thread, on chance: what one of them takes is enough when it is asked for. `*out_needed` is the least
+ * that a plan took, 0 if one fits. */
+static col_status lay_out_smallest(search *s, int64_t *out_needed)
+{
+    static const double steps[] = {1, 1.02, 1.05, 1.1, 1.2};
+    int64_t least, needed = INT64_MAX;
+    s->c->sharding_threads = 1;
+    COL_TRY(find_least(s, &least));
+    for (size_t i = 0; i < COL_COUNT(steps) && !ends(s) && !s->best.bytes; i++) {
+        if (i && s->c->programs[0].shard.nodes > SWEPT_NODES) break;
+        int64_t own = 0;
+        s->c->sharding_bytes = (int64_t)((double)least * steps[i]);
+        if (i) COL_TRY(col_compiler_prepare(s->c, s->stopped));
+        if (!ends(s)) COL_TRY(finish_within(s, &own));
+        needed = COL_MIN(needed, own);
+    }
+    *out_needed = ends(s) || s->best.bytes ? 0 : needed;
+    return NULL;
+}
+
+/* Gives the solver what there is, and then less by what its plan took too much. */
+static col_status lay_out_less_and_less(search *s)
+{
+    int64_t needed, ignored;
+    s->c->sharding_bytes = s->limit;
+    for (int i = 0; i < SHARDING_TRIES && s->c->sharding_bytes > 0 && !s->best.bytes; i++) {
+        col_status status = col_compiler_prepare(s->c, s->stopped);
+        if (is_too_large(s->c, status, &ignored)) {
+            col_error_free(status);
+            return NULL;
+        }
+        if (status || ends(s)) return status;
+        COL_TRY(finish_within(s, &needed));
+        s->c->sharding_bytes -= needed - s->limit;
+    }
+    return NULL;
+}
+
+/* Splits for more than a device has, which is computed again where it does not fit. */
+static col_status lay_out_more(search *s)
+{
+    for (size_t i = 0; i < COL_COUNT(SHARDING_LIMITS) && !ends(s); i++) {
+        int64_t ignored;
+        s->c->sharding_bytes = (int64_t)((double)s->limit * SHARDING_LIMITS[i]);
+        col_status status = col_compiler_prepare(s->c, s->stopped);
+        if (status && col_error_code(status) == COL_INFEASIBLE) {
+            col_error_free(status);
+            continue;
+        }
+        if (status || ends(s)) return status;
+        const col_shard_report *report = &s->c->programs[0].shard;
+        if (s->best.bytes && report->objective >= s->best.seconds) return NULL;
+        COL_TRY(finish_within(s, &ignored));
+        if (s->c->sharding_bytes && (double)report->peak < BINDING * (double)s->c->sharding_bytes)
+            return NULL;
+    }
+    return NULL;
+}
+
+static col_status fit_mesh(search *s, int64_t *out_needed)
+{
+    bool drops = trains(s->c) && !is_checkpoint(s->c, "none");
+    *out_needed = 0;
+    COL_TRY(lay_out_less_and_less(s));
+    if (ends(s)) return NULL;
+    bool binds =
+        !s->best.bytes || (double)s->best_compiler.programs[0].shard.peak >= BINDING * (double)s->limit;
+    if (drops && binds) COL_TRY(lay_out_more(s));
+    return s->best.bytes || ends(s) ? NULL : lay_out_smallest(s, out_needed);
+}
+
+static col_status fit_device(search *s, int64_t *out_needed)
+{
+    *out_needed = 0;
+    COL_TRY(col_compiler_prepare(s->c, s->stopped));
+    return ends(s) ? NULL : finish_within(s, out_needed);
+}
+
+col_status col_fit(col_compiler *c, bool *out_stopped)
+{
+    int64_t limit = (int64_t)c->options->memory_bytes, needed;
+    char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
+    search s = {
+        .c = c, .stopped = out_stopped, .limit = limit ? limit : INT64_MAX, .start = col_solve_clock()};
+    bool splits = limit && col_mesh_size(&c->options->mesh) > 1;
+    COL_TRY(splits ? fit_mesh(&s, &needed) : fit_device(&s, &needed));
+    if (*out_stopped) return NULL;
+    if (s.best.bytes) {
+        take_best(&s);
+        return NULL;
+    }
+    return col_error_make(COL_INFEASIBLE,
+                          "plan %s does not fit --memory %s of a device: it needs --memory %lld (%s) or more",
+                          c->options->plan_name, col_format_bytes(have, (double)limit), (long long)needed,
+                          col_format_bytes(need, (double)needed));
+}
