@@ -7,8 +7,8 @@
 
 static const col_command commands[] = {
     {"compile", "MODEL.ir [-o PLAN] [options]", "compile a model into a plan", col_command_compile},
-    {"explain", "PLAN [--format text|json|html] [-o FILE]", "why the plan is what it is: costs, memory, kernels",
-     col_command_explain},
+    {"explain", "PLAN [--format text|json|html] [-o FILE]",
+     "why the plan is what it is: costs, memory, kernels", col_command_explain},
     {"train", "MODEL.ir|PLAN --data FILE...|synthetic [options]", "train a model", col_command_execute},
     {"generate", "MODEL.ir|PLAN --weights DIR --prompt TEXT [options]", "continue a text",
      col_command_execute},

@@ -26,7 +26,8 @@
  *   sign       = { "-" } primary
  *   primary    = number | text | name | "(" expr ")" | "[" [ expr { "," expr } ] "]" | call
  *   call       = name "(" [ argument { "," argument } ] ")" [ "@" path ]
- *   argument   = expr | name "=" expr */
+ *   argument   = expr | name "=" expr
+ */
 #ifndef COL_FRONTEND_SYNTAX_H
 #define COL_FRONTEND_SYNTAX_H
 

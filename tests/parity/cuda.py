@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-colc, models = sys.argv[1:3]
+colc, models = map(os.path.abspath, sys.argv[1:3])
 STEPS = 10
 GPT2 = ["gpt2.ir", "--recipe", "recipes/gpt2_nano.yaml", "--set", "layers=2"]
 RESNET = ["resnet.ir", "--recipe", "recipes/resnet18_cifar10.yaml", "--batch", "8", "--set", "width=16"]
