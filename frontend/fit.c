@@ -26,6 +26,7 @@ static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not wort
 static const double WORTH = 0.0005; /* of a step's time: the least gain that larger groups are tried for */
 /* Limits of the sharding solver by what a device has, where part of it may be computed again; 0: none. */
 static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
+static const double ABOUT = 0.9;    /* of the seconds by the sharding model: a plan has at least as many */
 static const double BINDING = 0.97; /* of the limit: a split that takes less would not use more */
 
 static bool trains(const col_compiler *c)
@@ -272,7 +273,7 @@ static col_status lay_out_more(search *s)
         }
         if (status || ends(s)) return status;
         const col_shard_report *report = &s->c->programs[0].shard;
-        if (s->best.bytes && report->objective >= s->best.seconds) return NULL;
+        if (s->best.bytes && ABOUT * report->objective >= s->best.seconds) return NULL;
         COL_TRY(finish_within(s, &ignored));
         if (s->c->sharding_bytes && (double)report->peak < BINDING * (double)s->c->sharding_bytes)
             return NULL;

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Recomputation: trained states are those of keeping everything, bit by bit; memory stays within the limit; a refusal names a
+limit that is enough; on a mesh no plan is slower than splitting alone.
+
+usage: recompute.py COLC GPT2 RESNET
+"""
+import glob
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+MLP = """model mlp(batch = 256, width = 64, layers = 8, classes = 10)
+input pixel_values : f32[batch, 3, 8, 8]
+input labels : i32[batch]
+x = reshape(pixel_values, shape = [batch, 192])
+for i in 0..layers {
+  x = dropout(gelu_tanh(linear(x, 2 * width) @ fc.{i}), 0.1)
+  x = linear(x, width) @ proj.{i}
+}
+output loss = cross_entropy(linear(x, classes) @ head, labels)
+"""
+
+
+class Bench:
+    def __init__(self, colc, folder, model):
+        self.colc, self.folder, self.model = colc, folder, model
+        self.plan = os.path.join(folder, "plan")
+
+    def run(self, *command, status=0):
+        done = subprocess.run([self.colc, *command], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == status, (command, done.returncode, done.stderr)
+        return done
+
+    def compile(self, *options):
+        """What the plan is predicted to take; its arena is what a run allocates."""
+        self.run("compile", *self.model, *options, "-o", self.plan, "--report", self.plan + ".json")
+        with open(self.plan + ".json", encoding="utf-8") as f:
+            return json.load(f)["predicted"]
+
+    def state(self):
+        """The bytes of all tensors after three steps."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as saved:
+            self.run("train", self.plan, "--data", "synthetic", "--steps", "3", "--warmup", "1", "--val-every", "0", "--save",
+                     saved, "--quiet")
+            tensors = {}
+            for name in sorted(glob.glob(saved + "/**/*.safetensors", recursive=True)):
+                with open(name, "rb") as f:
+                    data = f.read()
+                size = struct.unpack("<Q", data[:8])[0]
+                for key, value in json.loads(data[8:8 + size]).items():
+                    if key != "__metadata__":
+                        first, last = value["data_offsets"]
+                        tensors[os.path.basename(name), key] = data[8 + size + first:8 + size + last]
+            return tensors
+
+
+def activations(predicted):
+    return predicted["peak_bytes"] - predicted["state_bytes"]
+
+
+def check_equal(bench, percents, forced=("all", "sqrt")):
+    kept = bench.compile("--checkpoint", "none")
+    assert kept["recompute_seconds"] == 0
+    state = bench.state()
+    for how in forced:
+        predicted = bench.compile("--checkpoint", how)
+        assert predicted["recompute_seconds"] > 0
+        assert bench.state() == state, how
+    for percent in percents:
+        limit = kept["state_bytes"] + activations(kept) * percent // 100
+        predicted = bench.compile("--memory", str(limit))
+        assert predicted["peak_bytes"] <= limit and predicted["recompute_seconds"] > 0, (percent, predicted)
+        assert bench.state() == state, percent
+
+
+def check_refusal(bench):
+    message = bench.run("compile", *bench.model, "--memory", "1KiB", "-o", bench.plan + ".refused", status=3).stderr
+    limit = re.search(r"it needs --memory (\d+) ", message).group(1)
+    assert bench.compile("--memory", limit)["peak_bytes"] <= int(limit)
+    assert not os.path.exists(bench.plan + ".refused")
+
+
+def check_mesh(bench):
+    """Between what splitting without a limit takes and the least that any split takes, recomputation helps."""
+    free = bench.compile("--checkpoint", "none")
+    faster = 0
+    for percent in (90, 75):
+        limit = str(free["state_bytes"] + activations(free) * percent // 100)
+        split = bench.compile("--checkpoint", "none", "--memory", limit)
+        both = bench.compile("--memory", limit)
+        assert both["peak_bytes"] <= int(limit)
+        assert both["step_seconds"] <= split["step_seconds"] * 1.001, (percent, both, split)
+        faster += both["step_seconds"] < split["step_seconds"] * 0.999
+    assert faster, "splitting alone is as fast everywhere"
+
+
+def main():
+    colc, gpt2, resnet = sys.argv[1:]
+    small = [gpt2, "--set", "layers=4", "--set", "heads=2", "--set", "width=64", "--set", "vocab=257", "--set", "context=64",
+             "--set", "dropout=0.1", "--batch", "4", "--seq", "64"]
+    with tempfile.TemporaryDirectory() as folder:
+        mlp = os.path.join(folder, "mlp.ir")
+        with open(mlp, "w", encoding="utf-8") as f:
+            f.write(MLP)
+        check_equal(Bench(colc, folder, small), (80, 60, 40))
+        check_equal(Bench(colc, folder, small + ["--accumulate", "2"]), (60,), ())
+        check_equal(Bench(colc, folder, [mlp]), (80, 60, 40))
+        check_equal(Bench(colc, folder, [resnet, "--set", "cifar=1", "--set", "size=32", "--set", "classes=10", "--set",
+                                         "width=8", "--batch", "16", "--optimizer", "sgd"]), (80, 60))
+        mesh = ["--mesh", "2x2", "--machine", "cpu:4"]
+        check_equal(Bench(colc, folder, small + mesh), ())
+        check_equal(Bench(colc, folder, small + mesh + ["--plan", "ddp"]), ())
+        check_refusal(Bench(colc, folder, [mlp]))
+        check_mesh(Bench(colc, folder, small + mesh))
+
+
+if __name__ == "__main__":
+    main()
