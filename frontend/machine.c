@@ -53,7 +53,7 @@ typedef struct figure {
         name, "all-to-all", POSITIVE, true, AT(link.bandwidth[COL_ALL_TO_ALL])                               \
     }
 
-/* Groups stand together; `across`, `overlap` and `host` may be missing. */
+/* Groups stand together; `pair`, `across`, `overlap` and `host` may be missing. */
 static const figure figures[] = {
     {"memory", "bytes", BYTES, true, AT(memory)},
     {"traffic", "bandwidth", RATE_BY_SIZE, true, AT(traffic)},
@@ -64,6 +64,10 @@ static const figure figures[] = {
     RATES("kernels", COL_COST_KERNEL),
     RATES("moves", COL_COST_MOVE),
     LINK("inside", inside),
+    {"pair", "all-reduce", POSITIVE, true, AT(inside.pair[COL_ALL_REDUCE])},
+    {"pair", "all-gather", POSITIVE, true, AT(inside.pair[COL_ALL_GATHER])},
+    {"pair", "reduce-scatter", POSITIVE, true, AT(inside.pair[COL_REDUCE_SCATTER])},
+    {"pair", "all-to-all", POSITIVE, true, AT(inside.pair[COL_ALL_TO_ALL])},
     LINK("across", across),
     {"overlap", "share", SHARE, true, AT(overlap)},
     {"host", "bytes", BYTES, true, AT(host_bytes)},
@@ -317,7 +321,8 @@ static void check_whole(reader *r)
     for (size_t i = 0; i < COL_COUNT(figures); i++) {
         const char *group = figures[i].group;
         if ((i && !strcmp(group, figures[i - 1].group)) || col_map_get(r->groups, group) ||
-            !strcmp(group, "host") || !strcmp(group, "overlap") || (one_host && !strcmp(group, "across")))
+            !strcmp(group, "host") || !strcmp(group, "overlap") || !strcmp(group, "pair") ||
+            (one_host && !strcmp(group, "across")))
             continue;
         col_diag_add(&r->yaml.diags, top, "%s is missing", group);
     }

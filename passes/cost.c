@@ -65,6 +65,7 @@ static col_link join(const col_link *inside, const col_link *across, double a, d
     double n = a * b;
     col_link link = {fmax(inside->start, across->start),
                      ((a - 1) * inside->latency + (b - 1) * across->latency) / (n - 1),
+                     {0},
                      {0}};
     for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) {
         bool exchange = k == COL_ALL_TO_ALL;
@@ -88,7 +89,10 @@ static col_link slow_down(col_link link, double share)
 {
     link.start /= share;
     link.latency /= share;
-    for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) link.bandwidth[k] *= share;
+    for (int k = 0; k < COL_COLLECTIVE_COUNT; k++) {
+        link.bandwidth[k] *= share;
+        link.pair[k] *= share;
+    }
     return link;
 }
 
@@ -150,7 +154,11 @@ double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col
 {
     if (kind == COL_SHARD) return 0;
     bool sums = kind == COL_ALL_REDUCE || kind == COL_REDUCE_SCATTER, used[COL_MESH_RANK] = {false};
-    for (int i = 0; i < axes->count; i++) used[axes->axis[i]] = true;
+    int64_t ranks = 1;
+    for (int i = 0; i < axes->count; i++) {
+        used[axes->axis[i]] = true;
+        ranks *= mesh->dims[axes->axis[i]];
+    }
     double start = 0, seconds = 0;
     for (int i = 0; i < mesh->rank; i++) {
         int axis = sums ? mesh->rank - 1 - i : i;
@@ -159,7 +167,8 @@ double col_cost_collective(const col_machine *machine, const col_mesh *mesh, col
         const col_link *link = &machine->links[axis];
         double rounds = (double)(kind == COL_ALL_REDUCE ? 2 * (n - 1) : n - 1);
         start = fmax(start, link->start);
-        seconds += rounds * link->latency + col_cost_collective_bytes(kind, n, bytes) / link->bandwidth[kind];
+        double bandwidth = ranks == 2 && link->pair[kind] > 0 ? link->pair[kind] : link->bandwidth[kind];
+        seconds += rounds * link->latency + col_cost_collective_bytes(kind, n, bytes) / bandwidth;
         bytes *= kind == COL_ALL_GATHER ? (double)n : 1 / (double)n;
     }
     return start + seconds;

@@ -71,6 +71,7 @@ typedef struct col_link {
     double start;                           /* seconds before the first byte of a collective */
     double latency;                         /* seconds of each of its rounds */
     double bandwidth[COL_COLLECTIVE_COUNT]; /* bytes per second that each rank sends, all at once */
+    double pair[COL_COLLECTIVE_COUNT];      /* the same where the group is two ranks; 0: as others */
 } col_link;
 
 /* What the N of a machine NAME:N counts. */

@@ -46,7 +46,9 @@ static core *fold(const col_sharding_problem *problem, records *r, bool *out_inf
 }
 
 /* Of the gap that the whole may have, what is left to this: the rest is for what nodes alike cost. */
-static const double GAP_SHARE = 0.25, TIME_SHARE = 0.3;
+static const double GAP_SHARE = 0.25;
+/* Of the time; and where it is all that is wanted, so that there is some left if it finds nothing. */
+static const double TIME_SHARE = 0.3, TIME_SHARE_ALONE = 0.6;
 
 bool sharding_fold(state *st, int threads)
 {
@@ -57,7 +59,8 @@ bool sharding_fold(state *st, int threads)
     if (g && !infeasible && sharding_presolve(&g, &r, st->verbose)) {
         state sub;
         double left = st->deadline - col_solve_clock();
-        sharding_state_init(&sub, st->problem, st->alike_only ? left : TIME_SHARE * left, st->ceiling, arena);
+        sharding_state_init(&sub, st->problem, (st->alike_only ? TIME_SHARE_ALONE : TIME_SHARE) * left,
+                            st->ceiling, arena);
         sub.gap = GAP_SHARE * st->gap;
         sub.stall = st->stall;
         sub.verbose = st->verbose;

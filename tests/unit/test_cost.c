@@ -72,8 +72,8 @@ static void more_work_takes_longer(void **state)
 static col_machine hosts(int64_t count)
 {
     col_machine m = {.unit = COL_MACHINE_HOSTS, .count = count, .devices = 4, .memory = 100};
-    m.inside = (col_link){1, 0.25, {8, 8, 8, 8, INFINITY}};
-    m.across = (col_link){3, 0.5, {2, 2, 2, 2, INFINITY}};
+    m.inside = (col_link){1, 0.25, {8, 8, 8, 8, INFINITY}, {0}};
+    m.across = (col_link){3, 0.5, {2, 2, 2, 2, INFINITY}, {0}};
     m.overhead_alone = m.overhead_team = 1;
     return m;
 }
@@ -163,7 +163,7 @@ static void collectives_are_consistent(void **state)
         uint32_t all = (1u << mesh.rank) - 1;
         for (int k = 0; k < COL_SHARD; k++) {
             col_machine m = hosts(4);
-            m.across = m.inside = (col_link){0, 0, {1, 1, 1, 1, INFINITY}};
+            m.across = m.inside = (col_link){0, 0, {1, 1, 1, 1, INFINITY}, {0}};
             double bytes = col_cost_collective_bytes((col_collective)k, col_mesh_size(&mesh), 720);
             assert_float_equal(seconds(&m, meshes[i], (col_collective)k, all, 720), bytes, 1e-6);
             m = hosts(4);
@@ -184,7 +184,7 @@ static void ranks_share_cores(void **state)
 {
     (void)state;
     col_machine m = {.unit = COL_MACHINE_CORES, .count = 4, .devices = 1, .memory = 80};
-    m.inside = (col_link){1, 2, {8, 8, 8, 8, INFINITY}};
+    m.inside = (col_link){1, 2, {8, 8, 8, 8, INFINITY}, {0}};
     m.overhead_alone = 1;
     m.overhead_team = 3;
     static const struct {

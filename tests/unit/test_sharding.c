@@ -245,6 +245,60 @@ static void test_layers_differ_where_it_pays(void **state)
     col_arena_destroy(arena);
 }
 
+/* An answer that is known is where the search starts, if it fits; it is refused if it is none. */
+static void test_starts_from_an_answer(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create();
+    unit_random r = {3};
+    shape s = {.nodes = 40, .edges = 70, .strategies = 6, .times = 40, .largest = 1000};
+    col_sharding_problem problem = make_random(arena, &r, &s);
+    problem.limit = INT64_C(1) << 40;
+    col_sharding_solution first, again;
+    solve(arena, &problem, 1, &first);
+    assert_int_equal(first.status, COL_SOLVE_OPTIMAL);
+    problem.start = first.choice;
+    col_sharding_limits limits = {.seconds = 20, .gap = 1};
+    assert_ok(col_sharding_solve(arena, &problem, &limits, &again));
+    assert_int_equal(again.objective, first.objective);
+    /* Where it does not fit, another is found. */
+    problem.limit = first.peak - 1;
+    solve(arena, &problem, 1, &again);
+    assert_true(again.status == COL_SOLVE_INFEASIBLE || again.peak <= problem.limit);
+    int32_t *wrong = col_arena_copy(arena, first.choice, sizeof *wrong * 40);
+    wrong[7] = problem.nodes[7].strategies;
+    problem.start = wrong;
+    assert_fails(col_sharding_solve(arena, &problem, &limits, &again), COL_BAD_INPUT,
+                 "node 7 starts with strategy");
+    col_arena_destroy(arena);
+}
+
+/* Layers alike, when that is all that is asked for: the same strategies, fitting, and no bound. */
+static void test_alike_only(void **state)
+{
+    (void)state;
+    for (int seed = 0; seed < random_problems; seed++) {
+        col_arena *arena = col_arena_create();
+        unit_random r = {(uint64_t)seed};
+        col_sharding_problem problem = make_layers(arena, &r);
+        col_sharding_solution whole, found;
+        solve(arena, &problem, 1, &whole);
+        problem.limit = whole.peak * 9 / 10;
+        solve(arena, &problem, 1, &whole);
+        col_sharding_limits limits = {.seconds = 20, .threads = 1, .alike_only = true};
+        assert_ok(col_sharding_solve(arena, &problem, &limits, &found));
+        assert_int_equal(found.status == COL_SOLVE_INFEASIBLE, whole.status == COL_SOLVE_INFEASIBLE);
+        if (found.status != COL_SOLVE_INFEASIBLE) {
+            assert_true(found.objective >= whole.objective && found.peak <= problem.limit);
+            assert_true(found.bound <= whole.objective);
+        }
+        bool same = found.status == COL_SOLVE_FEASIBLE;
+        for (int32_t i = 0; same && i < problem.node_count; i++)
+            assert_int_equal(found.choice[i], found.choice[i % LAYER_NODES]);
+        col_arena_destroy(arena);
+    }
+}
+
 /* The same answer twice: from one thread, and from two where one closes the problem before the other joins.
  */
 static void test_repeatable(void **state)
@@ -307,9 +361,14 @@ int main(int argc, char **argv)
 {
     if (argc > 1) random_problems = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equals_brute_force), cmocka_unit_test(test_equals_integer_program),
-        cmocka_unit_test(test_layers_alike),       cmocka_unit_test(test_layers_differ_where_it_pays),
-        cmocka_unit_test(test_repeatable),         cmocka_unit_test(test_refuses_bad_problems),
+        cmocka_unit_test(test_equals_brute_force),
+        cmocka_unit_test(test_equals_integer_program),
+        cmocka_unit_test(test_layers_alike),
+        cmocka_unit_test(test_layers_differ_where_it_pays),
+        cmocka_unit_test(test_starts_from_an_answer),
+        cmocka_unit_test(test_alike_only),
+        cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_refuses_bad_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
