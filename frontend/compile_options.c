@@ -15,7 +15,7 @@ const col_option col_compile_option_table[] = {
     {"seq", "N", "tokens of a sample (the model's `seq`)", false},
     {"target", "NAME", "cpu (default) or cuda", false},
     {"machine", "NAME|FILE",
-     "plan for this machine: cpu:N, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu; h200x4 for cuda)",
+     "plan for this machine: cpu:N, h200, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu; h200 for cuda)",
      false},
     {"mesh", "AxB", "split over so many devices (default: one)", false},
     {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
@@ -129,7 +129,7 @@ static col_status read_machine(const col_options *options, col_compile_options *
                                         "tp1d", "tp2d",   "tp2.5d", "tp3d",  "sp"};
     const char *name = col_options_get(options, "machine"), *mesh = col_options_get(options, "mesh");
     int plan = 0;
-    COL_TRY(col_machine_read(name ? name : out->is_cuda ? "h200x4" : "cpu", &out->machine));
+    COL_TRY(col_machine_read(name ? name : out->is_cuda ? "h200" : "cpu", &out->machine));
     out->mesh = (col_mesh){0};
     if (mesh && !col_mesh_parse(mesh, &out->mesh))
         return col_error_make(

@@ -114,6 +114,13 @@ static col_status solve(search *s, int64_t memory, int32_t joined, int threads, 
     return col_recompute_solve(s->model, &limits, s->c->arena, *out);
 }
 
+/* Of groups of blocks: 1, 2, 3, 4, 6, 8, 12, ... */
+static int32_t next_size(int32_t joined)
+{
+    bool is_power = !(joined & (joined - 1));
+    return joined == 1 ? 2 : is_power ? joined / 2 * 3 : joined / 3 * 4;
+}
+
 /* Gives the solver what there is, then more or less by what its plan left or took too much. */
 static col_status search_group(search *s, int32_t joined)
 {
@@ -147,7 +154,7 @@ static col_status search_group(search *s, int32_t joined)
 static col_status search_least(search *s)
 {
     int32_t blocks = col_recompute_blocks(s->model);
-    for (int32_t joined = 1; joined <= blocks && !ends(s); joined *= 2) {
+    for (int32_t joined = 1; joined <= blocks && !ends(s); joined = next_size(joined)) {
         col_recompute_answer *answer;
         COL_TRY(solve(s, 1, joined, 1, &answer));
         COL_TRY(lay_out(s, answer));
@@ -162,7 +169,8 @@ static col_status search_again(search *s)
     s->excess = col_recompute_keep_peak(s->model) - (int64_t)s->c->programs[0].memory.temporary_bytes;
     int32_t blocks = col_recompute_blocks(s->model);
     bool had = s->best.bytes > 0;
-    for (int32_t joined = 1; joined <= blocks && !ends(s); joined *= 2) COL_TRY(search_group(s, joined));
+    for (int32_t joined = 1; joined <= blocks && !ends(s); joined = next_size(joined))
+        COL_TRY(search_group(s, joined));
     return had || s->best.bytes || ends(s) ? NULL : search_least(s);
 }
 

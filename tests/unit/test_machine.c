@@ -101,6 +101,19 @@ static void overlap_is_a_share(void **state)
     assert_float_equal(m.overlap, 0, 0);
 }
 
+/* One H200 has the figures of those of the host. */
+static void one_is_like_the_others(void **state)
+{
+    (void)state;
+    col_machine one, host;
+    assert_ok(col_machine_read("models/machines/h200.yaml", &one));
+    assert_ok(col_machine_read("models/machines/h200x4.yaml", &host));
+    assert_int_equal(col_machine_devices(&one), 1);
+    assert_memory_equal(one.rates, host.rates, sizeof one.rates);
+    assert_memory_equal(&one.traffic, &host.traffic, sizeof one.traffic);
+    assert_true(one.memory == host.memory && one.overhead_alone == host.overhead_alone);
+}
+
 static void shipped_machines_are_right(void **state)
 {
     (void)state;
@@ -177,6 +190,7 @@ int main(void)
         FOLDER_TEST(nothing_may_be_missing),
         FOLDER_TEST(overlap_is_a_share),
         cmocka_unit_test(shipped_machines_are_right),
+        cmocka_unit_test(one_is_like_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

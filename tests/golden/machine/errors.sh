@@ -19,7 +19,7 @@ try() {
 }
 
 try --machine gpu9000
-try --machine h200
+try --machine h200x
 try --machine ''
 try --machine h100-dgx:0
 try --machine h100-dgx:4097
