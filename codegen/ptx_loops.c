@@ -202,9 +202,8 @@ static LLVMValueRef exchange(const emitter *e, LLVMValueRef value, unsigned dist
         LLVMValueRef both = LLVMBuildOr(b, high, LLVMBuildZExt(b, low, i64, ""), "");
         return is_double ? LLVMBuildBitCast(b, both, type, "") : both;
     }
-    LLVMValueRef word = type == i32 ? value : LLVMBuildZExt(b, value, i32, "");
-    word = exchange_word(e, word, distance);
-    return type == i32 ? word : LLVMBuildTrunc(b, word, type, "");
+    COL_ASSERT(type == i32); /* there are no reductions of smaller types */
+    return exchange_word(e, value, distance);
 }
 
 /* Reductions. */
@@ -225,13 +224,6 @@ static LLVMValueRef shared_slot(const emitter *e, int sum, LLVMValueRef warp)
     return LLVMBuildGEP2(e->n.l->b, word, e->shared, &at, 1, "");
 }
 
-/* Memory holds bool as a byte. */
-static LLVMTypeRef shared_type(const emitter *e, const col_instr *in)
-{
-    return in->dtype == COL_BOOL ? LLVMInt8TypeInContext(e->n.l->context)
-                                 : col_llvm_register(e->n.l, in->dtype);
-}
-
 /* Adds up what the warps of the block have, for all sums of a pass. */
 static void fold_block(emitter *e, int pass)
 {
@@ -247,9 +239,7 @@ static void fold_block(emitter *e, int pass)
     for (int i = 0, sum = 0; i < n->k->instr_count; i++) {
         const col_instr *in = &n->k->instrs[i];
         if (!reduces_in(in, pass)) continue;
-        LLVMValueRef part =
-            in->dtype == COL_BOOL ? col_llvm_pack(n->l, COL_BOOL, n->values[i]) : n->values[i];
-        LLVMBuildStore(b, part, shared_slot(e, sum++, warp));
+        LLVMBuildStore(b, n->values[i], shared_slot(e, sum++, warp));
     }
     LLVMBuildBr(b, after);
     LLVMPositionBuilderAtEnd(b, after);
@@ -259,9 +249,8 @@ static void fold_block(emitter *e, int pass)
         if (!reduces_in(in, pass)) continue;
         LLVMValueRef total = NULL;
         for (unsigned w = 0; w < e->shape.threads / WARP; w++) {
-            LLVMValueRef part =
-                LLVMBuildLoad2(b, shared_type(e, in), shared_slot(e, sum, nest_i32(n, w)), "");
-            if (in->dtype == COL_BOOL) part = col_llvm_unpack(n->l, COL_BOOL, part);
+            LLVMValueRef part = LLVMBuildLoad2(b, col_llvm_register(n->l, in->dtype),
+                                               shared_slot(e, sum, nest_i32(n, w)), "");
             total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
         }
         n->values[i] = total;
@@ -286,7 +275,6 @@ static void fold_columns(emitter *e, int pass)
                              total = NULL;
                 if (phase == 0) {
                     LLVMValueRef part = LLVMBuildExtractElement(b, n->values[i], lane, "");
-                    if (in->dtype == COL_BOOL) part = col_llvm_pack(n->l, COL_BOOL, part);
                     LLVMValueRef at = LLVMBuildAdd(b, base, e->thread, "");
                     LLVMBuildStore(b, part, LLVMBuildGEP2(b, word, e->shared, &at, 1, ""));
                     continue;
@@ -295,8 +283,7 @@ static void fold_columns(emitter *e, int pass)
                     LLVMValueRef at = LLVMBuildAdd(b, base, nest_i32(n, w * WARP), "");
                     at = LLVMBuildAdd(b, at, column, "");
                     LLVMValueRef place = LLVMBuildGEP2(b, word, e->shared, &at, 1, "");
-                    LLVMValueRef part = LLVMBuildLoad2(b, shared_type(e, in), place, "");
-                    if (in->dtype == COL_BOOL) part = col_llvm_unpack(n->l, COL_BOOL, part);
+                    LLVMValueRef part = LLVMBuildLoad2(b, col_llvm_register(n->l, in->dtype), place, "");
                     total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
                 }
                 n->values[i] = LLVMBuildInsertElement(b, n->values[i], total, lane, "");

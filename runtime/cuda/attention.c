@@ -1,4 +1,4 @@
-/* Attention by the kernels of attention_mma.cuh, which take 16-bit operands in rows of whole 16-byte words,
+/* Attention by the kernels of attention_mma.cuh, which take bf16 operands in rows of whole 16-byte words,
  * and else of attention.cuh. */
 #include "runtime/cuda/cuda.h"
 
@@ -149,7 +149,7 @@ static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
 static col_status check(const col_plan_instruction *in)
 {
     Col__Plan__Dtype type = in->reads[0]->dtype;
-    bool fine = cuda_type_suffix(type) != NULL;
+    bool fine = type == COL__PLAN__DTYPE__F32 || type == COL__PLAN__DTYPE__BF16;
     for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
         const col_plan_view *v = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
         if (v->n_dims != 4) continue;
@@ -158,7 +158,7 @@ static col_status check(const col_plan_instruction *in)
     }
     if (fine) return NULL;
     return col_error_make(COL_BAD_INPUT,
-                          "'%s': attention on a GPU takes floats of one type with dense heads of at most %d",
+                          "'%s': attention on a GPU takes f32 or bf16 with dense heads of at most %d",
                           in->name, MOST_HEAD);
 }
 

@@ -1,4 +1,4 @@
-// Attention of 16-bit operands on tensor cores: as attention.cuh, with mma.m16n8k16 (PTX ISA, "Matrix fragments for
+// Attention of bf16 operands on tensor cores: as attention.cuh, with mma.m16n8k16 (PTX ISA, "Matrix fragments for
 // mma.m16n8k16"). A warp owns 16 rows: of queries in the forward pass and for dq, of keys for dk and dv, where scores are
 // transposed. Probabilities go from the accumulators of one product to the operand of the next without leaving registers.
 // Tiles of the other side come through shared memory, the next one on its way while the present one is used.
@@ -37,16 +37,9 @@ template <bool TRANSPOSED> __device__ inline void load_matrices(uint32_t *x, con
                      : "r"(address(at)));
 }
 
-template <typename T> __device__ inline void multiply_add(float *c, const uint32_t *a, const uint32_t *b);
-template <> __device__ inline void multiply_add<__nv_bfloat16>(float *c, const uint32_t *a, const uint32_t *b)
+__device__ inline void multiply_add(float *c, const uint32_t *a, const uint32_t *b)
 {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-template <> __device__ inline void multiply_add<__half>(float *c, const uint32_t *a, const uint32_t *b)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -86,8 +79,8 @@ template <typename T, int D, int COLUMNS> __device__ inline void multiply_rows(f
     for (int n = 0; n < COLUMNS; n += 16) {
         uint32_t x[4];
         load_matrices<false>(x, tile_at + (n + lane % 8 + lane / 16 * 8) * tile<D>::PITCH + k + lane / 8 % 2 * 8);
-        multiply_add<T>(c[n / 8], a, x);
-        multiply_add<T>(c[n / 8 + 1], a, x + 2);
+        multiply_add(c[n / 8], a, x);
+        multiply_add(c[n / 8 + 1], a, x + 2);
     }
 }
 
@@ -103,8 +96,8 @@ template <typename T, int D, int ROWS> __device__ inline void multiply_weights(f
         for (int n = 0; n < D; n += 16) {
             uint32_t x[4];
             load_matrices<true>(x, tile_at + (k + lane % 8 + lane / 8 % 2 * 8) * tile<D>::PITCH + n + lane / 16 * 8);
-            multiply_add<T>(c[n / 8], a, x);
-            multiply_add<T>(c[n / 8 + 1], a, x + 2);
+            multiply_add(c[n / 8], a, x);
+            multiply_add(c[n / 8 + 1], a, x + 2);
         }
     }
 }
@@ -371,5 +364,3 @@ template <typename T, int D> __device__ void backward_queries(const cuda_attenti
     }
 TENSOR_ATTENTION(bf16, __nv_bfloat16, 64)
 TENSOR_ATTENTION(bf16, __nv_bfloat16, 128)
-TENSOR_ATTENTION(f16, __half, 64)
-TENSOR_ATTENTION(f16, __half, 128)
