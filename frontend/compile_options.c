@@ -15,7 +15,8 @@ const col_option col_compile_option_table[] = {
     {"seq", "N", "tokens of a sample (the model's `seq`)", false},
     {"target", "NAME", "cpu (default) or cuda", false},
     {"machine", "NAME|FILE",
-     "plan for this machine: cpu:N, h200, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu; h200 for cuda)",
+     "plan for this machine: cpu:N, h200, h200x4, h100-dgx:N, a100-80g:N or a file (default: cpu; h200 for "
+     "cuda)",
      false},
     {"mesh", "AxB", "split over so many devices (default: one)", false},
     {"memory", "SIZE", "limit of a device: 40GiB, 512MB, or 80% of what the machine's have", false},
