@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "frontend/explain_recompute.h"
 #include "frontend/predict.h"
 #include "frontend/report.h"
 #include "ir/plan/plan_clocks.h"
@@ -275,8 +276,9 @@ void col_explain_html(const col_plan *plan, col_str *out)
     }
     print_communication(plan, html_program(plan), arena, out);
     for (size_t i = 0; i < plan->n_memory; i++) {
-        if (!strcmp(plan->memory[i]->program, html_program(plan)->name))
-            html_memory(plan, plan->memory[i], arena, out);
+        if (strcmp(plan->memory[i]->program, html_program(plan)->name)) continue;
+        html_memory(plan, plan->memory[i], arena, out);
+        col_explain_recompute_html(plan, plan->memory[i], arena, out);
     }
     html_graph(plan, arena, out);
     col_str_printf(out, "<script>\n%s</script>\n</body>\n</html>\n", script);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frontend/explain_recompute.h"
 #include "frontend/predict.h"
 #include "frontend/report.h"
 #include "ir/plan/plan_clocks.h"
@@ -231,7 +232,9 @@ void col_explain_text(const col_plan *plan, const col_explain_options *options, 
             print_program(options->machine, plan, plan->programs[i], out);
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
-        if (is_shown(options, plan->memory[i]->program)) col_explain_memory(plan, plan->memory[i], out);
+        if (!is_shown(options, plan->memory[i]->program)) continue;
+        col_explain_memory(plan, plan->memory[i], out);
+        col_explain_recompute_text(plan, plan->memory[i], out);
     }
     if (options->variables) print_variables(plan, out);
 }
@@ -300,9 +303,9 @@ static json_t *program_json(const col_plan *plan, const col_plan_program *progra
     return out;
 }
 
-static json_t *memory_json(const Col__Plan__MemoryReport *m)
+static json_t *memory_json(const col_plan *plan, const Col__Plan__MemoryReport *m)
 {
-    json_t *out = json_object(), *list = json_array();
+    json_t *out = json_object(), *list = json_array(), *again = col_explain_recompute_json(plan, m);
     set(out, "program", col_report_text(m->program));
     set(out, "state_bytes", json_integer((json_int_t)m->state_bytes));
     set(out, "temporary_bytes", json_integer((json_int_t)m->temporary_bytes));
@@ -319,6 +322,7 @@ static json_t *memory_json(const Col__Plan__MemoryReport *m)
         json_array_append_new(list, buffer);
     }
     set(out, "buffers", list);
+    if (again) set(out, "recomputation", again);
     return out;
 }
 
@@ -344,7 +348,7 @@ json_t *col_explain_json(const col_plan *plan, const col_explain_options *option
     }
     for (size_t i = 0; i < plan->n_memory; i++) {
         if (is_shown(options, plan->memory[i]->program))
-            json_array_append_new(memory, memory_json(plan->memory[i]));
+            json_array_append_new(memory, memory_json(plan, plan->memory[i]));
     }
     if (plan->sharding && is_shown(options, plan->sharding->program))
         set(out, "sharding", col_explain_sharding_json(plan->sharding));

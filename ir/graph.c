@@ -283,10 +283,8 @@ const char **col_graph_node_names(const col_graph *graph, col_arena *arena)
         const char *base = node->scope;
         if (!is_module || !*base)
             base = col_arena_printf(arena, "%s%s%s", node->scope, *node->scope ? "." : "", op);
-        if (node->phase != COL_PHASE_FORWARD) {
-            base =
-                col_arena_printf(arena, "%s.%s", base, node->phase == COL_PHASE_BACKWARD ? "grad" : "update");
-        }
+        const char *tail = node->turn ? "again" : node->phase == COL_PHASE_BACKWARD ? "grad" : "update";
+        if (node->phase != COL_PHASE_FORWARD) base = col_arena_printf(arena, "%s.%s", base, tail);
         uintptr_t count = (uintptr_t)col_map_get(seen, base);
         col_map_set(seen, base, (void *)(count + 1));
         names[node->id] = count ? col_arena_printf(arena, "%s_%zu", base, (size_t)count) : base;

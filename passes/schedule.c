@@ -9,7 +9,8 @@
  * Candidate orders are made and the one with the lowest peak wins: the order of the model's text, which is
  * good where the author's order is, and a greedy list schedule that always takes the ready unit that frees
  * the most (counter-example to greedy alone: it likes to start many branches that each shrink a little, and
- * keeps all of their results). What is computed again (passes/recompute.c) comes as late as it can, when
+ * keeps all of their results), and between the two: by text, but first whatever lowers the live bytes, so that
+ * sums and slices of gradients do not wait for the end of the phase. What is computed again (passes/recompute.c) comes as late as it can, when
  * nothing else is ready, or where it stands. Finding the best order is NP-hard (Sethi, 1975). */
 #include "passes/schedule.h"
 
@@ -136,6 +137,7 @@ static uint64_t peak_of(const scheduler *s, const uint32_t *order)
 typedef struct rule {
     bool greedy; /* by the smallest growth; else, and among equals, by the smallest position */
     bool forget; /* growth without what the forward phase leaves for the backward phase */
+    bool shrink; /* first what lowers the live bytes most; else by position */
     bool lazy;   /* what is computed again only when nothing else is ready, by position */
 } rule;
 
@@ -156,7 +158,9 @@ static uint32_t *list_schedule(const scheduler *s, rule how)
             int64_t best_growth = 0;
             for (uint32_t i = 0; i < ready_count; i++) {
                 bool waits = how.lazy && s->again[ready[i]];
-                int64_t g = waits ? INT64_MAX : how.greedy ? growth(s, ready[i], readers) : 0;
+                int64_t g = how.greedy ? growth(s, ready[i], readers) : 0;
+                if (how.shrink) g = COL_MIN(growth(s, ready[i], readers), 0);
+                if (waits) g = INT64_MAX;
                 if (!i || g < best_growth || (g == best_growth && ready[i] < ready[best]))
                     best = i, best_growth = g;
             }
@@ -315,7 +319,8 @@ void col_schedule(col_graph *graph, bool may_drop)
     static const rule rules[] = {{.lazy = false},
                                  {.lazy = true},
                                  {.greedy = true, .lazy = true},
-                                 {.greedy = true, .forget = true, .lazy = true}};
+                                 {.greedy = true, .forget = true, .lazy = true},
+                                 {.shrink = true, .lazy = true}};
     uint32_t *order = NULL;
     uint64_t least = UINT64_MAX;
     double least_area = 0;
@@ -327,7 +332,8 @@ void col_schedule(col_graph *graph, bool may_drop)
         uint64_t peak = peak_of(&s, other);
         double area = area_of(&s, other);
         /* The order of the text stays where nothing will be, or is, computed again. */
-        if (peak > least || (peak == least && (area >= least_area || !(may_drop || any_again)))) continue;
+        bool ties = (may_drop || any_again) && !rules[i].shrink && area < least_area;
+        if (peak > least || (peak == least && !ties)) continue;
         least = peak;
         least_area = area;
         order = other;
