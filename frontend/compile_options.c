@@ -130,7 +130,8 @@ static col_status read_machine(const col_options *options, col_compile_options *
                                         "tp1d", "tp2d",   "tp2.5d", "tp3d",  "sp"};
     const char *name = col_options_get(options, "machine"), *mesh = col_options_get(options, "mesh");
     int plan = 0;
-    COL_TRY(col_machine_read(name ? name : out->is_cuda ? "h200" : "cpu", &out->machine));
+    const char *gpu = col_options_has(options, "mesh") ? "h200x4" : "h200";
+    COL_TRY(col_machine_read(name ? name : out->is_cuda ? gpu : "cpu", &out->machine));
     out->mesh = (col_mesh){0};
     if (mesh && !col_mesh_parse(mesh, &out->mesh))
         return col_error_make(

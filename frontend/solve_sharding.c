@@ -11,6 +11,16 @@
 
 static const double DEFAULT_SECONDS = 60;
 
+typedef enum method { SEARCH, ILP, GREEDY } method;
+
+static col_status solve(col_arena *arena, int method, const col_sharding_problem *problem,
+                        const col_sharding_limits *limits, col_sharding_solution *out)
+{
+    if (method == ILP) return col_sharding_ilp(arena, problem, limits, out);
+    if (method == GREEDY) return col_sharding_greedy(arena, problem, limits->seconds, out);
+    return col_sharding_solve(arena, problem, limits, out);
+}
+
 static col_status write_answer(const col_sharding_problem *problem, const col_sharding_solution *s,
                                double seconds, const char *path)
 {
@@ -48,6 +58,9 @@ static col_status solve_file(const col_options *options, col_arena *arena)
     uint64_t limit = 0;
     COL_TRY(col_options_double(options, "time-limit", 0.01, 1e9, &seconds));
     COL_TRY(col_options_double(options, "gap", 0, 1, &gap));
+    static const char *const methods[] = {"search", "ilp", "greedy"};
+    int method = SEARCH;
+    COL_TRY(col_options_choice(options, "method", methods, COL_COUNT(methods), &method));
     if (memory) {
         COL_TRY(col_error_annotate(col_parse_bytes(memory, &limit), "--memory"));
         if (limit >= UINT64_C(1) << 62)
@@ -61,7 +74,7 @@ static col_status solve_file(const col_options *options, col_arena *arena)
     col_sharding_limits limits = {
         .seconds = left > 0.01 ? left : 0.01, .gap = gap, .verbose = col_options_has(options, "verbose")};
     col_sharding_solution s;
-    COL_TRY(col_error_annotate(col_sharding_solve(arena, &problem, &limits, &s), "%s", path));
+    COL_TRY(col_error_annotate(solve(arena, method, &problem, &limits, &s), "%s", path));
     seconds = col_solve_clock() - started;
     COL_TRY(write_answer(&problem, &s, seconds, col_options_get(options, "output")));
     if (s.status == COL_SOLVE_INFEASIBLE && s.least_memory >= COL_SHARDING_INFINITY)
@@ -91,13 +104,15 @@ static col_status solve_file(const col_options *options, col_arena *arena)
 static const col_option own_options[] = {
     {"time-limit", "S", "seconds for the whole command (default 60)", false},
     {"memory", "SIZE", "limit of usage in place of the file's", false},
+    {"method", "M", "search (default), ilp (GLPK on the reduced problem) or greedy, for comparison", false},
     {"gap", "G", "stop at this relative gap (default 0: prove the optimum)", false},
     {"output", "FILE", "write the answer to FILE (default: standard output); -o for short", false},
     {"verbose", NULL, "progress on standard error", false},
 };
 
 static const col_solve_command command = {
-    .usage = "usage: colc solve sharding FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G] [-o FILE]",
+    .usage = "usage: colc solve sharding FILE.json[.gz] [--time-limit S] [--memory SIZE] [--gap G]\n"
+             "                           [--method search|ilp|greedy] [-o FILE]",
     .summary = "Strategies of least cost under a memory limit, as JSON.",
     .options = own_options,
     .option_count = COL_COUNT(own_options),

@@ -83,6 +83,11 @@ COL_MUST_USE col_status col_sharding_solve(col_arena *arena, const col_sharding_
 COL_MUST_USE col_status col_sharding_ilp(col_arena *arena, const col_sharding_problem *problem,
                                          const col_sharding_limits *limits, col_sharding_solution *out);
 
+/* The same without search: a first assignment node by node, then the cheapest changes until it fits or `seconds`
+ * are over. FEASIBLE, with the bound 0, or LIMIT where it finds none that fits: that proves nothing. */
+COL_MUST_USE col_status col_sharding_greedy(col_arena *arena, const col_sharding_problem *problem,
+                                            double seconds, col_sharding_solution *out);
+
 /* The same by trying every assignment: for tests. Problems of more than 2^24 assignments are refused. */
 COL_MUST_USE col_status col_sharding_brute(col_arena *arena, const col_sharding_problem *problem,
                                            col_sharding_solution *out);

@@ -81,6 +81,22 @@ static void solve(col_arena *arena, const col_sharding_problem *problem, int thr
     assert_true(out->peak <= problem->limit);
 }
 
+/* The greedy twin never beats the optimum, and what it calls an answer is one. */
+static void check_greedy(col_arena *arena, const col_sharding_problem *problem,
+                         const col_sharding_solution *best)
+{
+    col_sharding_solution greedy;
+    assert_ok(col_sharding_greedy(arena, problem, 1, &greedy));
+    if (greedy.status == COL_SOLVE_LIMIT) {
+        assert_null(greedy.choice);
+        return;
+    }
+    assert_int_equal(greedy.status, COL_SOLVE_FEASIBLE);
+    assert_int_equal(greedy.objective, col_sharding_cost(problem, greedy.choice));
+    assert_true(col_sharding_peak(problem, greedy.choice) <= problem->limit);
+    assert_true(greedy.objective >= best->objective);
+}
+
 static void test_equals_brute_force(void **state)
 {
     (void)state;
@@ -113,6 +129,7 @@ static void test_equals_brute_force(void **state)
             problem.limit = limits[j];
             assert_ok(col_sharding_brute(arena, &problem, &brute));
             solve(arena, &problem, 1 + seed % 2, &found);
+            check_greedy(arena, &problem, &brute);
             if (found.objective != brute.objective) print_error("seed %d, limit %zu\n", seed, j);
             assert_int_equal(found.objective, brute.objective);
             assert_int_equal(found.status, brute.status);
