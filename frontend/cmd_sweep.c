@@ -218,18 +218,32 @@ static col_status make_forced(sweeper *s, int64_t batch)
     return NULL;
 }
 
+/* The batch of the model as the options leave it. */
+static col_status find_own_batch(sweeper *s, int64_t *out_batch)
+{
+    col_compile_options compile = {.model_path = s->model};
+    col_sweep_row any = {.checkpoint = "none"};
+    col_graph *graph;
+    COL_TRY(col_compile_options_read(row_options(s, &any), s->arena, &compile));
+    COL_TRY(col_compile_parse(&compile, 0, 0, s->arena, &graph));
+    for (size_t i = 0; i < graph->settings.len; i++) {
+        *out_batch = graph->settings.data[i].int_value;
+        if (!strcmp(graph->settings.data[i].name, "batch")) return NULL;
+    }
+    return col_error_make(COL_BAD_INPUT, "--batch: model '%s' has no batch to choose", s->model);
+}
+
 /* Doubles the batch while that pays and fits, or halves it until it fits; then looks between the largest that
  * fits and the smallest that does not. */
 static col_status search_batch(sweeper *s)
 {
     col_sweep_row row;
-    COL_TRY(make_auto(s, 0, &row));
-    int64_t fits = 0, fails = 0, batch = row.batch ? row.batch : 1;
+    int64_t fits = 0, fails = 0, batch;
     double before = 0;
+    COL_TRY(find_own_batch(s, &batch));
+    COL_TRY(make_auto(s, batch, &row));
     for (;;) {
         bool is_infeasible = row.status == COL_SWEEP_INFEASIBLE;
-        if (!is_infeasible && !row.batch)
-            return col_error_make(COL_BAD_INPUT, "--batch: model '%s' has no batch to choose", s->model);
         if (is_infeasible) {
             fails = batch;
             if (fits || batch == 1) break;
@@ -274,13 +288,19 @@ static col_status read_one_limit(sweeper *s, bool searches)
                           limits[0].label, compile.machine.name);
 }
 
+/* The forced kinds in their order, then auto. */
+static int kind_order(const col_sweep_row *row)
+{
+    int i = 0;
+    while (i < (int)COL_COUNT(forced) && strcmp(row->checkpoint, forced[i])) i++;
+    return i;
+}
+
 static int by_batch(const void *a, const void *b)
 {
     const col_sweep_row *x = a, *y = b;
     if (x->batch != y->batch) return x->batch < y->batch ? -1 : 1;
-    bool x_is_auto = !strcmp(x->checkpoint, "auto"), y_is_auto = !strcmp(y->checkpoint, "auto");
-    if (x_is_auto != y_is_auto) return x_is_auto ? 1 : -1;
-    return x < y ? -1 : x > y;
+    return kind_order(x) - kind_order(y);
 }
 
 static col_status sweep_batches(sweeper *s, const char *text)
@@ -317,6 +337,9 @@ static col_status want_one(const col_sweep *sweep)
         if (row->least && (!least || row->least < least)) least = row->least;
     }
     char text[COL_HUMAN_SIZE];
+    if (!least)
+        return col_error_make(COL_INFEASIBLE,
+                              "nothing that was swept fits, and no memory is known that does");
     return col_error_make(COL_INFEASIBLE,
                           "nothing that was swept fits; the smallest memory known to do is %" PRIu64
                           " bytes (%s)",

@@ -54,7 +54,7 @@ static col_status dump_graph(col_compiler *c, const char *pass, const col_graph 
 {
     const col_compile_options *o = c->options;
     bool print = o->print_after && (!strcmp(o->print_after, pass) || !strcmp(o->print_after, "all"));
-    if (!print && !o->dump_dir) return NULL;
+    if (c->is_searching || (!print && !o->dump_dir)) return NULL;
     col_str text = {0};
     col_graph_print(graph, &text);
     if (print) printf("# %s after %s\n%s\n", c->program_name, pass, col_str_text(&text));
@@ -75,6 +75,11 @@ static col_status after_pass(void *context, const col_pass *pass, const col_grap
     return dump_graph(c, pass->name, graph);
 }
 
+static bool stops_after(const col_compiler *c, const char *pass)
+{
+    return !c->is_searching && c->options->stop_after && !strcmp(c->options->stop_after, pass);
+}
+
 /* Runs the named passes in order; `*out_stopped` tells that --stop-after's was among them. */
 static col_status run_passes(col_compiler *c, col_graph *graph, const char *const *names, size_t count,
                              const col_pass_options *options, bool *out_stopped)
@@ -84,10 +89,10 @@ static col_status run_passes(col_compiler *c, col_graph *graph, const char *cons
     COL_ASSERT(count <= COL_COUNT(passes));
     for (size_t i = 0; i < count && !*out_stopped; i++) {
         passes[n] = col_pass_find(names[i]);
+        COL_ASSERT(passes[n]);
         if (passes[n]->run == col_pass_precision && options->precision == COL_F32)
             continue; /* has nothing to do */
-        COL_ASSERT(passes[n]);
-        *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, passes[n]->name);
+        *out_stopped = stops_after(c, passes[n]->name);
         n++;
     }
     col_pass_hooks hooks = {c, after_pass};
@@ -129,7 +134,7 @@ static col_status split_program(col_compiler *c, col_program *p, const col_pass_
         const col_var *var = p->graph->vars.data[i];
         col_map_set(c->settled, var->name, col_arena_copy(c->arena, &var->layout, sizeof var->layout));
     }
-    *out_stopped = o->stop_after && !strcmp(o->stop_after, "partition");
+    *out_stopped = stops_after(c, "partition");
     return dump_graph(c, "partition", p->graph);
 }
 
@@ -220,7 +225,7 @@ static col_status make_program(col_compiler *c, const char *name, int64_t batch,
     record_time(c, "parse", col_solve_clock() - start);
     col_variables_note(&c->variables, p->graph);
     COL_TRY(dump_graph(c, "parse", p->graph));
-    *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "parse");
+    *out_stopped = stops_after(c, "parse");
     if (keep) keep_outputs(p->graph, keep);
     if (c->options->use == COL_USE_FORWARD && c->options->fed_count) keep_fed_outputs(c, p->graph);
     col_pass_options options = c->options->passes;
@@ -342,7 +347,7 @@ static col_status place_program(col_compiler *c, col_program *p, bool *out_stopp
     col_pass_options options = c->options->passes;
     options.machine = &c->options->machine;
     if (!p->graph->mesh.rank || !col_overlaps(&options)) {
-        *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, overlap[0]);
+        *out_stopped = stops_after(c, overlap[0]);
         return place(c, p);
     }
     col_graph *scheduled = p->graph;
@@ -509,6 +514,8 @@ static col_status rewrite_program(col_compiler *c, col_program *p, col_pass_opti
     col_nests *nests = COL_NEW(c->arena, col_nests);
     col_recompute_apply(p->graph, &p->again->plan, nests);
     options->nests = nests;
+    /* Forward values that only copies read from now on have no reader any more. */
+    COL_TRY(col_pass_dce(p->graph, options));
     record_time(c, "recompute", p->again_seconds + col_solve_clock() - start);
     return dump_graph(c, "recompute", p->graph);
 }
@@ -523,7 +530,7 @@ col_status col_compiler_finish(col_compiler *c, bool *out_stopped)
         c->program_name = p->name;
         col_pass_options options;
         COL_TRY(rewrite_program(c, p, &options));
-        *out_stopped = c->options->stop_after && !strcmp(c->options->stop_after, "recompute");
+        *out_stopped = stops_after(c, "recompute");
         if (!*out_stopped)
             COL_TRY(run_passes(c, p->graph, kernel_passes, COL_COUNT(kernel_passes), &options, out_stopped));
         if (*out_stopped) return NULL;

@@ -37,6 +37,7 @@ typedef struct col_compiler {
     COL_VEC(Col__Plan__PassTime *) times;
     size_t prepared_times;    /* of col_compiler_prepare */
     const char *program_name; /* of the passes that are running */
+    bool is_searching;        /* nothing is printed, dumped or stopped at: plans are tried */
 } col_compiler;
 
 /* Makes the graphs of all programs, split where there is a mesh, up to what kernels are made of. Starts anew

@@ -82,10 +82,13 @@ Col__Plan__Recompute *col_describe_recompute(const char *kind, const col_recompu
     Col__Plan__Recompute *out = COL_NEW(arena, Col__Plan__Recompute);
     col__plan__recompute__init(out);
     out->kind = (char *)(uintptr_t)kind;
-    out->status = (char *)(uintptr_t)col_solve_status_name(answer->status);
+    /* One of the least memory, taken since the finished plan fits, has no bound on its time. */
+    bool is_least = answer->status == COL_SOLVE_INFEASIBLE;
+    out->status = is_least ? (char *)(uintptr_t) "least memory"
+                           : (char *)(uintptr_t)col_solve_status_name(answer->status);
     out->objective = answer->seconds;
-    out->bound = answer->bound;
-    out->gap = answer->gap;
+    out->bound = is_least ? 0 : answer->bound;
+    out->gap = is_least ? 0 : answer->gap;
     out->seconds = answer->solve_seconds;
     out->variables = answer->variables;
     out->rows = answer->rows;

@@ -53,7 +53,8 @@ static size_t forward_end(const col_plan_program *program, const Col__Plan__Memo
     size_t end = SIZE_MAX, phase_end = 0;
     for (size_t i = 0; i < m->n_buffers; i++) {
         const Col__Plan__LiveBuffer *b = m->buffers[i];
-        bool is_forward = b->last < copy->first && program->instructions[b->first]->phase == 0;
+        bool is_forward = b->last < copy->first && b->first < program->n_instructions &&
+                          program->instructions[b->first]->phase == 0;
         if (is_forward && b->bytes == copy->bytes && same_op(b->name, copy->name))
             end = COL_MIN(end, (size_t)b->last + 1);
     }
@@ -228,9 +229,10 @@ void col_explain_recompute_text(const col_plan *plan, const Col__Plan__MemoryRep
     col_arena *arena = col_arena_create();
     col_explain_recompute r;
     if (col_explain_recompute_find(plan, memory, arena, &r)) {
-        col_str_printf(out, "\nrecomputation in %s: %s, %.1f %% on top of the rest, in %zu turns\n",
+        col_str_printf(out, "\nrecomputation in %s: %s, %.1f %% on top of the rest, in %zu turn%s\n",
                        r.program->name, col_format_seconds(seconds, r.seconds),
-                       r.other_seconds > 0 ? 100 * r.seconds / r.other_seconds : 0.0, r.turns.len);
+                       r.other_seconds > 0 ? 100 * r.seconds / r.other_seconds : 0.0, r.turns.len,
+                       r.turns.len == 1 ? "" : "s");
         col_str_printf(out,
                        "at most %s of temporaries live (#); about %s or more if the values were held (.)\n\n",
                        col_format_bytes(peak, (double)r.peak), col_format_bytes(kept, (double)r.kept_peak));
@@ -403,8 +405,9 @@ void col_explain_recompute_html(const col_plan *plan, const Col__Plan__MemoryRep
     col_str_append(out, "<h2>Recomputation</h2>\n<p class=\"soft\">");
     html_seconds(out, r.seconds);
     col_str_printf(out,
-                   " of computing again, %.1f %% on top of the rest, in %zu turns: temporaries of at most ",
-                   r.other_seconds > 0 ? 100 * r.seconds / r.other_seconds : 0.0, r.turns.len);
+                   " of computing again, %.1f %% on top of the rest, in %zu turn%s: temporaries of at most ",
+                   r.other_seconds > 0 ? 100 * r.seconds / r.other_seconds : 0.0, r.turns.len,
+                   r.turns.len == 1 ? "" : "s");
     html_bytes(out, (double)r.peak);
     col_str_append(out, " instead of about ");
     html_bytes(out, (double)r.kept_peak);

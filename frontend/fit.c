@@ -87,8 +87,8 @@ static col_status lay_out(search *s, const col_recompute_answer *answer)
     col_program *step = &s->c->programs[0];
     step->again = answer;
     step->again_seconds = col_solve_clock() - s->start;
+    s->c->is_searching = true;
     COL_TRY(col_compiler_finish(s->c, s->stopped));
-    if (ends(s)) return NULL;
     s->last = (attempt){answer, (int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan)};
     bool fits = s->last.bytes <= s->limit;
     if (fits && (!s->best.bytes || s->last.seconds < s->best.seconds)) keep_best(s);
@@ -216,17 +216,13 @@ static bool is_too_large(const col_compiler *c, const col_status status, int64_t
 /* The least memory in which the sharding solver knows a plan. */
 static col_status find_least(search *s, int64_t *out_bytes)
 {
-    col_status status = NULL;
     *out_bytes = 1;
-    for (size_t i = 0; i <= COL_COMPILE_PROGRAMS;
-         i++) { /* a later program may need more than one before it */
+    for (size_t i = 0;; i++) { /* a later program may need more than one before it */
         s->c->sharding_bytes = *out_bytes;
-        status = col_compiler_prepare(s->c, s->stopped);
-        if (!is_too_large(s->c, status, out_bytes)) break;
+        col_status status = col_compiler_prepare(s->c, s->stopped);
+        if (i == COL_COMPILE_PROGRAMS || !is_too_large(s->c, status, out_bytes)) return status;
         col_error_free(status);
-        status = NULL;
     }
-    return status;
 }
 
 /* Gives the solver somewhat more than the least. These steps depend neither on --memory nor, on
@@ -253,16 +249,17 @@ static col_status lay_out_smallest(search *s, int64_t *out_needed)
 /* Gives the solver what there is, and then less by what its plan took too much. */
 static col_status lay_out_less_and_less(search *s)
 {
-    int64_t needed, ignored;
+    int64_t needed;
     s->c->sharding_bytes = s->limit;
     for (int i = 0; i < SHARDING_TRIES && s->c->sharding_bytes > 0 && !s->best.bytes; i++) {
         col_status status = col_compiler_prepare(s->c, s->stopped);
-        if (is_too_large(s->c, status, &ignored)) {
+        if (status && col_error_code(status) == COL_INFEASIBLE) {
             col_error_free(status);
             return NULL;
         }
         if (status || ends(s)) return status;
         COL_TRY(finish_within(s, &needed));
+        if (!needed) return NULL;
         s->c->sharding_bytes -= needed - s->limit;
     }
     return NULL;
@@ -308,6 +305,20 @@ static col_status fit_device(search *s, int64_t *out_needed)
     return ends(s) ? NULL : finish_within(s, out_needed);
 }
 
+/* Of all that was tried, the best is printed, dumped and stopped at. It is restored once more after that: laid
+ * out anew, buffers may come to lie otherwise. */
+static col_status show_best(search *s)
+{
+    const col_compile_options *o = s->c->options;
+    take_best(s);
+    s->c->is_searching = false;
+    if (!o->print_after && !o->stop_after && !o->dump_dir) return NULL;
+    COL_TRY(col_compiler_finish(s->c, s->stopped));
+    if (!ends(s)) take_best(s);
+    s->c->is_searching = false;
+    return NULL;
+}
+
 col_status col_fit(col_compiler *c, bool *out_stopped)
 {
     int64_t limit = (int64_t)c->options->memory_bytes, needed;
@@ -317,10 +328,7 @@ col_status col_fit(col_compiler *c, bool *out_stopped)
     bool splits = limit && col_mesh_size(&c->options->mesh) > 1;
     COL_TRY(splits ? fit_mesh(&s, &needed) : fit_device(&s, &needed));
     if (*out_stopped) return NULL;
-    if (s.best.bytes) {
-        take_best(&s);
-        return NULL;
-    }
+    if (s.best.bytes) return show_best(&s);
     return col_error_make(COL_INFEASIBLE,
                           "plan %s does not fit --memory %s of a device: it needs --memory %lld (%s) or more",
                           c->options->plan_name, col_format_bytes(have, (double)limit), (long long)needed,

@@ -231,8 +231,8 @@ static col_status solve_file(const col_options *options, col_arena *arena)
                                   .output = col_options_get(options, "output")};
     const char *memory = col_options_get(options, "memory"), *path = request.reader.path;
     if (memory) COL_TRY(col_error_annotate(col_parse_bytes(memory, &request.memory), "--memory"));
-    COL_TRY(col_options_double(options, "time-limit", 0, 1e9, &request.limits.seconds));
-    COL_TRY(col_options_double(options, "gap", 0, 1, &request.limits.gap));
+    COL_TRY(col_options_double(options, "time-limit", 0.01, 1e9, &request.limits.seconds));
+    COL_TRY(col_options_double(options, "gap", 1e-6, 1, &request.limits.gap));
     COL_TRY(col_options_choice(options, "method", methods, COL_COUNT(methods), &request.method));
     char *text;
     size_t size;

@@ -79,7 +79,7 @@ static double samples_of(const col_sweep *sweep, const col_sweep_row *row)
 static double measured_samples_of(const col_sweep *sweep, const col_sweep_row *row)
 {
     (void)sweep;
-    return positive(row->samples * row->seconds / row->measured_seconds);
+    return row->measured_seconds > 0 ? positive(row->samples * row->seconds / row->measured_seconds) : NAN;
 }
 
 /* ---- axes ---- */

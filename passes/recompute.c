@@ -185,5 +185,5 @@ col_status col_pass_recompute(col_graph *graph, const col_pass_options *options)
     col_recompute_all(model, 1, scratch, &all);
     col_recompute_apply(graph, &all.plan, NULL);
     col_arena_destroy(scratch);
-    return NULL;
+    return col_pass_dce(graph, options);
 }

@@ -37,20 +37,20 @@ static double collective_seconds(const col_recompute_model *m, const col_node *n
     int count;
     const int64_t *list = col_node_ints(node, COL_ATTR_MESH_AXES, &count);
     for (int i = 0; i < count; i++) axes.axis[axes.count++] = (uint8_t)list[i];
+    if (node->op == COL_OP_SEND_RECEIVE)
+        return col_cost_send(m->machine, &m->graph->mesh, &axes,
+                             (double)col_type_bytes(col_node_operand(node, 0)->type));
+    COL_ASSERT(node->op < (col_op)COL_COUNT(kinds));
     return col_cost_collective(m->machine, &m->graph->mesh, kinds[node->op], &axes,
                                (double)col_type_bytes(col_node_operand(node, 0)->type));
 }
 
 static double work_seconds(const col_recompute_model *m, const col_node *first, double flops, double bytes)
 {
-    static const col_cost_class classes[] = {[COL_WORK_PRODUCT] = COL_COST_PRODUCT,
-                                             [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
-                                             [COL_WORK_KERNEL] = COL_COST_KERNEL,
-                                             [COL_WORK_MOVE] = COL_COST_MOVE};
     if (!m->machine) return 0;
     if (col_node_attr(first, COL_ATTR_MESH_AXES) && first->op != COL_OP_SHARD)
         return collective_seconds(m, first);
-    return col_cost_seconds(m->machine, classes[col_node_work(first).kind], flops, bytes);
+    return col_cost_seconds(m->machine, col_cost_class_of(col_node_work(first).kind), flops, bytes);
 }
 
 static int64_t nanoseconds(const col_recompute_model *m, double seconds)
@@ -151,7 +151,8 @@ static void note_nests(col_recompute_model *m, col_group *group, const col_unit 
             continue;
         if (!domain) {
             col_group_query query = {.group = nodes[0]->group};
-            if (!col_group_analyze(nodes, unit->node_count, &query, group)) return;
+            bool has_nest = col_group_analyze(nodes, unit->node_count, &query, group);
+            COL_ASSERT(has_nest); /* fuse has formed it */
             domain = col_arena_copy(m->arena, &group->domain, sizeof group->domain);
         }
         m->nests.of[nodes[i]->id] = domain;
