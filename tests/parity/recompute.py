@@ -115,6 +115,7 @@ def main():
         check_equal(Bench(colc, folder, small + mesh), ())
         check_equal(Bench(colc, folder, small + mesh + ["--plan", "ddp"]), ())
         check_refusal(Bench(colc, folder, [mlp]))
+        check_refusal(Bench(colc, folder, small + mesh))
         check_mesh(Bench(colc, folder, small + mesh))
 
 
