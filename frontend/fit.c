@@ -149,16 +149,28 @@ static col_status search_group(search *s, int32_t joined)
     return NULL;
 }
 
-/* The plans that take least, which do not depend on the limit: what one of them takes is enough when it is
- * asked for. */
+static col_status lay_out_least(search *s, const col_recompute_answer *answer)
+{
+    COL_TRY(lay_out(s, answer));
+    if (s->last.bytes < s->least.bytes) s->least = s->last;
+    return NULL;
+}
+
+/* Plans that do not depend on the limit, those that are forced by name among them: what one of them takes is
+ * enough when it is asked for. */
 static col_status search_least(search *s)
 {
     int32_t blocks = col_recompute_blocks(s->model);
+    s->least = s->kept;
+    for (int32_t joined = 0; joined <= 1 && !ends(s); joined++) {
+        col_recompute_answer *answer = COL_NEW(s->c->arena, col_recompute_answer);
+        col_recompute_all(s->model, joined, s->c->arena, answer);
+        COL_TRY(lay_out_least(s, answer));
+    }
     for (int32_t joined = 1; joined <= blocks && !ends(s); joined = next_size(joined)) {
         col_recompute_answer *answer;
         COL_TRY(solve(s, 1, joined, 1, &answer));
-        COL_TRY(lay_out(s, answer));
-        if (!s->least.bytes || s->last.bytes < s->least.bytes) s->least = s->last;
+        COL_TRY(lay_out_least(s, answer));
     }
     return NULL;
 }
