@@ -48,9 +48,19 @@ static const col_tensor *known(const col_onnx_importer *im, const col_value *val
     return value->id < im->known.len ? im->known.data[value->id] : NULL;
 }
 
+/* Of tensors without elements only lists: the others' dimensions may be as large as they like. */
 static bool is_small(col_shape shape)
 {
-    return col_shape_numel(shape) <= COL_ONNX_KNOWN_ELEMENTS;
+    int64_t count = col_shape_numel(shape);
+    return count <= COL_ONNX_KNOWN_ELEMENTS && (count || shape.rank <= 1);
+}
+
+/* Shapes are not made of products and windows, whose work is not bounded by the sizes of their tensors. */
+static bool is_cheap(const col_node *node)
+{
+    col_op_class op_class = col_op_info_of(node->op)->op_class;
+    return op_class != COL_CLASS_CONTRACTION &&
+           (op_class != COL_CLASS_OPAQUE || node->op == COL_OP_SCATTER_ADD);
 }
 
 static void know_data(col_onnx_importer *im, const col_value *value, const col_onnx_tensor *tensor)
@@ -64,7 +74,7 @@ static void know_data(col_onnx_importer *im, const col_value *value, const col_o
 
 static bool can_fold(const col_onnx_importer *im, const col_node *node)
 {
-    if (!col_op_info_of(node->op)->eval) return false;
+    if (!col_op_info_of(node->op)->eval || !is_cheap(node)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         if (!known(im, col_node_operand(node, i))) return false;
     }
@@ -378,13 +388,21 @@ static void add_node(col_onnx_importer *im, const Col__Onnx__Node *message)
     }
 }
 
+/* Outputs become files of their names, which therefore have no slashes. */
+static const char *file_name(const col_onnx_importer *im, const char *name)
+{
+    char *copy = col_arena_strdup(im->arena, name);
+    for (char *at = copy; (at = strchr(at, '/'));) *at = '.';
+    return copy;
+}
+
 static void add_outputs(col_onnx_importer *im, const Col__Onnx__Graph *graph)
 {
     if (!graph->n_output) col_onnx_importer_fault(im, "the model has no outputs");
     for (size_t i = 0; i < graph->n_output; i++) {
-        const char *name = graph->output[i]->name;
-        if (!check_name(im, "output", name)) continue;
-        const col_onnx_slot *slot = col_map_get(im->slots, name);
+        if (!check_name(im, "output", graph->output[i]->name)) continue;
+        const col_onnx_slot *slot = col_map_get(im->slots, graph->output[i]->name);
+        const char *name = file_name(im, graph->output[i]->name);
         if (!slot) col_onnx_importer_fault(im, "nothing makes the output '%s'", name);
         if (col_graph_find_output(im->graph, name))
             col_onnx_importer_fault(im, "the output '%s' is there twice", name);
@@ -426,6 +444,25 @@ static void sweep(col_onnx_importer *im)
     im->weights.len = kept;
 }
 
+static void refuse_empty(col_onnx_importer *im, const char *what, const char *name, col_shape shape)
+{
+    if (!col_shape_numel(shape))
+        col_onnx_importer_fault(im, "%s '%s': tensors without elements are not supported", what, name);
+}
+
+/* Plans have no tensors without elements. */
+static void check_sizes(col_onnx_importer *im)
+{
+    for (size_t i = 0; i < im->graph->vars.len; i++) {
+        const col_var *var = im->graph->vars.data[i];
+        refuse_empty(im, "variable", var->name, var->type.shape);
+    }
+    COL_FOR_EACH_NODE (node, im->graph) {
+        for (uint32_t i = 0; i < node->result_count; i++)
+            refuse_empty(im, "node", node->scope, node->results[i].type.shape);
+    }
+}
+
 /* The file. */
 
 static bool find_opset(col_onnx_importer *im, const Col__Onnx__Model *message)
@@ -454,7 +491,9 @@ static void build(col_onnx_importer *im, const Col__Onnx__Model *message)
     fold_new(im);
     for (size_t i = 0; i < graph->n_node; i++) add_node(im, graph->node[i]);
     add_outputs(im, graph);
-    if (!im->fault_count) sweep(im);
+    if (im->fault_count) return;
+    sweep(im);
+    check_sizes(im);
 }
 
 col_status col_onnx_import_bytes(const char *name, const char *folder, const void *bytes, size_t size,

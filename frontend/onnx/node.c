@@ -331,9 +331,73 @@ col_value *col_onnx_reduce(col_onnx_node *n, col_op op, col_value *x, int count,
     return x && !n->failed ? col_build_reduce(n->b, op, x, count, axes, keepdims) : NULL;
 }
 
+col_value *col_onnx_single(col_onnx_node *n, col_value *x)
+{
+    if (!x || x->type.dtype == COL_F32) return x;
+    if (x->type.dtype == COL_F16 || x->type.dtype == COL_BF16) return col_onnx_cast(n, x, COL_F32);
+    col_onnx_fault(n, "it is computed in 32-bit floats, not in %s: convert the operand",
+                   col_dtype_name(x->type.dtype));
+    return NULL;
+}
+
+/* x's axes in the order that `letters` has them in `all`, sizes of 1 for those that it lacks. */
+static col_value *spread(col_onnx_node *n, col_value *x, const char *letters, const char *all)
+{
+    int64_t perm[COL_MAX_RANK];
+    col_shape shape = {0};
+    int count = 0;
+    for (const char *letter = all; *letter; letter++) {
+        const char *at = strchr(letters, *letter);
+        if (at) perm[count++] = at - letters;
+        shape.dims[shape.rank++] = at ? x->type.shape.dims[at - letters] : 1;
+    }
+    return col_onnx_reshape(n, col_onnx_transpose(n, x, perm), shape);
+}
+
+/* An einsum as one product of all pairs, summed: for types that matrix products are not made of. */
+static col_value *multiply_and_sum(col_onnx_node *n, const char *equation, col_value *x, col_value *y)
+{
+    char terms[3][COL_MAX_RANK + 1] = {{0}}, all[2 * COL_MAX_RANK + 1] = {0};
+    int term = 0, sizes[3] = {0};
+    for (const char *at = equation; *at; at++) {
+        if (*at == ',' || *at == '>')
+            term++;
+        else if (*at != '-')
+            terms[term][sizes[term]++] = *at;
+    }
+    strcpy(all, terms[2]);
+    for (int i = 0; i < 2; i++) {
+        for (const char *letter = terms[i]; *letter; letter++) {
+            size_t length = strlen(all);
+            if (!strchr(all, *letter)) all[length] = *letter;
+        }
+    }
+    int64_t axes[COL_MAX_RANK];
+    int count = 0, rank = (int)strlen(all);
+    if (rank > COL_MAX_RANK) {
+        col_onnx_fault(n, "'%s' has more than %d letters", equation, COL_MAX_RANK);
+        return NULL;
+    }
+    for (int i = sizes[2]; i < rank; i++) axes[count++] = i;
+    col_value *product =
+        col_onnx_binary(n, COL_OP_MUL, spread(n, x, terms[0], all), spread(n, y, terms[1], all));
+    return col_onnx_reduce(n, COL_OP_SUM, product, count, axes, false);
+}
+
 col_value *col_onnx_einsum(col_onnx_node *n, const char *equation, col_value *x, col_value *y)
 {
-    return x && y && !n->failed ? col_build_einsum(n->b, equation, x, y) : NULL;
+    if (!x || !y || n->failed) return NULL;
+    col_dtype dtype = x->type.dtype;
+    if (dtype != y->type.dtype) {
+        col_onnx_fault(n, "its operands have different element types");
+        return NULL;
+    }
+    if (dtype == COL_F16 || dtype == COL_BF16) {
+        x = col_onnx_cast(n, x, COL_F32);
+        y = col_onnx_cast(n, y, COL_F32);
+    }
+    if (!col_dtype_is_float(dtype) || dtype == COL_F64) return multiply_and_sum(n, equation, x, y);
+    return col_onnx_cast(n, col_build_einsum(n->b, equation, x, y), dtype);
 }
 
 /* Pieces. */

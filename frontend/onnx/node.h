@@ -87,7 +87,10 @@ col_value *col_onnx_concat(col_onnx_node *n, uint32_t count, col_value *const *p
 /* No axes: x itself. */
 col_value *col_onnx_reduce(col_onnx_node *n, col_op op, col_value *x, int count, const int64_t *axes,
                            bool keepdims);
+/* Products are computed in f32 for 16-bit floats, and as they are for f64 and whole numbers. */
 col_value *col_onnx_einsum(col_onnx_node *n, const char *equation, col_value *x, col_value *y);
+/* The operand of a kernel that takes f32 alone: 16-bit floats are converted, others refused. */
+col_value *col_onnx_single(col_onnx_node *n, col_value *x);
 /* Any op; the node, or NULL. */
 col_node *col_onnx_build(col_onnx_node *n, col_op op, uint32_t count, col_value *const *operands,
                          uint32_t attr_count, const col_attr *attrs);

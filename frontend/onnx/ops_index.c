@@ -142,19 +142,28 @@ static col_value *scatter(col_onnx_node *n, col_value *x, int64_t width, col_val
         col_onnx_fault(n, "the updates do not fit the indices");
         return NULL;
     }
-    col_dtype dtype = x->type.dtype, within = col_dtype_is_float(dtype) ? dtype : COL_F64;
+    if (col_shape_numel(shape) > INT32_MAX) {
+        col_onnx_fault(n, "the data has more than 2^31 elements");
+        return NULL;
+    }
+    col_dtype dtype = x->type.dtype;
     rows.dims[rows.rank++] = width;
-    updates = col_onnx_reshape(n, col_onnx_cast(n, updates, within), rows);
-    col_value *base = rows_of(n, col_onnx_cast(n, x, within), width);
+    numbers = col_onnx_cast(n, numbers, COL_I32);
+    updates = col_onnx_reshape(n, col_onnx_single(n, updates), rows);
+    col_value *base = col_onnx_single(n, x);
     if (!base || !updates) return NULL;
+    base = rows_of(n, base, width);
     if (adds) {
         base = scatter_add(n, base, numbers, updates);
     } else {
-        col_type hits = col_type_make(COL_F32, col_onnx_set_axis(base->type.shape, 1, 1));
-        col_type ones = col_type_make(COL_F32, col_onnx_set_axis(rows, rows.rank - 1, 1));
-        col_value *hit = scatter_add(n, col_onnx_full(n, 0, hits), numbers, col_onnx_full(n, 1, ones));
-        col_value *put = scatter_add(n, col_onnx_full(n, 0, base->type), numbers, updates);
-        base = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_GT, hit, 0), put, base);
+        /* A column of ones tells which rows were hit. */
+        int last = rows.rank - 1;
+        col_value *ones = col_onnx_full(n, 1, col_type_make(COL_F32, col_onnx_set_axis(rows, last, 1)));
+        col_type wide = col_type_make(COL_F32, col_onnx_set_axis(base->type.shape, 1, width + 1));
+        col_value *put = scatter_add(n, col_onnx_full(n, 0, wide), numbers,
+                                     col_onnx_concat(n, 2, (col_value *[]){updates, ones}, last));
+        col_value *hit = col_onnx_binary_number(n, COL_OP_GT, col_onnx_cut(n, put, 1, width, width + 1), 0);
+        base = col_onnx_where(n, hit, col_onnx_cut(n, put, 1, 0, width), base);
     }
     return col_onnx_reshape(n, col_onnx_cast(n, base, dtype), shape);
 }

@@ -1,4 +1,4 @@
-/* Matrix products, by einsum; whole numbers go through f64. */
+/* Matrix products, by einsum. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -48,9 +48,6 @@ void col_onnx_op_matmul(col_onnx_node *n, int detail)
         col_onnx_fault(n, "an operand is a scalar");
         return;
     }
-    col_dtype dtype = x->type.dtype, within = col_dtype_is_float(dtype) ? dtype : COL_F64;
-    x = col_onnx_cast(n, x, within);
-    y = col_onnx_cast(n, y, col_dtype_is_float(y->type.dtype) ? y->type.dtype : COL_F64);
     /* A vector is a row on the left and a column on the right; its 1 is not in the result. */
     if (a.rank == 1) x = col_onnx_reshape(n, x, col_onnx_with_axis(a, 0, 1));
     if (b.rank == 1) y = col_onnx_reshape(n, y, col_onnx_with_axis(b, 1, 1));
@@ -61,7 +58,7 @@ void col_onnx_op_matmul(col_onnx_node *n, int detail)
         bool gone = (a.rank == 1 && i == shape.rank - 2) || (b.rank == 1 && i == shape.rank - 1);
         if (!gone) kept.dims[kept.rank++] = shape.dims[i];
     }
-    n->outputs[0] = col_onnx_cast(n, col_onnx_reshape(n, product, kept), dtype);
+    n->outputs[0] = col_onnx_reshape(n, product, kept);
 }
 
 /* alpha A' B' + beta C, transposed where asked for */
@@ -74,15 +71,13 @@ void col_onnx_op_gemm(col_onnx_node *n, int detail)
     char equation[16];
     snprintf(equation, sizeof equation, "%s,%s->mn", col_onnx_int(n, "transA", 0) ? "km" : "mk",
              col_onnx_int(n, "transB", 0) ? "nk" : "kn");
-    col_dtype dtype = a->type.dtype, within = col_dtype_is_float(dtype) ? dtype : COL_F64;
-    col_value *y = col_onnx_einsum(n, equation, col_onnx_cast(n, a, within), col_onnx_cast(n, b, within));
+    col_value *y = col_onnx_einsum(n, equation, a, b);
     if (alpha != 1) y = col_onnx_binary_number(n, COL_OP_MUL, y, alpha);
     if (c) {
-        c = col_onnx_cast(n, c, within);
         if (beta != 1) c = col_onnx_binary_number(n, COL_OP_MUL, c, beta);
         y = col_onnx_binary(n, COL_OP_ADD, y, c);
     }
-    n->outputs[0] = col_onnx_cast(n, y, dtype);
+    n->outputs[0] = y;
 }
 
 /* An equation with letters of its own for every axis: those of "..." are numbered from the right. */
@@ -192,8 +187,7 @@ void col_onnx_op_einsum(col_onnx_node *n, int detail)
         return;
     }
     col_value *all = n->inputs[0];
-    col_dtype dtype = all->type.dtype, within = col_dtype_is_float(dtype) ? dtype : COL_F64;
-    all = col_onnx_cast(n, all, within);
+    col_dtype dtype = all->type.dtype;
     char left[COL_MAX_RANK + 1], result[COL_MAX_RANK + 1], contraction[4 * COL_MAX_RANK];
     strcpy(left, e.terms[0]);
     for (uint32_t i = 1; i <= e.count; i++) {
@@ -204,18 +198,19 @@ void col_onnx_op_einsum(col_onnx_node *n, int detail)
             strcpy(result, e.terms[e.count]);
         else
             keep_letters(&e, left, right, i + 1, result);
-        col_value *other = last ? col_onnx_number(n, 1, within) : col_onnx_cast(n, n->inputs[i], within);
+        col_value *other = last ? col_onnx_number(n, 1, dtype) : n->inputs[i];
         snprintf(contraction, sizeof contraction, "%s,%s->%s", left, right, result);
         all = col_onnx_einsum(n, contraction, all, other);
         strcpy(left, result);
     }
-    n->outputs[0] = col_onnx_cast(n, all, dtype);
+    n->outputs[0] = all;
 }
 
 /* [b, t, heads * d] or [b, heads, t, d] to [b, t, heads, d] */
 static col_value *time_first(col_onnx_node *n, col_value *x, int64_t heads)
 {
     static const int64_t perm[] = {0, 2, 1, 3};
+    if (!x) return NULL;
     const int64_t *d = x->type.shape.dims;
     if (x->type.shape.rank == 4) return col_onnx_transpose(n, x, perm);
     if (x->type.shape.rank == 3 && heads > 0 && d[2] % heads == 0)
@@ -246,21 +241,25 @@ void col_onnx_op_attention(col_onnx_node *n, int detail)
     if (!q || !k || !v || n->failed) return;
     bool is_flat = q->type.shape.rank == 3;
     int64_t heads = col_onnx_int(n, "q_num_heads", 0), kv_heads = col_onnx_int(n, "kv_num_heads", 0);
-    q = time_first(n, q, heads);
-    k = time_first(n, k, kv_heads);
-    v = time_first(n, v, kv_heads);
+    col_dtype dtype = q->type.dtype;
+    q = time_first(n, col_onnx_single(n, q), heads);
+    k = time_first(n, col_onnx_single(n, k), kv_heads);
+    v = time_first(n, col_onnx_single(n, v), kv_heads);
     if (!q || !k || !v) return;
     int64_t groups = k->type.shape.dims[2] ? q->type.shape.dims[2] / k->type.shape.dims[2] : 1;
     k = repeat_heads(n, k, COL_MAX(groups, 1));
     v = repeat_heads(n, v, COL_MAX(groups, 1));
     if (mask && mask->type.dtype == COL_BOOL)
-        mask = col_onnx_where(n, mask, col_onnx_number(n, 0, q->type.dtype),
-                              col_onnx_number(n, -INFINITY, q->type.dtype));
+        mask =
+            col_onnx_where(n, mask, col_onnx_number(n, 0, COL_F32), col_onnx_number(n, -INFINITY, COL_F32));
+    else if (mask)
+        mask = col_onnx_single(n, mask);
     double scale = col_onnx_float(n, "scale", 1 / sqrt((double)COL_MAX(q->type.shape.dims[3], 1)));
     col_attr attrs[] = {col_attr_int(COL_ATTR_CAUSAL, col_onnx_int(n, "is_causal", 0) != 0),
                         col_attr_float(COL_ATTR_SCALE, scale)};
     col_value *y =
         col_onnx_build_one(n, COL_OP_ATTENTION, mask ? 4 : 3, (col_value *[]){q, k, v, mask}, 2, attrs);
+    y = col_onnx_cast(n, y, dtype);
     if (!y) return;
     const int64_t *d = y->type.shape.dims;
     n->outputs[0] = is_flat ? col_onnx_reshape(n, y, col_shape_make(3, (int64_t[]){d[0], d[1], d[2] * d[3]}))

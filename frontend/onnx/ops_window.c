@@ -94,8 +94,9 @@ void col_onnx_op_conv(col_onnx_node *n, int detail)
     if (!weight || !check_spatial(n, x, weight, &w) || !read_window(n, x->type.shape.dims + 2, &w)) return;
     window_attrs(&w, attrs);
     attrs[4] = col_attr_int(COL_ATTR_GROUPS, col_onnx_int(n, "group", 1));
-    col_value *y = col_onnx_build_one(n, COL_OP_CONV, 2, (col_value *[]){x, weight}, 5, attrs);
-    n->outputs[0] = add_bias(n, y, col_onnx_maybe(n, 2));
+    col_value *operands[] = {col_onnx_single(n, x), col_onnx_single(n, weight)};
+    col_value *y = col_onnx_build_one(n, COL_OP_CONV, 2, operands, 5, attrs);
+    n->outputs[0] = add_bias(n, col_onnx_cast(n, y, x->type.dtype), col_onnx_maybe(n, 2));
 }
 
 /* The gradient of a convolution with respect to its input, whose sizes are
@@ -130,8 +131,9 @@ void col_onnx_op_conv_transpose(col_onnx_node *n, int detail)
     window_attrs(&w, attrs);
     attrs[4] = col_attr_int(COL_ATTR_GROUPS, col_onnx_int(n, "group", 1));
     attrs[5] = col_attr_ints(COL_ATTR_SIZES, w.rank, sizes);
-    col_value *y = col_onnx_build_one(n, COL_OP_CONV_GRAD_INPUT, 2, (col_value *[]){x, weight}, 6, attrs);
-    n->outputs[0] = add_bias(n, y, col_onnx_maybe(n, 2));
+    col_value *operands[] = {col_onnx_single(n, x), col_onnx_single(n, weight)};
+    col_value *y = col_onnx_build_one(n, COL_OP_CONV_GRAD_INPUT, 2, operands, 6, attrs);
+    n->outputs[0] = add_bias(n, col_onnx_cast(n, y, x->type.dtype), col_onnx_maybe(n, 2));
 }
 
 /* With ceil_mode, a last window that begins inside but ends behind the padded input counts, too: so much more
@@ -170,7 +172,8 @@ void col_onnx_op_pool(col_onnx_node *n, int op)
         !read_window(n, x->type.shape.dims + 2, &w))
         return;
     col_dtype dtype = x->type.dtype;
-    if (!col_dtype_is_float(dtype)) x = col_onnx_cast(n, x, dtype == COL_U8 ? COL_F32 : COL_F64);
+    x = dtype == COL_U8 ? col_onnx_cast(n, x, COL_F32) : col_onnx_single(n, x);
+    if (!x) return;
     bool counts = op == COL_OP_AVG_POOL && col_onnx_int(n, "count_include_pad", 0) != 0;
     window padded = w;
     if (col_onnx_int(n, "ceil_mode", 0)) pad_for_ceil(&padded, x->type.shape.dims + 2);

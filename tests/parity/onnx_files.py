@@ -5,6 +5,7 @@ A message is read as {field number: [values]}: integers for varints, bytes for e
 """
 
 import ast
+import os
 import struct
 
 FLOAT, UINT8, INT32, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 2, 6, 7, 9, 10, 11, 16
@@ -110,3 +111,69 @@ def difference(got, wanted, relative, absolute):
         if not same and not abs(x - y) <= absolute + relative * abs(y):
             return f"element {i} is {x}, not {y}"
     return None
+
+
+def data(*names):
+    """A path in the test data that is not part of the sources."""
+    return os.path.join(os.environ.get("COL_TEST_DATA", "../shared/data"), "onnx", *names)
+
+
+def file_name(output):
+    """What colc calls the file of an output."""
+    return output.replace("/", ".")
+
+
+# Messages are made of (field number, value): bytes and texts, integers, floats.
+
+def encode(*fields):
+    out = bytearray()
+
+    def put(number):
+        number &= (1 << 64) - 1
+        while number > 127:
+            out.append(number & 127 | 128)
+            number >>= 7
+        out.append(number)
+
+    for field, value in fields:
+        if isinstance(value, float):
+            put(field << 3 | 5)
+            out += struct.pack("<f", value)
+        elif isinstance(value, int):
+            put(field << 3)
+            put(value)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            put(field << 3 | 2)
+            put(len(data))
+            out += data
+    return bytes(out)
+
+
+def make_tensor(dims, kind, raw, name=""):
+    return encode(*((1, d) for d in dims), (2, kind), (8, name), (9, raw))
+
+
+def make_value(name, kind, dims):
+    """A tensor's name and type; sizes are numbers or names."""
+    shape = encode(*((1, encode((2, d) if isinstance(d, str) else (1, d))) for d in dims))
+    return encode((1, name), (2, encode((1, encode((1, kind), (2, shape))))))
+
+
+def make_node(kind, inputs, outputs, *attributes, name="", domain=""):
+    return encode(*((1, i) for i in inputs), *((2, o) for o in outputs), (3, name or outputs[0]), (4, kind),
+                  *((5, a) for a in attributes), (7, domain))
+
+
+def make_int(name, value):
+    return encode((1, name), (3, value), (20, 2))
+
+
+def make_ints(name, values):
+    return encode((1, name), *((8, v) for v in values), (20, 7))
+
+
+def make_model(nodes, inputs, outputs, initializers=(), opset=18):
+    graph = encode(*((1, n) for n in nodes), (2, "graph"), *((5, t) for t in initializers),
+                   *((11, i) for i in inputs), *((12, o) for o in outputs))
+    return encode((1, 8), (7, graph), (8, encode((1, ""), (2, opset))))
