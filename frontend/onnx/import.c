@@ -35,83 +35,6 @@ static col_status faults_status(col_onnx_importer *im)
     return status;
 }
 
-/* Known values. */
-
-void col_onnx_importer_know(col_onnx_importer *im, const col_value *value, const col_tensor *tensor)
-{
-    while (im->known.len <= value->id) col_vec_push(im->arena, &im->known, NULL);
-    im->known.data[value->id] = col_arena_copy(im->arena, tensor, sizeof *tensor);
-}
-
-static const col_tensor *known(const col_onnx_importer *im, const col_value *value)
-{
-    return value->id < im->known.len ? im->known.data[value->id] : NULL;
-}
-
-/* Of tensors without elements only lists: the others' dimensions may be as large as they like. */
-static bool is_small(col_shape shape)
-{
-    int64_t count = col_shape_numel(shape);
-    return count <= COL_ONNX_KNOWN_ELEMENTS && (count || shape.rank <= 1);
-}
-
-/* Shapes are not made of products and windows, whose work is not bounded by the sizes of their tensors. */
-static bool is_cheap(const col_node *node)
-{
-    col_op_class op_class = col_op_info_of(node->op)->op_class;
-    return op_class != COL_CLASS_CONTRACTION &&
-           (op_class != COL_CLASS_OPAQUE || node->op == COL_OP_SCATTER_ADD);
-}
-
-static void know_data(col_onnx_importer *im, const col_value *value, const col_onnx_tensor *tensor)
-{
-    int64_t count = col_shape_numel(tensor->type.shape);
-    if (!is_small(tensor->type.shape)) return;
-    col_tensor copy = {tensor->type, COL_NEW_ARRAY(im->arena, double, COL_MAX(count, 1))};
-    for (int64_t i = 0; i < count; i++) copy.data[i] = col_onnx_tensor_at(tensor, i);
-    col_onnx_importer_know(im, value, &copy);
-}
-
-static bool can_fold(const col_onnx_importer *im, const col_node *node)
-{
-    if (!col_op_info_of(node->op)->eval || !is_cheap(node)) return false;
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        if (!known(im, col_node_operand(node, i))) return false;
-    }
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        if (!is_small(node->results[i].type.shape)) return false;
-    }
-    return true;
-}
-
-static void fold(col_onnx_importer *im, const col_node *node)
-{
-    col_tensor *operands = COL_NEW_ARRAY(im->arena, col_tensor, node->operand_count + 1);
-    col_tensor *results = COL_NEW_ARRAY(im->arena, col_tensor, node->result_count + 1);
-    for (uint32_t i = 0; i < node->operand_count; i++) operands[i] = *known(im, col_node_operand(node, i));
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        results[i].type = node->results[i].type;
-        results[i].data =
-            COL_NEW_ARRAY(im->arena, double, COL_MAX(col_shape_numel(results[i].type.shape), 1));
-    }
-    col_op_info_of(node->op)->eval(node, operands, results);
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        int64_t count = col_shape_numel(results[i].type.shape);
-        for (int64_t k = 0; k < count && results[i].type.dtype == COL_F32; k++)
-            results[i].data[k] = (double)(float)results[i].data[k];
-        col_onnx_importer_know(im, &node->results[i], &results[i]);
-    }
-}
-
-static void fold_new(col_onnx_importer *im)
-{
-    col_node *node = im->folded ? im->folded->next : im->graph->first;
-    for (; node; node = node->next) {
-        if (can_fold(im, node)) fold(im, node);
-        im->folded = node;
-    }
-}
-
 /* Names and variables. */
 
 /* Names of variables and outputs go into the model's text, in backquotes. */
@@ -149,7 +72,7 @@ col_value *col_onnx_importer_param(col_onnx_importer *im, const char *name, cons
     var->frozen = !is_trained;
     col_onnx_weight weight = {var, tensor->data};
     col_vec_push(im->arena, &im->weights, weight);
-    know_data(im, var->value, tensor);
+    col_onnx_importer_know_data(im, var->value, tensor);
     return var->value;
 }
 
@@ -268,7 +191,8 @@ static void add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message
             value =
                 col_graph_add_var(im->graph, COL_VAR_INPUT, message->name, type, (col_init){0}, (col_loc){0})
                     ->value;
-            if (given.data && col_type_equal(given.type, type)) know_data(im, value, &given);
+            if (given.data && col_type_equal(given.type, type))
+                col_onnx_importer_know_data(im, value, &given);
         }
     }
     define(im, message->name, value);
@@ -382,7 +306,7 @@ static void add_node(col_onnx_importer *im, const Col__Onnx__Node *message)
     n.outputs = COL_NEW_ARRAY(im->arena, col_value *, n.output_count + 1);
     im->builder.scope = scope_of(im, message);
     if (find_operands(im, &n)) run_node(im, &n);
-    fold_new(im);
+    col_onnx_importer_fold(im);
     for (uint32_t i = 0; i < n.output_count; i++) {
         if (*message->output[i]) define(im, message->output[i], n.failed ? NULL : n.outputs[i]);
     }
@@ -488,7 +412,7 @@ static void build(col_onnx_importer *im, const Col__Onnx__Model *message)
     if (im->fault_count) return;
     for (size_t i = 0; i < graph->n_initializer; i++) add_initializer(im, graph->initializer[i]);
     for (size_t i = 0; i < graph->n_input; i++) add_input(im, graph->input[i]);
-    fold_new(im);
+    col_onnx_importer_fold(im);
     for (size_t i = 0; i < graph->n_node; i++) add_node(im, graph->node[i]);
     add_outputs(im, graph);
     if (im->fault_count) return;

@@ -1,6 +1,7 @@
 /* ONNX models to graphs.
  *
- * import.c   the file, its variables, its nodes in order; what is folded and what is refused
+ * import.c   the file, its variables, its nodes in order; what is refused
+ * fold.c     what is known while importing
  * tensor.c   element types and data            node.c    what the functions of ops see
  * ops.def    the table of ops and opsets       ops_*.c   one function per op, by family
  * write.c    a model as .ir and .safetensors   run.c     what `colc run` does with ONNX files */

@@ -33,8 +33,11 @@ struct col_onnx_importer {
 
 /* Notes a fault of the whole model; all are reported at the end. */
 void col_onnx_importer_fault(col_onnx_importer *im, const char *format, ...) COL_PRINTF(2, 3);
-/* Notes what a value holds. */
-void col_onnx_importer_know(col_onnx_importer *im, const col_value *value, const col_tensor *tensor);
+/* fold.c: notes what a value holds, if that is small. */
+void col_onnx_importer_know_data(col_onnx_importer *im, const col_value *value,
+                                 const col_onnx_tensor *tensor);
+/* fold.c: evaluates what is new in the graph since the last call and depends on known tensors alone. */
+void col_onnx_importer_fold(col_onnx_importer *im);
 /* A parameter with its data, which must live as long as the import. */
 col_value *col_onnx_importer_param(col_onnx_importer *im, const char *name, const col_onnx_tensor *tensor,
                                    bool is_trained);

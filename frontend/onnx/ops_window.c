@@ -44,6 +44,7 @@ static bool read_window(col_onnx_node *n, const int64_t *sizes, window *w)
     if (!upper && !lower && !none && strcmp(automatic, "NOTSET"))
         col_onnx_fault(n, "auto_pad '%s' is unknown", automatic);
     for (int i = 0; i < w->rank; i++) {
+        if (extent(w, i) > INT32_MAX) col_onnx_fault(n, "an absurd extent of the windows");
         int64_t windows = (sizes[i] + w->stride[i] - 1) / w->stride[i];
         int64_t all = COL_MAX((windows - 1) * w->stride[i] + extent(w, i) - sizes[i], 0);
         w->low[i] = none ? 0 : upper ? all / 2 : lower ? all - all / 2 : pads[i];
