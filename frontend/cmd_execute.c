@@ -18,8 +18,10 @@
 
 #include "frontend/commands.h"
 #include "frontend/compile.h"
+#include "frontend/onnx/run.h"
 #include "frontend/program.h"
 #include "frontend/report.h"
+#include "frontend/unnamed.h"
 #include "ir/base/file.h"
 #include "ir/plan/plan_io.h"
 #include "runtime/command_options.h"
@@ -43,8 +45,8 @@ static executed find_executed(const char *name)
     return (executed){name, uses[i].use, spec};
 }
 
-/* `file` is the model or plan that the user named: its bytes, and the options, are what the plan depends on.
- */
+/* `file` is the model or plan that the user named: its bytes (or the text that it was imported as), and the
+ * options, are what the plan depends on. */
 static col_status cache_path(const col_options *options, const col_compile_options *compile_options,
                              const char *file, const executed *what, const char *program, col_arena *arena,
                              const char **out_path)
@@ -52,7 +54,12 @@ static col_status cache_path(const col_options *options, const col_compile_optio
     char *text;
     size_t size;
     struct stat self = {0};
-    COL_TRY(col_file_read(arena, file, 0, &text, &size));
+    if (compile_options->source) {
+        text = col_arena_strndup(arena, compile_options->source->text, compile_options->source->size);
+        size = compile_options->source->size;
+    } else {
+        COL_TRY(col_file_read(arena, file, 0, &text, &size));
+    }
     XXH3_state_t *state = XXH3_createState();
     if (!state) col_out_of_memory(0);
     XXH3_64bits_reset(state);
@@ -95,21 +102,12 @@ static col_status write_cached(const col_plan *plan, const char *path, col_arena
     return col_plan_write(plan, path);
 }
 
-/* Writes the plan into a file that has no name and goes with the last process that has it open: no other user
- * can put another plan, which is code, in its place. `*out_path` leads to it from here and from colrun. */
+/* For this run alone: no other user can put another plan, which is code, in its place. */
 static col_status write_unnamed(const col_plan *plan, const char **out_path, col_arena *arena)
 {
-    const char *temporary = getenv("TMPDIR");
-    char *folder = col_arena_printf(arena, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    if (!mkdtemp(folder)) return col_error_from_errno(errno, "cannot make a temporary folder '%s'", folder);
-    const char *path = col_arena_printf(arena, "%s/plan", folder);
-    col_status status = col_plan_write(plan, path);
-    int file = status ? -1 : open(path, O_RDONLY);
-    if (!status && file < 0) status = col_error_from_errno(errno, "cannot open '%s'", path);
-    unlink(path);
-    rmdir(folder);
-    *out_path = col_arena_printf(arena, "/proc/self/fd/%d", file);
-    return status;
+    char *path;
+    COL_TRY(col_unnamed_begin(arena, &path));
+    return col_unnamed_end(col_plan_write(plan, path), path, arena, out_path);
 }
 
 /* Writes the plan into the cache, or for this run alone where that cannot be written. */
@@ -212,12 +210,29 @@ static col_status compile_cached(const executed *what, const col_options *option
     return status;
 }
 
+/* ONNX files among the model and its inputs become what the compiler and `colrun` read. */
+static col_status convert_files(const executed *what, const char *file, col_options *options,
+                                col_arena *arena, const col_source **out_source)
+{
+    *out_source = NULL;
+    if (col_onnx_is_named(file, ".onnx")) {
+        if (what->use != COL_USE_FORWARD) {
+            return col_error_make(COL_BAD_INPUT,
+                                  "'%s' can only be run: to %s it, make it a model with 'colc import onnx'",
+                                  file, what->name);
+        }
+        COL_TRY(col_onnx_run_model(file, options, arena, out_source));
+    }
+    return col_onnx_run_inputs(options, arena);
+}
+
 /* A plan of the same use is run as it is; one of another use is compiled again from the model that it
  * carries. */
 static col_status find_plan(const executed *what, const col_options *options, const char *file,
-                            const char *program, col_arena *arena, const char **out_plan)
+                            const col_source *source, const char *program, col_arena *arena,
+                            const char **out_plan)
 {
-    col_compile_options compile_options = {.model_path = file, .use = what->use};
+    col_compile_options compile_options = {.model_path = file, .source = source, .use = what->use};
     col_plan *given = NULL;
     if (col_plan_is_file(file)) {
         COL_TRY(refuse_options(options, file));
@@ -260,11 +275,13 @@ static col_status execute(const col_command *command, const executed *what, col_
                           col_arena *arena)
 {
     const char *model, *folder, *program, *plan;
+    const col_source *source;
     if (what->use == COL_USE_GENERATE) COL_TRY(col_compile_refuse_sizes(options));
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &model));
     COL_TRY(col_program_place(arena, &folder, &program));
-    COL_TRY(find_plan(what, options, model, program, arena, &plan));
+    COL_TRY(convert_files(what, model, options, arena, &source));
+    COL_TRY(find_plan(what, options, model, source, program, arena, &plan));
     return plan ? become_colrun(what->spec, options, folder, plan, arena) : NULL;
 }
 

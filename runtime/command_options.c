@@ -73,7 +73,7 @@ static const char generate_notes[] =
 static const col_option run_options[] = {
     {"weights", "DIR", "checkpoint folder, Hugging Face folder or .safetensors file", false},
     {"seed", "N", "of the initial values of parameters without --weights (0)", false},
-    {"input", "NAME=FILE.npy", "the value of an input", true},
+    {"input", "NAME=FILE.npy", "the value of an input (colc run: also an ONNX tensor, FILE.pb)", true},
     {"output", "DIR", "writes NAME.npy for every output; else only shapes are printed", false},
     SESSION_OPTIONS,
 };

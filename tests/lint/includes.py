@@ -21,9 +21,9 @@ ARROWS = {
 }
 
 # Single headers that a folder sees of another: the executor's public face. `colc verify` runs plans through
-# sessions, and checks the options that it hands to `colrun`.
+# sessions, and checks the options that it hands to `colrun`; importers write the files that it reads.
 FACES = {
-    "frontend": ["runtime/command_options.h", "runtime/session.h"],
+    "frontend": ["runtime/command_options.h", "runtime/session.h", "runtime/store/npy.h", "runtime/store/safetensors.h"],
 }
 
 # Foreign headers by library. What is in no list and not in LIBC is refused everywhere but in tests.

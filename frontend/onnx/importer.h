@@ -1,0 +1,45 @@
+/* The state of an import, shared by import.c and node.c. */
+#ifndef COL_ONNX_IMPORTER_H
+#define COL_ONNX_IMPORTER_H
+
+#include "frontend/onnx/import.h"
+#include "frontend/onnx/node.h"
+
+/* Tensors up to this many elements are computed while importing where everything that they depend on is
+ * known. Shapes, axes and the like are far smaller. */
+enum { COL_ONNX_KNOWN_ELEMENTS = 4096 };
+
+/* A name of the model. `value` is NULL when what should make it had a fault. */
+typedef struct col_onnx_slot {
+    col_value *value;
+} col_onnx_slot;
+
+struct col_onnx_importer {
+    const char *file, *folder;
+    const col_onnx_options *options;
+    col_arena *arena;
+    col_graph *graph;
+    col_builder builder;
+    col_diags diags;                   /* of the node being built */
+    col_map *slots;                    /* col_onnx_slot by name */
+    COL_VEC(const col_tensor *) known; /* by value id; NULL: not known */
+    col_node *folded;                  /* the last node that was looked at for folding */
+    COL_VEC(col_onnx_weight) weights;
+    int64_t opset;
+    uint32_t literals; /* that got a name so far */
+    col_str faults;
+    size_t fault_count;
+};
+
+/* Notes a fault of the whole model; all are reported at the end. */
+void col_onnx_importer_fault(col_onnx_importer *im, const char *format, ...) COL_PRINTF(2, 3);
+/* fold.c: notes what a value holds, if that is small. */
+void col_onnx_importer_know_data(col_onnx_importer *im, const col_value *value,
+                                 const col_onnx_tensor *tensor);
+/* fold.c: evaluates what is new in the graph since the last call and depends on known tensors alone. */
+void col_onnx_importer_fold(col_onnx_importer *im);
+/* A parameter with its data, which must live as long as the import. */
+col_value *col_onnx_importer_param(col_onnx_importer *im, const char *name, const col_onnx_tensor *tensor,
+                                   bool is_trained);
+
+#endif

@@ -1,0 +1,454 @@
+#include "frontend/onnx/node.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "frontend/onnx/importer.h"
+
+void col_onnx_fault(col_onnx_node *n, const char *format, ...)
+{
+    if (n->failed) return;
+    n->failed = true;
+    const char *name = n->message->name;
+    if (!name || !*name) name = n->output_count ? n->message->output[0] : "";
+    col_str text = {0};
+    va_list args;
+    va_start(args, format);
+    col_str_vprintf(&text, format, args);
+    va_end(args);
+    col_onnx_importer_fault(n->importer, "node '%s' (%s): %s", name, n->message->op_type,
+                            col_str_text(&text));
+    col_str_fini(&text);
+}
+
+col_value *col_onnx_maybe(const col_onnx_node *n, uint32_t index)
+{
+    return index < n->input_count ? n->inputs[index] : NULL;
+}
+
+col_value *col_onnx_input(col_onnx_node *n, uint32_t index)
+{
+    col_value *value = col_onnx_maybe(n, index);
+    if (!value) col_onnx_fault(n, "its operand %u is missing", index + 1);
+    return value;
+}
+
+bool col_onnx_wants(const col_onnx_node *n, uint32_t index)
+{
+    return index < n->output_count && *n->message->output[index];
+}
+
+/* Attributes. */
+
+const Col__Onnx__Attribute *col_onnx_attribute(const col_onnx_node *n, const char *name)
+{
+    for (size_t i = 0; i < n->message->n_attribute; i++) {
+        const Col__Onnx__Attribute *a = n->message->attribute[i];
+        if (a->name && !strcmp(a->name, name)) return a;
+    }
+    return NULL;
+}
+
+int64_t col_onnx_int(const col_onnx_node *n, const char *name, int64_t fallback)
+{
+    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    return a && a->has_i ? a->i : fallback;
+}
+
+double col_onnx_float(const col_onnx_node *n, const char *name, double fallback)
+{
+    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    return a && a->has_f ? (double)a->f : fallback;
+}
+
+const char *col_onnx_text(const col_onnx_node *n, const char *name, const char *fallback)
+{
+    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    if (!a || !a->has_s || memchr(a->s.data, 0, a->s.len)) return fallback;
+    return col_arena_strndup(n->arena, (const char *)a->s.data, a->s.len);
+}
+
+/* Lists that have a number per axis: no longer than tensors have dimensions, twice that for padding. */
+static col_onnx_ints short_list(col_onnx_node *n, const char *what, size_t count)
+{
+    if (count <= 2 * COL_MAX_RANK) return (col_onnx_ints){.count = (int)count};
+    col_onnx_fault(n, "%s has %zu numbers; tensors have at most %d dimensions here", what, count,
+                   COL_MAX_RANK);
+    return (col_onnx_ints){.count = -1};
+}
+
+col_onnx_ints col_onnx_attr_ints(col_onnx_node *n, const char *name)
+{
+    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    if (!a) return (col_onnx_ints){.count = -1};
+    col_onnx_ints list = short_list(n, name, a->n_ints);
+    for (int i = 0; i < list.count; i++) list.values[i] = a->ints[i];
+    return list;
+}
+
+const col_tensor *col_onnx_known(const col_onnx_node *n, const col_value *value)
+{
+    return value && value->id < n->importer->known.len ? n->importer->known.data[value->id] : NULL;
+}
+
+int64_t col_onnx_whole(double value)
+{
+    if (isnan(value)) return 0;
+    return value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value;
+}
+
+static const col_tensor *want_known(col_onnx_node *n, uint32_t index, const char *what)
+{
+    const col_value *value = col_onnx_input(n, index);
+    const col_tensor *tensor = col_onnx_known(n, value);
+    if (value && !tensor) {
+        col_onnx_fault(
+            n,
+            "%s, its operand '%s', must be known when the model is imported: make it a constant, or "
+            "give the inputs that it depends on (--input NAME=FILE)",
+            what, n->message->input[index]);
+    }
+    return tensor;
+}
+
+col_onnx_ints col_onnx_known_ints(col_onnx_node *n, uint32_t index, const char *what)
+{
+    const col_tensor *tensor = want_known(n, index, what);
+    if (!tensor) return (col_onnx_ints){.count = -1};
+    col_onnx_ints list = short_list(n, what, (size_t)col_shape_numel(tensor->type.shape));
+    for (int i = 0; i < list.count; i++) list.values[i] = col_onnx_whole(tensor->data[i]);
+    return list;
+}
+
+col_onnx_ints col_onnx_list(col_onnx_node *n, int since, uint32_t index, const char *name)
+{
+    if (n->opset < since) return col_onnx_attr_ints(n, name);
+    if (!col_onnx_maybe(n, index)) return (col_onnx_ints){.count = -1};
+    return col_onnx_known_ints(n, index, name);
+}
+
+double col_onnx_known_number(col_onnx_node *n, uint32_t index, const char *what)
+{
+    const col_tensor *tensor = want_known(n, index, what);
+    if (!tensor) return 0;
+    if (col_shape_numel(tensor->type.shape) == 1) return tensor->data[0];
+    col_onnx_fault(n, "%s must be one number", what);
+    return 0;
+}
+
+/* Axes. */
+
+int col_onnx_axis(col_onnx_node *n, int64_t axis, int rank, bool inclusive)
+{
+    int last = inclusive ? rank : rank - 1;
+    int64_t found = axis < 0 ? axis + rank : axis;
+    if (found >= 0 && found <= last) return (int)found;
+    col_onnx_fault(n, "axis %lld is not in %d..%d", (long long)axis, -rank, last);
+    return 0;
+}
+
+bool col_onnx_axes(col_onnx_node *n, col_onnx_ints *axes, int rank)
+{
+    unsigned seen = 0;
+    for (int i = 0; i < axes->count; i++) {
+        int axis = col_onnx_axis(n, axes->values[i], rank, false);
+        if (seen >> axis & 1) col_onnx_fault(n, "axis %d is given twice", axis);
+        seen |= 1u << axis;
+        axes->values[i] = axis;
+    }
+    return !n->failed;
+}
+
+col_shape col_onnx_with_axis(col_shape shape, int axis, int64_t size)
+{
+    COL_ASSERT(shape.rank < COL_MAX_RANK);
+    for (int i = shape.rank++; i > axis; i--) shape.dims[i] = shape.dims[i - 1];
+    shape.dims[axis] = size;
+    return shape;
+}
+
+col_shape col_onnx_set_axis(col_shape shape, int axis, int64_t size)
+{
+    shape.dims[axis] = size;
+    return shape;
+}
+
+col_shape col_onnx_shape(col_onnx_node *n, const col_onnx_ints *list)
+{
+    col_shape shape = {.rank = -1};
+    if (list->count >= 0 && list->count <= COL_MAX_RANK) shape = col_shape_make(list->count, list->values);
+    if (shape.rank >= 0 && col_shape_is_valid(shape)) return shape;
+    col_onnx_fault(n, "no shape: it has more than %d dimensions, or they are negative or absurdly large",
+                   COL_MAX_RANK);
+    return (col_shape){.rank = -1};
+}
+
+bool col_onnx_attr_tensor(col_onnx_node *n, const char *name, col_onnx_tensor *out)
+{
+    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    if (!a || !a->t) {
+        col_onnx_fault(n, "its attribute '%s' is no tensor", name);
+        return false;
+    }
+    col_status status = col_onnx_tensor_read(a->t, n->importer->folder, n->arena, out);
+    if (status) col_onnx_fault(n, "its attribute '%s': %s", name, col_error_message(status));
+    return !col_error_ignore(status);
+}
+
+/* Values that are known. */
+
+static void store_element(void *to, col_dtype dtype, double value)
+{
+    float f32 = (float)value;
+    int64_t i64 = col_onnx_whole(value);
+    int32_t i32 = (int32_t)COL_MIN(COL_MAX(i64, INT32_MIN), INT32_MAX);
+    unsigned char u8 = (unsigned char)i64;
+    switch (dtype) {
+    case COL_F32: memcpy(to, &f32, sizeof f32); break;
+    case COL_F64: memcpy(to, &value, sizeof value); break;
+    case COL_I64: memcpy(to, &i64, sizeof i64); break;
+    case COL_I32: memcpy(to, &i32, sizeof i32); break;
+    case COL_U8: memcpy(to, &u8, sizeof u8); break;
+    case COL_BOOL: *(unsigned char *)to = value != 0; break;
+    default: COL_PANIC("no literal of %s is made", col_dtype_name(dtype));
+    }
+}
+
+col_value *col_onnx_literal(col_onnx_node *n, col_type type, const double *data)
+{
+    int64_t count = col_shape_numel(type.shape);
+    size_t size = col_dtype_size(type.dtype);
+    char *bytes = col_arena_alloc(n->arena, (size_t)COL_MAX(count, 1) * size);
+    for (int64_t i = 0; i < count; i++) store_element(bytes + (size_t)i * size, type.dtype, data[i]);
+    return col_onnx_tensor_value(n->importer, NULL, &(col_onnx_tensor){type, bytes}, false);
+}
+
+/* Builder. */
+
+col_node *col_onnx_build(col_onnx_node *n, col_op op, uint32_t count, col_value *const *operands,
+                         uint32_t attr_count, const col_attr *attrs)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!operands[i]) return NULL;
+    }
+    return n->failed ? NULL : col_build(n->b, op, count, operands, attr_count, attrs);
+}
+
+col_value *col_onnx_build_one(col_onnx_node *n, col_op op, uint32_t count, col_value *const *operands,
+                              uint32_t attr_count, const col_attr *attrs)
+{
+    col_node *node = col_onnx_build(n, op, count, operands, attr_count, attrs);
+    return node ? &node->results[0] : NULL;
+}
+
+col_value *col_onnx_unary(col_onnx_node *n, col_op op, col_value *x)
+{
+    return col_onnx_build_one(n, op, 1, &x, 0, NULL);
+}
+
+static bool is_comparison(col_op op)
+{
+    return op == COL_OP_EQ || op == COL_OP_NE || op == COL_OP_LT || op == COL_OP_LE || op == COL_OP_GT ||
+           op == COL_OP_GE;
+}
+
+col_value *col_onnx_binary(col_onnx_node *n, col_op op, col_value *x, col_value *y)
+{
+    if (!x || !y || n->failed) return NULL;
+    bool narrow = x->type.dtype == COL_U8 && y->type.dtype == COL_U8 && !is_comparison(op);
+    if (!narrow) return col_build_binary(n->b, op, x, y);
+    x = col_build_cast(n->b, x, COL_I32);
+    y = col_build_cast(n->b, y, COL_I32);
+    return col_onnx_cast(n, col_build_binary(n->b, op, x, y), COL_U8);
+}
+
+col_value *col_onnx_binary_number(col_onnx_node *n, col_op op, col_value *x, double y)
+{
+    return x ? col_onnx_binary(n, op, x, col_onnx_number(n, y, x->type.dtype)) : NULL;
+}
+
+col_value *col_onnx_where(col_onnx_node *n, col_value *condition, col_value *x, col_value *y)
+{
+    return condition && x && y && !n->failed ? col_build_where(n->b, condition, x, y) : NULL;
+}
+
+col_value *col_onnx_full(col_onnx_node *n, double value, col_type type)
+{
+    return n->failed ? NULL : col_build_full(n->b, value, type);
+}
+
+col_value *col_onnx_number(col_onnx_node *n, double value, col_dtype dtype)
+{
+    return col_onnx_full(n, value, (col_type){.dtype = dtype});
+}
+
+col_value *col_onnx_iota(col_onnx_node *n, col_type type, int axis)
+{
+    return n->failed ? NULL : col_build_iota(n->b, type, axis);
+}
+
+col_value *col_onnx_cast(col_onnx_node *n, col_value *x, col_dtype dtype)
+{
+    return x && !n->failed ? col_build_cast(n->b, x, dtype) : NULL;
+}
+
+col_value *col_onnx_reshape(col_onnx_node *n, col_value *x, col_shape shape)
+{
+    return x && !n->failed ? col_build_reshape(n->b, x, shape) : NULL;
+}
+
+col_value *col_onnx_broadcast(col_onnx_node *n, col_value *x, col_shape shape)
+{
+    return x && !n->failed ? col_build_broadcast(n->b, x, shape) : NULL;
+}
+
+col_value *col_onnx_transpose(col_onnx_node *n, col_value *x, const int64_t *perm)
+{
+    return x && !n->failed ? col_build_transpose(n->b, x, perm) : NULL;
+}
+
+col_value *col_onnx_cut(col_onnx_node *n, col_value *x, int axis, int64_t start, int64_t stop)
+{
+    if (!x || n->failed) return NULL;
+    int64_t starts[COL_MAX_RANK] = {0}, stops[COL_MAX_RANK];
+    memcpy(stops, x->type.shape.dims, sizeof stops);
+    starts[axis] = start;
+    stops[axis] = stop;
+    return col_build_slice(n->b, x, starts, stops);
+}
+
+col_value *col_onnx_concat(col_onnx_node *n, uint32_t count, col_value *const *parts, int axis)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!parts[i]) return NULL;
+    }
+    return n->failed ? NULL : col_build_concat(n->b, count, parts, axis);
+}
+
+col_value *col_onnx_reduce(col_onnx_node *n, col_op op, col_value *x, int count, const int64_t *axes,
+                           bool keepdims)
+{
+    return x && !n->failed ? col_build_reduce(n->b, op, x, count, axes, keepdims) : NULL;
+}
+
+col_value *col_onnx_single(col_onnx_node *n, col_value *x)
+{
+    if (!x || x->type.dtype == COL_F32) return x;
+    if (x->type.dtype == COL_F16 || x->type.dtype == COL_BF16) return col_onnx_cast(n, x, COL_F32);
+    col_onnx_fault(n, "it is computed in 32-bit floats, not in %s: convert the operand",
+                   col_dtype_name(x->type.dtype));
+    return NULL;
+}
+
+/* x's axes in the order that `letters` has them in `all`, sizes of 1 for those that it lacks. */
+static col_value *spread(col_onnx_node *n, col_value *x, const char *letters, const char *all)
+{
+    int64_t perm[COL_MAX_RANK];
+    col_shape shape = {0};
+    int count = 0;
+    for (const char *letter = all; *letter; letter++) {
+        const char *at = strchr(letters, *letter);
+        if (at) perm[count++] = at - letters;
+        shape.dims[shape.rank++] = at ? x->type.shape.dims[at - letters] : 1;
+    }
+    return col_onnx_reshape(n, col_onnx_transpose(n, x, perm), shape);
+}
+
+/* An einsum as one product of all pairs, summed: for types that matrix products are not made of. */
+static col_value *multiply_and_sum(col_onnx_node *n, const char *equation, col_value *x, col_value *y)
+{
+    char terms[3][COL_MAX_RANK + 1] = {{0}}, all[2 * COL_MAX_RANK + 1] = {0};
+    int term = 0, sizes[3] = {0};
+    for (const char *at = equation; *at; at++) {
+        if (*at == ',' || *at == '>')
+            term++;
+        else if (*at != '-')
+            terms[term][sizes[term]++] = *at;
+    }
+    strcpy(all, terms[2]);
+    for (int i = 0; i < 2; i++) {
+        for (const char *letter = terms[i]; *letter; letter++) {
+            size_t length = strlen(all);
+            if (!strchr(all, *letter)) all[length] = *letter;
+        }
+    }
+    int64_t axes[COL_MAX_RANK];
+    int count = 0, rank = (int)strlen(all);
+    if (rank > COL_MAX_RANK) {
+        col_onnx_fault(n, "'%s' has more than %d letters", equation, COL_MAX_RANK);
+        return NULL;
+    }
+    for (int i = sizes[2]; i < rank; i++) axes[count++] = i;
+    col_value *product =
+        col_onnx_binary(n, COL_OP_MUL, spread(n, x, terms[0], all), spread(n, y, terms[1], all));
+    return col_onnx_reduce(n, COL_OP_SUM, product, count, axes, false);
+}
+
+col_value *col_onnx_einsum(col_onnx_node *n, const char *equation, col_value *x, col_value *y)
+{
+    if (!x || !y || n->failed) return NULL;
+    col_dtype dtype = x->type.dtype;
+    if (dtype != y->type.dtype) {
+        col_onnx_fault(n, "its operands have different element types");
+        return NULL;
+    }
+    if (dtype == COL_F16 || dtype == COL_BF16) {
+        x = col_onnx_cast(n, x, COL_F32);
+        y = col_onnx_cast(n, y, COL_F32);
+    }
+    if (!col_dtype_is_float(dtype) || dtype == COL_F64) return multiply_and_sum(n, equation, x, y);
+    return col_onnx_cast(n, col_build_einsum(n->b, equation, x, y), dtype);
+}
+
+/* Pieces. */
+
+col_value *col_onnx_within(col_onnx_node *n, col_value *indices, int64_t size)
+{
+    if (!indices) return NULL;
+    if (!size) {
+        col_onnx_fault(n, "there is nothing to choose from: an axis has size 0");
+        return NULL;
+    }
+    indices = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_LT, indices, 0),
+                             col_onnx_binary_number(n, COL_OP_ADD, indices, (double)size), indices);
+    indices = col_onnx_binary_number(n, COL_OP_MAXIMUM, indices, 0);
+    return col_onnx_binary_number(n, COL_OP_MINIMUM, indices, (double)(size - 1));
+}
+
+col_value *col_onnx_take(col_onnx_node *n, col_value *x, int axis, col_value *indices)
+{
+    if (!x || !indices || n->failed) return NULL;
+    col_shape shape = x->type.shape, at = indices->type.shape, result = {.rank = shape.rank - 1 + at.rank};
+    if (result.rank > COL_MAX_RANK || at.rank == COL_MAX_RANK) {
+        col_onnx_fault(n, "the result would have more than %d dimensions", COL_MAX_RANK);
+        return NULL;
+    }
+    int64_t size = shape.dims[axis];
+    indices = col_onnx_within(n, indices, size);
+    /* The axis to the front, rows by index, the row's axes to where they belong. */
+    int64_t forth[COL_MAX_RANK] = {axis}, back[COL_MAX_RANK];
+    for (int i = 0, k = 1; i < shape.rank; i++) {
+        if (i != axis) forth[k++] = i;
+    }
+    for (int i = 0; i < result.rank; i++) {
+        back[i] = i < axis ? at.rank + i : i < axis + at.rank ? i - axis : i;
+    }
+    col_value *table = col_onnx_transpose(n, x, forth);
+    int64_t rest = size ? col_shape_numel(shape) / size : 0;
+    table = col_onnx_reshape(n, table, col_shape_make(2, (int64_t[]){size, rest}));
+    col_value *rows = col_onnx_build_one(n, COL_OP_EMBEDDING, 2, (col_value *[]){table, indices}, 0, NULL);
+    for (int i = 0; i < at.rank; i++) result.dims[i] = at.dims[i];
+    for (int i = 0, k = at.rank; i < shape.rank; i++) {
+        if (i != axis) result.dims[k++] = shape.dims[i];
+    }
+    return col_onnx_transpose(n, col_onnx_reshape(n, rows, result), back);
+}
+
+col_value *col_onnx_one_hot(col_onnx_node *n, col_shape shape, int axis, col_value *indices)
+{
+    if (!indices) return NULL;
+    col_shape line = {.rank = shape.rank};
+    for (int i = 0; i < line.rank; i++) line.dims[i] = i == axis ? shape.dims[i] : 1;
+    return col_onnx_binary(n, COL_OP_EQ, col_onnx_iota(n, col_type_make(indices->type.dtype, line), axis),
+                           indices);
+}

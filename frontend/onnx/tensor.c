@@ -1,0 +1,245 @@
+#include "frontend/onnx/tensor.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ir/base/file.h"
+#include "runtime/store/npy.h"
+
+/* ONNX's numbers of element types; those without a dtype are only named in messages. */
+static const struct {
+    const char *name;
+    int dtype; /* -1: colc has no such type */
+} types[] = {
+    {"undefined", -1},      {"float", COL_F32},   {"uint8", COL_U8},      {"int8", -1},
+    {"uint16", -1},         {"int16", -1},        {"int32", COL_I32},     {"int64", COL_I64},
+    {"string", -1},         {"bool", COL_BOOL},   {"float16", COL_F16},   {"double", COL_F64},
+    {"uint32", -1},         {"uint64", -1},       {"complex64", -1},      {"complex128", -1},
+    {"bfloat16", COL_BF16}, {"float8e4m3fn", -1}, {"float8e4m3fnuz", -1}, {"float8e5m2", -1},
+    {"float8e5m2fnuz", -1}, {"uint4", -1},        {"int4", -1},           {"float4e2m1", -1},
+};
+
+col_status col_onnx_dtype(int32_t number, col_dtype *out_dtype)
+{
+    if (number < 0 || (size_t)number >= COL_COUNT(types))
+        return col_error_make(COL_BAD_INPUT, "%d is no element type of ONNX", number);
+    if (types[number].dtype < 0) {
+        return col_error_make(COL_BAD_INPUT,
+                              "elements of type %s are not supported: convert the model to float, float16, "
+                              "bfloat16, double, int32, int64, uint8 or bool",
+                              types[number].name);
+    }
+    *out_dtype = (col_dtype)types[number].dtype;
+    return NULL;
+}
+
+static const char *entry(const Col__Onnx__Tensor *message, const char *key)
+{
+    for (size_t i = 0; i < message->n_external_data; i++) {
+        const Col__Onnx__StringEntry *e = message->external_data[i];
+        if (e->key && e->value && !strcmp(e->key, key)) return e->value;
+    }
+    return NULL;
+}
+
+static col_status entry_number(const Col__Onnx__Tensor *message, const char *key, int64_t *value)
+{
+    const char *text = entry(message, key);
+    return text ? col_parse_int(key, text, 0, INT64_MAX, value) : NULL;
+}
+
+/* The file of external data as a path that, with all links followed, is below the model's folder. */
+static col_status confine(const char *folder, const char *location, col_arena *arena, const char **out_path)
+{
+    const char *path = col_arena_printf(arena, "%s/%s", folder, location);
+    char *inside = realpath(folder, NULL), *file = realpath(path, NULL);
+    size_t size = inside ? strlen(inside) : 0;
+    if (size == 1) size = 0; /* the root */
+    bool is_inside = inside && file && !strncmp(file, inside, size) && file[size] == '/';
+    bool exists = file != NULL;
+    *out_path = file ? col_arena_strdup(arena, file) : path;
+    free(inside);
+    free(file);
+    if (*location == '/' || (exists && !is_inside)) {
+        return col_error_make(
+            COL_BAD_INPUT, "external data '%s' lies outside the model's folder, where it must be", location);
+    }
+    if (!exists)
+        return col_error_make(COL_BAD_INPUT, "external data '%s' is not in the model's folder", location);
+    return NULL;
+}
+
+static col_status read_external(const Col__Onnx__Tensor *message, const char *folder, uint64_t bytes,
+                                col_arena *arena, const void **out_data)
+{
+    const char *location = entry(message, "location"), *path;
+    int64_t offset = 0, length = (int64_t)bytes;
+    if (!folder || !location || !*location)
+        return col_error_make(COL_BAD_INPUT, "its elements are in another file, which is not given");
+    COL_TRY(entry_number(message, "offset", &offset));
+    COL_TRY(entry_number(message, "length", &length));
+    if ((uint64_t)length != bytes) {
+        return col_error_make(COL_BAD_INPUT, "its type takes %llu bytes, its external data has %lld",
+                              (unsigned long long)bytes, (long long)length);
+    }
+    COL_TRY(confine(folder, location, arena, &path));
+    col_mapping mapping;
+    COL_TRY(col_file_map(path, &mapping));
+    bool fits = (uint64_t)offset <= mapping.size && bytes <= mapping.size - (uint64_t)offset;
+    void *copy = fits ? col_arena_try_alloc(arena, COL_MAX(bytes, 1)) : NULL;
+    if (copy && bytes) memcpy(copy, mapping.data + offset, bytes);
+    size_t size = mapping.size;
+    col_file_unmap(&mapping);
+    if (!fits) {
+        return col_error_make(COL_BAD_INPUT, "external data '%s' has %zu bytes; %llu from %lld on are wanted",
+                              location, size, (unsigned long long)bytes, (long long)offset);
+    }
+    if (!copy) return col_error_make(COL_DEVICE, "no memory for its %llu bytes", (unsigned long long)bytes);
+    *out_data = copy;
+    return NULL;
+}
+
+/* Elements that are stored one to an int32, as bytes or as the bits of 16-bit floats. */
+static const void *narrow_elements(const Col__Onnx__Tensor *message, size_t size, col_arena *arena)
+{
+    unsigned char *data = col_arena_alloc(arena, COL_MAX(message->n_int32_data * size, 1));
+    for (size_t i = 0; i < message->n_int32_data; i++) {
+        uint32_t bits = (uint32_t)message->int32_data[i];
+        for (size_t k = 0; k < size; k++) data[i * size + k] = (unsigned char)(bits >> (8 * k));
+    }
+    return data;
+}
+
+static const void *listed_elements(const Col__Onnx__Tensor *message, col_dtype dtype, col_arena *arena,
+                                   size_t *out_count)
+{
+    switch (dtype) {
+    case COL_F32: *out_count = message->n_float_data; return message->float_data;
+    case COL_F64: *out_count = message->n_double_data; return message->double_data;
+    case COL_I64: *out_count = message->n_int64_data; return message->int64_data;
+    case COL_I32: *out_count = message->n_int32_data; return message->int32_data;
+    default:
+        *out_count = message->n_int32_data;
+        return narrow_elements(message, col_dtype_size(dtype), arena);
+    }
+}
+
+static col_status find_elements(const Col__Onnx__Tensor *message, const char *folder, uint64_t bytes,
+                                col_arena *arena, col_onnx_tensor *out)
+{
+    size_t count, size = col_dtype_size(out->type.dtype);
+    if (message->data_location == 1) return read_external(message, folder, bytes, arena, &out->data);
+    if (message->has_raw_data) {
+        out->data = message->raw_data.data;
+        count = message->raw_data.len / size;
+        if (message->raw_data.len % size) count = SIZE_MAX;
+    } else {
+        out->data = listed_elements(message, out->type.dtype, arena, &count);
+    }
+    if (count != bytes / size) {
+        return col_error_make(COL_BAD_INPUT, "its shape has %llu elements, its data %s",
+                              (unsigned long long)(bytes / size),
+                              count == SIZE_MAX ? "ends within one" : "another number of them");
+    }
+    return NULL;
+}
+
+col_status col_onnx_tensor_read(const Col__Onnx__Tensor *message, const char *folder, col_arena *arena,
+                                col_onnx_tensor *out)
+{
+    *out = (col_onnx_tensor){0};
+    COL_TRY(col_onnx_dtype(message->data_type, &out->type.dtype));
+    if (message->n_dims > COL_MAX_RANK) {
+        return col_error_make(COL_BAD_INPUT, "it has %zu dimensions; colc knows at most %d", message->n_dims,
+                              COL_MAX_RANK);
+    }
+    out->type.shape = col_shape_make((int)message->n_dims, message->dims);
+    if (!col_shape_is_valid(out->type.shape))
+        return col_error_make(COL_BAD_INPUT, "its dimensions are negative or absurdly large");
+    uint64_t bytes = (uint64_t)col_type_bytes(out->type);
+    COL_TRY(find_elements(message, folder, bytes, arena, out));
+    if (!bytes) out->data = "";
+    if (out->type.dtype != COL_BOOL) return NULL;
+    unsigned char *bits = col_arena_alloc(arena, COL_MAX(bytes, 1));
+    for (uint64_t i = 0; i < bytes; i++) bits[i] = ((const unsigned char *)out->data)[i] != 0;
+    out->data = bits;
+    return NULL;
+}
+
+static col_status read_numpy(const char *path, col_arena *arena, col_onnx_tensor *out)
+{
+    static const struct {
+        col_store_dtype stored;
+        col_dtype dtype;
+    } known[] = {{COL_STORE_F32, COL_F32},  {COL_STORE_F64, COL_F64}, {COL_STORE_F16, COL_F16},
+                 {COL_STORE_I32, COL_I32},  {COL_STORE_I64, COL_I64}, {COL_STORE_U8, COL_U8},
+                 {COL_STORE_BOOL, COL_BOOL}};
+    col_npy array;
+    size_t i = 0;
+    COL_TRY(col_npy_open(path, &array));
+    while (i < COL_COUNT(known) && known[i].stored != array.dtype) i++;
+    col_status status = NULL;
+    if (i == COL_COUNT(known) || array.rank > COL_MAX_RANK) {
+        status = col_error_make(COL_BAD_INPUT, "'%s' has %u dimensions of %s, which no input can have", path,
+                                array.rank, col_store_dtype_name(array.dtype));
+    } else {
+        out->type = col_type_make(known[i].dtype, col_shape_make((int)array.rank, array.shape));
+        void *copy = col_arena_try_alloc(arena, COL_MAX(array.bytes, 1));
+        if (!copy) status = col_error_make(COL_DEVICE, "no memory for '%s'", path);
+        if (copy && array.bytes) memcpy(copy, array.data, array.bytes);
+        out->data = copy;
+    }
+    col_npy_close(&array);
+    return status;
+}
+
+col_status col_onnx_tensor_file(const char *path, col_arena *arena, col_onnx_tensor *out)
+{
+    size_t length = strlen(path);
+    if (length > 4 && !strcmp(path + length - 4, ".npy")) return read_numpy(path, arena, out);
+    col_mapping mapping;
+    COL_TRY(col_file_map(path, &mapping));
+    Col__Onnx__Tensor *message = col__onnx__tensor__unpack(NULL, mapping.size, mapping.data);
+    col_file_unmap(&mapping);
+    if (!message) return col_error_make(COL_BAD_INPUT, "'%s' is no ONNX tensor; give a .pb or .npy", path);
+    col_status status = col_error_annotate(col_onnx_tensor_read(message, NULL, arena, out), "'%s'", path);
+    if (!status) out->data = col_arena_copy(arena, out->data, COL_MAX(col_type_bytes(out->type), 1));
+    col__onnx__tensor__free_unpacked(message, NULL);
+    return status;
+}
+
+/* The value of IEEE half-precision bits. */
+static double half_value(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
+                       : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                      : ldexp(fraction, -24);
+    return bits >> 15 ? -magnitude : magnitude;
+}
+
+double col_onnx_tensor_at(const col_onnx_tensor *tensor, int64_t i)
+{
+    size_t size = col_dtype_size(tensor->type.dtype);
+    union {
+        float f32;
+        double f64;
+        int32_t i32;
+        int64_t i64;
+        uint16_t bits;
+        unsigned char u8;
+        uint32_t wide;
+    } v = {.i64 = 0};
+    memcpy(&v, (const char *)tensor->data + (size_t)i * size, size);
+    switch (tensor->type.dtype) {
+    case COL_F32: return (double)v.f32;
+    case COL_F64: return v.f64;
+    case COL_F16: return half_value(v.bits);
+    case COL_BF16: v.wide = (uint32_t)v.bits << 16; return (double)v.f32;
+    case COL_I32: return v.i32;
+    case COL_I64: return (double)v.i64;
+    default: return v.u8;
+    }
+}

@@ -1,0 +1,28 @@
+#include "frontend/unnamed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+col_status col_unnamed_begin(col_arena *arena, char **out_path)
+{
+    const char *temporary = getenv("TMPDIR");
+    char *folder = col_arena_printf(arena, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (!mkdtemp(folder)) return col_error_from_errno(errno, "cannot make a temporary folder '%s'", folder);
+    *out_path = col_arena_printf(arena, "%s/file", folder);
+    return NULL;
+}
+
+col_status col_unnamed_end(col_status written, char *path, col_arena *arena, const char **out_path)
+{
+    col_status status = written;
+    int file = status ? -1 : open(path, O_RDONLY);
+    if (!status && file < 0) status = col_error_from_errno(errno, "cannot open '%s'", path);
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+    *out_path = col_arena_printf(arena, "/proc/self/fd/%d", file);
+    return status;
+}
