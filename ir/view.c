@@ -97,3 +97,8 @@ void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[CO
     const col_attr *whole = col_node_attr(node, COL_ATTR_WHOLE);
     col_shape_strides(whole ? col_shape_make(whole->count, whole->ints) : shape, strides);
 }
+
+bool col_node_overwrites(const col_node *node)
+{
+    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE;
+}

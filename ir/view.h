@@ -35,4 +35,7 @@ void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[CO
 bool col_strides_merge(col_shape shape, const int64_t *strides, int from, int to, int64_t *out_size,
                        int64_t *out_stride);
 
+/* Whether the executor writes the result over the bytes of the first operand: no two such nodes may share it. */
+bool col_node_overwrites(const col_node *node);
+
 #endif

@@ -9,20 +9,34 @@
  *
  * What is computed again merges within its turn only: merged with what it repeats, that would be kept for it.
  *
+ * A value that a node overwrites stays its own.
+ *
  * Operands are replaced as their producers merge, so equal trees merge bottom-up in the same sweep. Random
  * ops carry their stream in `salt`, so only draws of the same stream merge. */
 #include "passes/pass.h"
+
+#include "ir/view.h"
 
 typedef struct bucket {
     col_node *node;
     struct bucket *next;
 } bucket;
 
+static bool is_overwritten(const col_node *node)
+{
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        COL_FOR_EACH_USE (use, &node->results[i]) {
+            if (use->index == 0 && col_node_overwrites(use->user)) return true;
+        }
+    }
+    return false;
+}
+
 static bool can_merge(const col_node *first, const col_node *node)
 {
     bool communicates = col_node_attr(node, COL_ATTR_MESH_AXES) != NULL;
     return first->turn == node->turn && col_node_equal(first, node) &&
-           (!communicates || first->phase == node->phase);
+           (!communicates || first->phase == node->phase) && !is_overwritten(first) && !is_overwritten(node);
 }
 
 col_status col_pass_cse(col_graph *graph, const col_pass_options *options)

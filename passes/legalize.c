@@ -258,7 +258,7 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
             cut_reduction(&b, node, options);
         else if (info->op_class == COL_CLASS_CONTRACTION)
             legalize_einsum(&b, node);
-        else if (node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE)
+        else if (col_node_overwrites(node))
             legalize_in_place(&b, node);
         else if (col_node_is_collective(node))
             legalize_collective(&b, node);

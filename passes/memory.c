@@ -136,8 +136,7 @@ static void find_lifetimes(planner *p)
 /* Ops of the executor that overwrite their first operand, or leave it as it is. */
 static bool overwrites_base(const col_node *node)
 {
-    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE || node->op == COL_OP_WAIT ||
-           col_collective_is_in_place(node);
+    return col_node_overwrites(node) || node->op == COL_OP_WAIT || col_collective_is_in_place(node);
 }
 
 static const col_node *opaque_of(const col_value *value)

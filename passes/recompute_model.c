@@ -112,11 +112,6 @@ static void walk_piece(walker *w, const col_node *node)
     }
 }
 
-static bool overwrites(const col_node *node)
-{
-    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE;
-}
-
 static void find_pieces(col_recompute_model *m, col_arena *scratch)
 {
     bool *assigned = COL_NEW_ARRAY(scratch, bool, m->graph->vars.len + 1);
@@ -135,7 +130,7 @@ static void find_pieces(col_recompute_model *m, col_arena *scratch)
         w.flops = 0;
         w.bytes = (double)w.item->bytes;
         walk_piece(&w, w.item->node);
-        w.item->must_keep |= overwrites(w.item->node);
+        w.item->must_keep |= col_node_overwrites(w.item->node);
         w.item->cost = nanoseconds(m, work_seconds(m, w.item->node, w.flops, w.bytes));
     }
 }

@@ -36,6 +36,25 @@ def check_right(colc, gpt2, mlp):
     assert len(re.findall(r"^  gradient ", output, re.M)) == 4
 
 
+TWO_SCATTERS = """model two()
+input i : i32[4]
+input u : f32[4, 1]
+a = constant(shape = [9, 1], value = 0.0, dtype = "f32")
+b = constant(shape = [9, 1], value = 0.0, dtype = "f32")
+o = constant(shape = [4, 1], value = 1.0, dtype = "f32")
+output x = scatter_add(a, i, o)
+output y = scatter_add(b, i, u)
+"""
+
+
+def check_shared_base(colc, folder):
+    """Two nodes that each overwrite a base, and the bases are equal."""
+    path = os.path.join(folder, "two.ir")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(TWO_SCATTERS)
+    assert "all agree" in run(colc, "verify", path).stdout
+
+
 def check_plan(colc, mlp, damage, folder):
     plan, wrong = os.path.join(folder, "a.plan"), os.path.join(folder, "wrong.plan")
     run(colc, "compile", mlp, "--optimizer", "sgd", "--momentum", "0.5", "--set", "hidden=24", "-o", plan)
@@ -80,6 +99,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_right(colc, gpt2, mlp)
         check_plan(colc, mlp, damage, folder)
+        check_shared_base(colc, folder)
         check_meshes(colc, gpt2, folder)
         check_refusals(colc, gpt2, mlp, folder)
     print("plans agree with the reference")
