@@ -286,7 +286,7 @@ static json_t *turn_json(const col_explain_recompute *r, const col_explain_turn 
     return out;
 }
 
-static json_t *choice_json(const Col__Plan__Recompute *c)
+json_t *col_explain_recompute_choice(const Col__Plan__Recompute *c)
 {
     json_t *out = json_object();
     set(out, "kind", col_report_text(c->kind));
@@ -317,7 +317,7 @@ json_t *col_explain_recompute_json(const col_plan *plan, const Col__Plan__Memory
         set(out, "kept_peak_bytes", json_integer((json_int_t)r.kept_peak));
         for (size_t k = 0; k < r.turns.len; k++)
             json_array_append_new(turns, turn_json(&r, &r.turns.data[k]));
-        if (plan->recompute) set(out, "choice", choice_json(plan->recompute));
+        if (plan->recompute) set(out, "choice", col_explain_recompute_choice(plan->recompute));
         set(out, "turns", turns);
         set(out, "live_bytes", line_json(r.live, r.count));
         set(out, "kept_bytes", line_json(r.kept, r.count));

@@ -44,6 +44,8 @@ bool col_explain_recompute_find(const col_plan *plan, const Col__Plan__MemoryRep
 
 /* For people; nothing is added where nothing is computed again. */
 void col_explain_recompute_text(const col_plan *plan, const Col__Plan__MemoryReport *memory, col_str *out);
+/* How it was chosen: the solver's figures, an object. */
+json_t *col_explain_recompute_choice(const Col__Plan__Recompute *c);
 /* An object, or NULL. */
 json_t *col_explain_recompute_json(const col_plan *plan, const Col__Plan__MemoryReport *memory);
 /* A part of the page. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frontend/explain_recompute.h"
 #include "frontend/predict.h"
 #include "ir/base/file.h"
 #include "ir/base/map.h"
@@ -265,6 +266,7 @@ json_t *col_report_json(const col_plan *plan)
     } else {
         set(out, "solver", offsets_json(&f));
     }
+    if (plan->recompute) set(out, "recomputation", col_explain_recompute_choice(plan->recompute));
     set(out, "passes", passes_json(plan));
     set(out, "compile_seconds", json_real(plan->compile_seconds));
     set(out, "producer", col_report_text(plan->producer));
