@@ -1,5 +1,5 @@
 /* Loads and stores of a loop nest: addresses, guards, gathers. A guard that does not hold must not let memory
- * be touched: vectors are masked, scalars read and write a dummy. A GPU has no masks: what is no plain vector
+ * be touched: vectors are masked, scalars read and write a spare place. A GPU has no masks: what is no plain vector
  * goes lane by lane, and where a guard does not hold the argument's first element is read. */
 #include "codegen/nest.h"
 
@@ -85,7 +85,7 @@ static LLVMValueRef load_scalar(const nest *n, const col_access *access, LLVMVal
     LLVMTypeRef type = col_llvm_memory(n->l, access->dtype);
     LLVMValueRef pointer = element_pointer(n, access, at), guard = guard_of(n, access, false);
     if (guard) {
-        LLVMValueRef instead = n->l->is_gpu ? n->bases[access->arg] : n->dummy;
+        LLVMValueRef instead = n->l->is_gpu ? n->bases[access->arg] : n->spare;
         pointer = LLVMBuildSelect(b, guard, pointer, instead, "");
     }
     LLVMValueRef loaded = LLVMBuildLoad2(b, type, pointer, "");
@@ -215,7 +215,7 @@ void nest_store(const nest *n, const col_store *store)
     if (!varies) {
         if (col_llvm_is_vector(value)) value = LLVMBuildExtractElement(b, value, nest_i32(n, 0), "");
         LLVMValueRef to = element_pointer(n, access, at);
-        if (guard) to = LLVMBuildSelect(b, guard, to, n->dummy, "");
+        if (guard) to = LLVMBuildSelect(b, guard, to, n->spare, "");
         LLVMSetAlignment(LLVMBuildStore(b, col_llvm_pack(n->l, access->dtype, value), to),
                          alignment_of(access));
         return;

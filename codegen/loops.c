@@ -186,7 +186,7 @@ void col_loops_emit(col_llvm *l, const col_kernel *kernel, const char *name, uns
     n.inner = kernel->rank ? UINT32_C(1) << (kernel->rank - 1) : 0;
     LLVMBasicBlockRef entry = nest_block(&n), start = nest_block(&n);
     LLVMPositionBuilderAtEnd(l->b, entry);
-    n.dummy = LLVMBuildAlloca(l->b, LLVMArrayType2(word, 2), "");
+    n.spare = LLVMBuildAlloca(l->b, LLVMArrayType2(word, 2), "");
     LLVMPositionBuilderAtEnd(l->b, start);
     load_bases(&n);
     LLVMValueRef iteration;

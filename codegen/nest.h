@@ -16,7 +16,7 @@ typedef struct nest {
     LLVMValueRef *loaded; /* by instruction: loads at this point that an earlier pass did, and that this
                              one adds to; NULL: they are done again */
     unsigned width;       /* lanes of a register */
-    LLVMValueRef dummy;   /* somewhere to read from when a guard does not hold */
+    LLVMValueRef spare;   /* somewhere to read from when a guard does not hold */
     uint32_t inner;       /* bit of the innermost dim */
 } nest;
 
