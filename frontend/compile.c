@@ -254,9 +254,8 @@ static col_status need(const col_graph *graph, const char *what, bool has, const
 
 static col_status make_training(col_compiler *c, bool *stopped)
 {
-    static const char *const train[] = {"precision", "autodiff", "optimizer"}, *const eval[] = {"inference",
-                                                                                                "precision",
-                                                                                                "dce"};
+    static const char *const train[] = {"precision", "autodiff", "vanish", "optimizer"};
+    static const char *const eval[] = {"inference", "precision", "dce"};
     COL_TRY(make_program(c, "step", 0, 0, is_scalar, train, COL_COUNT(train), stopped));
     if (*stopped) return NULL;
     return make_program(c, "eval", 0, 0, is_scalar, eval, COL_COUNT(eval), stopped);

@@ -84,6 +84,8 @@ COL_MUST_USE col_status col_pass_precision(col_graph *graph, const col_pass_opti
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);
+/* Leaves out of sums what sums to zero: the gradients of keys over their positions. */
+COL_MUST_USE col_status col_pass_vanish(col_graph *graph, const col_pass_options *options);
 /* Turns "grad.<parameter>" outputs into the update of parameters and optimizer state. */
 COL_MUST_USE col_status col_pass_optimizer(col_graph *graph, const col_pass_options *options);
 /* Replaces composite ops by primitives. */

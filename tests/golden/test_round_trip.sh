@@ -61,7 +61,7 @@ resnet="layers1=1 layers2=1 layers3=0 layers4=0 width=4 classes=3 size=32 batch=
 gpt2="layers=2 width=8 heads=2 vocab=11 context=6 batch=2 seq=5 dropout=0.1"
 # shellcheck disable=SC2086
 {
-    follow gpt2 models/gpt2.ir "autodiff optimizer $backend" --set $gpt2
+    follow gpt2 models/gpt2.ir "autodiff vanish optimizer $backend" --set $gpt2
     follow generate models/gpt2.ir "inference kv_cache dce $backend" --set $gpt2 batch=1 seq=1
     follow resnet models/resnet.ir "autodiff optimizer $backend" --set $resnet
     follow resnet_forward models/resnet.ir "inference dce $backend" --set $resnet
