@@ -14,8 +14,6 @@
  * says of each value in which ranges of one of its dims the sum may differ from zero. */
 #include "passes/pass.h"
 
-#include <string.h>
-
 /* Between a sum and attention: four from the split, one for each cast and reshape beside it. Also bounds the
  * walk, which meets shared values again. */
 enum { MAX_DEPTH = 12, MAX_RANGES = 8 };
@@ -173,24 +171,22 @@ static ranges where_not_zero(const col_value *value, uint32_t axes, int depth)
     return out.count && axes >> out.axis & 1 ? all : out;
 }
 
-/* The value in the ranges, and zero elsewhere. */
+/* The value in the ranges, and zero elsewhere: an elementwise end of the reduction that makes it. */
 static col_value *between_zeros(col_builder *b, col_value *value, const ranges *kept)
 {
+    col_value *zero = col_build_full(b, 0, value->type), *inside = NULL;
+    if (!kept->count) return zero;
     col_shape shape = value->type.shape;
-    int64_t low[COL_MAX_RANK] = {0}, high[COL_MAX_RANK] = {0}, stops[COL_MAX_RANK];
-    memcpy(stops, shape.dims, sizeof(stops));
-    col_value *sum = NULL;
+    for (int d = 0; d < shape.rank; d++) shape.dims[d] = d == kept->axis ? shape.dims[d] : 1;
+    col_value *at = col_build_iota(b, col_type_make(COL_I32, shape), kept->axis);
     for (uint32_t i = 0; i < kept->count; i++) {
-        low[kept->axis] = kept->of[i].begin;
-        stops[kept->axis] = kept->of[i].end;
-        high[kept->axis] = shape.dims[kept->axis] - kept->of[i].end;
-        col_value *part = col_build_slice(b, value, low, stops);
-        col_attr attrs[] = {col_attr_ints(COL_ATTR_LOW, shape.rank, low),
-                            col_attr_ints(COL_ATTR_HIGH, shape.rank, high)};
-        part = &col_build(b, COL_OP_PAD, 1, &part, COL_COUNT(attrs), attrs)->results[0];
-        sum = sum ? col_build_binary(b, COL_OP_ADD, sum, part) : part;
+        col_value *begin = col_build_scalar(b, (double)kept->of[i].begin, COL_I32);
+        col_value *end = col_build_scalar(b, (double)kept->of[i].end, COL_I32);
+        col_value *in = col_build_binary(b, COL_OP_AND, col_build_binary(b, COL_OP_GE, at, begin),
+                                         col_build_binary(b, COL_OP_LT, at, end));
+        inside = inside ? col_build_binary(b, COL_OP_OR, inside, in) : in;
     }
-    return sum ? sum : col_build_full(b, 0, value->type);
+    return col_build_where(b, inside, value, zero);
 }
 
 col_status col_pass_vanish(col_graph *graph, const col_pass_options *options)
