@@ -140,9 +140,10 @@ def compare_states(one, other):
     return worst, where
 
 
-def make_weights(k, name, shape):
-    """Larger than the models' own initial values: no part is next to linear, and no gradient next to noise."""
-    scale, one = (0.3 if len(shape) == 2 else 0.1), (1.0 if "ln_" in name and name.endswith("weight") else 0.0)
+def make_weights(k, name, shape, matrices):
+    """Larger than the models' own initial values, so that no part is next to linear, and not so large that softmax saturates:
+    no gradient is next to noise."""
+    scale, one = (matrices if len(shape) == 2 else 0.1), (1.0 if "ln_" in name and name.endswith("weight") else 0.0)
     return shape, array.array("f", (one + scale * v for v in small.uniform(k, math.prod(shape))))
 
 
@@ -151,14 +152,15 @@ class Bench:
         self.colc, self.folder, self.single = colc, folder, {}
         sets = MODELS["gpt"]["sets"]
         gpt = small.names(*(sets[k] for k in ("layers", "width", "vocab", "context")))
-        self.weights = {"gpt": self.write_weights("gpt", gpt), "mlp": self.write_weights("mlp", MLP_NAMES)}
+        self.weights = {"gpt": self.write_weights("gpt", gpt, 0.3), "mlp": self.write_weights("mlp", MLP_NAMES, 0.15)}
         self.sources = {"gpt": gpt2, "resnet": resnet, "mlp": os.path.join(folder, "mlp.ir")}
         with open(self.sources["mlp"], "w", encoding="utf-8") as f:
             f.write(MLP)
 
-    def write_weights(self, model, names):
+    def write_weights(self, model, names, matrices):
         path = os.path.join(self.folder, model + ".safetensors")
-        small.write_safetensors(path, {name: make_weights(k, name, shape) for k, (name, shape) in enumerate(names)})
+        small.write_safetensors(path, {name: make_weights(k, name, shape, matrices) for k, (name, shape) in
+                                             enumerate(names)})
         return path
 
     def compile(self, model, options, plan, status=0):
