@@ -16,14 +16,20 @@
 
 enum {
     SHARDING_TRIES = 4, /* at a plan that takes no more memory than there is */
-    AGAIN_TRIES = 5,    /* for each size of groups, the same for recomputation */
+    AGAIN_TRIES = 4,    /* for each size of groups, the same for recomputation */
+    NAMED_TRIES = 4,    /* at a smaller limit than the one to be named */
+    ALIGNMENT = 64,     /* of the arena's size */
+    ENOUGH = 4,         /* sizes of groups in a row that bring nothing: no more are tried */
     SWEPT_NODES =
         5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
 };
-static const double AGAIN_GAP = 0.001;   /* at which the solver may stop ... */
-static const double AGAIN_SECONDS = 2;   /* ... and when it must */
+static const double AGAIN_GAP = 0.001; /* at which the solver may stop ... */
+static const double AGAIN_WORK = 3e8;  /* ... and when it must: after some tenths of a second ... */
+static const double ALL_WORK = 1e9;    /* ... and for groups of all sizes together */
+static const double ANY_SECONDS = 1e8;
+static const double HOPELESS = 1.05;     /* by the least memory of other sizes: not laid out */
 static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not worth another try */
-static const double WORTH = 0.0005; /* of a step's time: the least gain that larger groups are tried for */
+static const double WORTH = 0.001; /* of a step's time: the least gain that larger groups are tried for */
 /* Limits of the sharding solver by what a device has, where part of it may be computed again; 0: none. */
 static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
 static const double ABOUT = 0.9;    /* of the seconds by the sharding model: a plan has at least as many */
@@ -53,7 +59,10 @@ typedef struct search {
     double start;
     /* Of the programs that are prepared. */
     col_recompute_model *model;
-    int64_t excess; /* of the model's peak over the temporaries of the plan that keeps everything */
+    double work; /* of the solver, still to be done for groups of any size */
+    /* Of the model's peak over the temporaries of a plan: the one that keeps everything, one of least memory; and
+     * what is expected. */
+    int64_t kept_excess, least_excess, excess;
     attempt kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
     /* Of all. */
     attempt best;               /* the fastest that fits */
@@ -103,13 +112,13 @@ static void make_model(search *s)
                                           s->c->options->passes.accumulate, s->c->arena);
 }
 
-static col_status solve(search *s, int64_t memory, int32_t joined, int threads, col_recompute_answer **out)
+/* The cheapest plan within `memory` by the model; only those that compute again for less than `below` seconds, unless
+ * that is 0. */
+static col_status solve(search *s, int64_t memory, int32_t joined, double work, double below,
+                        col_recompute_answer **out)
 {
-    col_recompute_limits limits = {.memory = COL_MAX(memory, 1),
-                                   .joined = joined,
-                                   .seconds = AGAIN_SECONDS,
-                                   .gap = AGAIN_GAP,
-                                   .threads = threads};
+    col_recompute_limits limits = {
+        .memory = memory, .joined = joined, .gap = AGAIN_GAP, .work = work, .below = below};
     *out = COL_NEW(s->c->arena, col_recompute_answer);
     return col_recompute_solve(s->model, &limits, s->c->arena, *out);
 }
@@ -121,30 +130,44 @@ static int32_t next_size(int32_t joined)
     return joined == 1 ? 2 : is_power ? joined / 2 * 3 : joined / 3 * 4;
 }
 
-/* Gives the solver what there is, then more or less by what its plan left or took too much. */
-static col_status search_group(search *s, int32_t joined)
+static int64_t last_temporaries(const search *s)
 {
-    int64_t room = s->limit - (int64_t)s->c->plan->state_bytes, memory = room + s->excess;
-    int64_t close = (int64_t)(AGAIN_CLOSE * (double)room), low = 0, high = INT64_MAX;
-    for (int i = 0; i < AGAIN_TRIES && memory > 0 && !ends(s); i++) {
+    return s->last.bytes - (int64_t)s->c->plan->state_bytes;
+}
+
+/* Gives the solver what there is by its own account: `s->excess` is what it counts more than plans take, as of the
+ * last one. With a plan that fits at hand, only faster ones are of interest. */
+static col_status search_group(search *s, int32_t joined, bool *out_found)
+{
+    int64_t room = s->limit - (int64_t)s->c->plan->state_bytes;
+    int64_t close = (int64_t)(AGAIN_CLOSE * (double)room), excess = s->excess, high = INT64_MAX;
+    *out_found = false;
+    for (int i = 0; i < AGAIN_TRIES && !ends(s); i++) {
+        int64_t memory = COL_MIN(room + excess, high);
+        double below = s->best.bytes ? s->best.seconds * (1 - WORTH) - s->kept.seconds : ANY_SECONDS;
         col_recompute_answer *answer;
-        COL_TRY(solve(s, memory, joined, 0, &answer));
-        bool is_least = answer->peak > memory;
-        double about = s->kept.seconds + answer->again_seconds;
-        if (answer->status == COL_SOLVE_LIMIT) return NULL;
-        if (s->best.bytes && !i && about >= s->best.seconds * (1 - WORTH)) return NULL;
+        if (memory <= 0 || below <= 0 || s->work <= 0) return NULL;
+        COL_TRY(solve(s, memory, joined, COL_MIN(AGAIN_WORK, s->work), below, &answer));
+        s->work -= answer->work;
+        if (answer->status == COL_SOLVE_LIMIT || answer->again_seconds >= below) return NULL;
         COL_TRY(lay_out(s, answer));
-        int64_t left = s->limit - s->last.bytes;
-        if (left < 0) {
-            if (is_least) return NULL;
-            high = memory;
-        } else {
-            if (left <= close || !answer->again) return NULL;
-            low = memory;
-        }
-        memory += left < 0 ? COL_MIN(left, -close) : left;
-        if (high < INT64_MAX && low && (memory <= low || memory >= high)) memory = low + (high - low) / 2;
-        if (high < INT64_MAX && high - low <= close) return NULL;
+        excess = answer->peak - last_temporaries(s);
+        bool fits = s->last.bytes <= s->limit;
+        *out_found |= fits;
+        if (fits && room + excess <= memory + close) return NULL;
+        if (!fits) high = memory - close;
+    }
+    return NULL;
+}
+
+static col_status search_groups(search *s)
+{
+    int32_t blocks = col_recompute_blocks(s->model), without = 0;
+    s->work = ALL_WORK;
+    for (int32_t joined = 1; joined <= blocks && without < ENOUGH && !ends(s); joined = next_size(joined)) {
+        bool found;
+        COL_TRY(search_group(s, joined, &found));
+        without = found || !s->best.bytes ? 0 : without + 1;
     }
     return NULL;
 }
@@ -152,38 +175,71 @@ static col_status search_group(search *s, int32_t joined)
 static col_status lay_out_least(search *s, const col_recompute_answer *answer)
 {
     COL_TRY(lay_out(s, answer));
-    if (s->last.bytes < s->least.bytes) s->least = s->last;
+    if (s->last.bytes >= s->least.bytes) return NULL;
+    s->least = s->last;
+    if (answer->peak) s->least_excess = answer->peak - last_temporaries(s);
     return NULL;
 }
 
-/* Plans that do not depend on the limit, those that are forced by name among them: what one of them takes is
- * enough when it is asked for. */
+/* Plans that do not depend on the limit, those that are forced by name among them. */
 static col_status search_least(search *s)
 {
-    int32_t blocks = col_recompute_blocks(s->model);
+    int32_t blocks = col_recompute_blocks(s->model), without = 0;
+    int64_t least = INT64_MAX;
     s->least = s->kept;
     for (int32_t joined = 0; joined <= 1 && !ends(s); joined++) {
         col_recompute_answer *answer = COL_NEW(s->c->arena, col_recompute_answer);
         col_recompute_all(s->model, joined, s->c->arena, answer);
         COL_TRY(lay_out_least(s, answer));
     }
-    for (int32_t joined = 1; joined <= blocks && !ends(s); joined = next_size(joined)) {
+    for (int32_t joined = 1; joined <= blocks && without < ENOUGH && !ends(s); joined = next_size(joined)) {
         col_recompute_answer *answer;
-        COL_TRY(solve(s, 1, joined, 1, &answer));
-        COL_TRY(lay_out_least(s, answer));
+        COL_TRY(solve(s, 1, joined, AGAIN_WORK, 0, &answer));
+        if (answer->status != COL_SOLVE_INFEASIBLE) continue;
+        without = (double)answer->peak < HOPELESS * (double)least ? 0 : without + 1;
+        least = COL_MIN(least, answer->peak);
+        if (!without) COL_TRY(lay_out_least(s, answer));
     }
     return NULL;
+}
+
+/* Where none of the plans of least memory fits: what the model counts too much is known better from them. */
+static col_status search_tight(search *s)
+{
+    s->excess = s->least_excess;
+    return search_groups(s);
 }
 
 static col_status search_again(search *s)
 {
     make_model(s);
-    s->excess = col_recompute_keep_peak(s->model) - (int64_t)s->c->programs[0].memory.temporary_bytes;
-    int32_t blocks = col_recompute_blocks(s->model);
+    s->excess = s->kept_excess =
+        col_recompute_keep_peak(s->model) - (int64_t)s->c->programs[0].memory.temporary_bytes;
     bool had = s->best.bytes > 0;
-    for (int32_t joined = 1; joined <= blocks && !ends(s); joined = next_size(joined))
-        COL_TRY(search_group(s, joined));
-    return had || s->best.bytes || ends(s) ? NULL : search_least(s);
+    COL_TRY(search_groups(s));
+    if (had || s->best.bytes || ends(s)) return NULL;
+    COL_TRY(search_least(s));
+    return ends(s) ? NULL : search_tight(s);
+}
+
+/* The searches that depend on the limit may find plans of less memory than those that do not: goes down from what
+ * the least of these takes, by limits at which this very search ends with a plan. */
+static col_status lower_needed(search *s, int64_t *needed)
+{
+    int64_t limit = s->limit, next = *needed - ALIGNMENT;
+    for (int i = 0; i < NAMED_TRIES && next > (int64_t)s->c->plan->state_bytes && !ends(s); i++) {
+        s->limit = next;
+        s->best.bytes = 0;
+        s->excess = s->kept_excess;
+        COL_TRY(search_groups(s));
+        if (!s->best.bytes) COL_TRY(search_tight(s));
+        if (!s->best.bytes) break;
+        *needed = next;
+        next = s->best.bytes < next ? s->best.bytes : next - ALIGNMENT;
+    }
+    s->limit = limit;
+    s->best.bytes = 0;
+    return NULL;
 }
 
 static col_status force_again(search *s)
@@ -314,7 +370,9 @@ static col_status fit_device(search *s, int64_t *out_needed)
 {
     *out_needed = 0;
     COL_TRY(col_compiler_prepare(s->c, s->stopped));
-    return ends(s) ? NULL : finish_within(s, out_needed);
+    if (ends(s)) return NULL;
+    COL_TRY(finish_within(s, out_needed));
+    return *out_needed && s->least.bytes && !ends(s) ? lower_needed(s, out_needed) : NULL;
 }
 
 /* Of all that was tried, the best is printed, dumped and stopped at. It is restored once more after that: laid

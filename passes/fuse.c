@@ -373,7 +373,13 @@ static void merge_siblings(fuser *f, const col_value *value)
     f->stamp += 2;
     f->reached.len = 0;
     collect_readers(f, value);
-    size_t n = f->reached.len;
+    /* Sharing less than the whole domain saves next to nothing, and would hold all operands of unrelated
+     * reductions (bias gradients that read one counter of micro-batches) until the last is there. */
+    int64_t numel = col_shape_numel(value->type.shape);
+    size_t n = 0;
+    for (size_t i = 0; i < f->reached.len; i++) {
+        if (f->reached.data[i]->reduced_from <= numel) f->reached.data[n++] = f->reached.data[i];
+    }
     if (n < 2) return;
     unit **readers = col_arena_copy(f->arena, f->reached.data, sizeof *readers * n);
     for (size_t i = 0; i < n; i++) {

@@ -39,12 +39,12 @@ typedef struct col_recompute_model col_recompute_model;
 typedef struct col_recompute_answer {
     col_recompute_plan plan;
     /* OPTIMAL: within the gap asked for. INFEASIBLE: no plan of these turns fits; this is one of the least
-     * peak. */
+     * peak. LIMIT: none was found, or there is none below the time asked for; the bound holds. */
     col_solve_status status;
     double seconds;             /* of a step by the model: all units, and what is computed again */
     double again_seconds;       /* of that, computed again */
     double bound, gap;          /* proved for the turns of the model */
-    double solve_seconds;       /* that the solver took */
+    double solve_seconds, work; /* that the solver took, and did */
     int64_t peak;               /* bytes by the model, without variables */
     int64_t least_memory;       /* proved: no plan of these turns takes less */
     int32_t variables, rows;    /* of the problem after reductions */
@@ -68,9 +68,9 @@ void col_recompute_all(const col_recompute_model *model, int32_t joined, col_are
 typedef struct col_recompute_limits {
     int64_t memory; /* bytes at the peak, by the model, without variables */
     int32_t joined; /* blocks that form a group, of which each has a turn; 0: 1 */
-    double seconds; /* for the solver; 0: its default */
-    double gap;     /* at which it may stop */
-    int threads;    /* of the solver; 0: as it likes */
+    double gap;     /* at which the solver may stop */
+    double work;    /* that it may do (solver/sharding.h), so that it stops at the same point in every run */
+    double below;   /* seconds computed again: only plans with less are of interest; 0: all are */
 } col_recompute_limits;
 
 /* The cheapest plan of these turns within the limits. */

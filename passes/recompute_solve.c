@@ -21,6 +21,7 @@
 
 enum { MOST_TURNS = 2 };         /* of an item */
 static const double STALL = 0.5; /* of the work so far without progress, when the solver gives up */
+static const double FOREVER = 1e4;
 
 /* What may be chosen for an item. */
 typedef enum choice_kind { CHOICE_NONE, CHOICE_KEEP, CHOICE_AGAIN } choice_kind;
@@ -279,8 +280,10 @@ col_status col_recompute_solve(const col_recompute_model *model, const col_recom
                                     .nodes = s.nodes.data,
                                     .edges = s.edges.data,
                                     .limit = limits->memory};
+    /* One thread and a limit of work, not of time: the same plan in every run. */
     col_sharding_limits how = {
-        .seconds = limits->seconds, .gap = limits->gap, .stall = STALL, .threads = limits->threads};
+        .seconds = FOREVER, .gap = limits->gap, .stall = STALL, .work = limits->work, .threads = 1};
+    if (limits->below > 0) how.below = model->cost + (int64_t)(1e9 * limits->below);
     col_sharding_solution solution;
     col_status status = col_sharding_solve(s.arena, &problem, &how, &solution);
     if (!status) {
@@ -290,6 +293,7 @@ col_status col_recompute_solve(const col_recompute_model *model, const col_recom
         out->bound = 1e-9 * (double)solution.bound;
         out->gap = solution.gap;
         out->solve_seconds = solution.seconds;
+        out->work = solution.work;
         out->peak = solution.peak;
         out->least_memory = solution.least_memory;
         out->variables = solution.variables;

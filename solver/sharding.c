@@ -124,6 +124,7 @@ static void find_first(state *st, const core *g, const records *r, int threads)
     state sub;
     sharding_state_init(&sub, st->problem, 0.3 * (st->deadline - col_solve_clock()), 1, arena);
     sub.first_only = sub.costless = true;
+    sub.budget = 0.3 * (st->budget - st->effort);
     records own = {.arena = arena, .parent = r};
     if (!sharding_presolve(&bare, &own, false)) {
         sub.bound = 1;
@@ -138,6 +139,7 @@ static void find_first(state *st, const core *g, const records *r, int threads)
     } else if (sub.bound >= 1) {
         sharding_state_raise(st, st->ceiling);
     }
+    sharding_state_spend(st, sub.effort);
     pthread_mutex_destroy(&sub.lock);
     col_arena_destroy(bare->arena);
     col_arena_destroy(arena);
@@ -162,10 +164,11 @@ void sharding_solve_core(state *st, const core *g, const records *r, int threads
             sharding_worker_run(w, EARLY_SEARCH * (double)sharding_core_size(g));
         task prover = {st, w, m, r, a};
         st->companion = w;
-        if (threads > 1) st->budget = st->effort + ALONE;
+        double budget = st->budget;
+        if (threads > 1) st->budget = fmin(budget, st->effort + ALONE);
         bool closed = run_prover(&prover);
-        bool spent = st->effort >= st->budget && !sharding_state_stalled(st);
-        st->budget = INFINITY;
+        bool spent = st->effort >= st->budget && st->effort < budget && !sharding_state_stalled(st);
+        st->budget = budget;
         if (!closed && spent) {
             st->stop = false;
             worker *other = sharding_worker_make(st, m, r, 2);
@@ -252,24 +255,26 @@ static col_sharding_problem make_costless(col_arena *arena, const col_sharding_p
 
 /* Nothing fits: brackets the least memory that does, by bisection on the limit of the costless problem. */
 static void find_least_memory(col_arena *arena, const col_sharding_problem *problem, double deadline,
-                              int threads, col_sharding_solution *out)
+                              double budget, int threads, col_sharding_solution *out)
 {
     col_arena *scratch = col_arena_create();
     col_sharding_problem bare = make_costless(scratch, problem);
     int64_t floor_ = problem->limit, low = floor_,
             high = -1; /* `high` fits; floor_ does not, proved; low: not known */
-    double started = col_solve_clock();
+    double started = col_solve_clock(), effort = 0;
     while (high < 0 || low + 1 < high) {
         double left = deadline - col_solve_clock();
-        if (high >= 0 && left <= 0) break;
+        if (high >= 0 && (left <= 0 || effort >= budget)) break;
         bare.limit = high < 0 ? INT64_C(1) << 59 : low + (high - low) / 2;
         col_arena *own = col_arena_create();
         state st;
         /* The first try has no limit on memory and is decided by the reductions in all but odd cases. */
         sharding_state_init(&st, &bare, high < 0 ? fmax(left, 1) : fmax(left / 4, 0.05), 1, own);
         st.first_only = true;
+        if (high >= 0) st.budget = (budget - effort) / 4;
         col_sharding_solution ignored = {0};
         solve_state(&st, threads, &ignored);
+        effort += st.effort;
         if (st.cost < INF) {
             if (!out->choice) out->choice = COL_NEW_ARRAY(arena, int32_t, problem->node_count + 1);
             memcpy(out->choice, st.choice, sizeof(int32_t) * (size_t)problem->node_count);
@@ -285,7 +290,8 @@ static void find_least_memory(col_arena *arena, const col_sharding_problem *prob
         }
         pthread_mutex_destroy(&st.lock);
         col_arena_destroy(own);
-        if (high >= 0 && (double)(high - low) < 1e-6 * (double)high && col_solve_clock() - started > 1) break;
+        bool enough = budget < INFINITY ? effort > budget / 2 : col_solve_clock() - started > 1;
+        if (high >= 0 && (double)(high - low) < 1e-6 * (double)high && enough) break;
     }
     out->least_memory = floor_ >= INF ? INF : floor_ + 1;
     out->peak = high >= 0 ? high : 0;
@@ -310,7 +316,9 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
     COL_TRY(sharding_validate(problem, &ceiling));
     col_sharding_problem ranked = sharding_rank_times(arena, problem);
     state st;
+    if (limits->below > 0) ceiling = COL_MIN(ceiling, limits->below);
     sharding_state_init(&st, &ranked, 0.97 * seconds, ceiling, arena);
+    if (limits->work > 0) st.budget = limits->work;
     st.gap = limits->gap;
     st.stall = limits->stall;
     st.alike_only = limits->alike_only;
@@ -326,9 +334,11 @@ col_status col_sharding_solve(col_arena *arena, const col_sharding_problem *prob
         out->peak = col_sharding_peak(problem, st.choice);
     } else {
         out->bound = COL_MAX(st.bound, 0);
-        out->status = st.bound >= st.ceiling ? COL_SOLVE_INFEASIBLE : COL_SOLVE_LIMIT;
-        if (out->status == COL_SOLVE_INFEASIBLE) find_least_memory(arena, &ranked, st.deadline, threads, out);
+        bool refuted = st.bound >= st.ceiling && limits->below <= 0;
+        out->status = refuted ? COL_SOLVE_INFEASIBLE : COL_SOLVE_LIMIT;
+        if (refuted) find_least_memory(arena, &ranked, st.deadline, st.budget, threads, out);
     }
+    out->work = st.effort;
     pthread_mutex_destroy(&st.lock);
     out->seconds = col_solve_clock() - started;
     return NULL;

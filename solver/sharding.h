@@ -51,6 +51,10 @@ typedef struct col_sharding_limits {
     /* Stop once there is an answer and a bound, and neither has moved by a thousandth of the cost for this
      * share of the work that it took to get there, and a little; 0: do not. */
     double stall;
+    /* Stop after so much work, at the same point in every run of one thread; a few 1e9 are a second. 0: do not. */
+    double work;
+    /* Only answers that cost less are of interest: stop once it is proved that there is none. 0: all are. */
+    int64_t below;
     int threads;     /* 0: 2 */
     bool alike_only; /* stop at an answer that gives nodes alike the same strategy, without a bound (0) */
     bool verbose;    /* progress on stderr */
@@ -59,7 +63,7 @@ typedef struct col_sharding_limits {
 typedef struct col_sharding_solution {
     /* OPTIMAL: within the gap asked for. INFEASIBLE: proved; `choice` then holds the assignment of least peak
      * that was found (if any is finite) and `least_memory` the proved floor. LIMIT: neither found nor
-     * refuted. */
+     * refuted, or none that costs less than `below`. */
     col_solve_status status;
     int32_t *choice;      /* [node_count], in the caller's arena; NULL when no finite assignment is known */
     int64_t objective;    /* re-costed from the raw tables; COL_SHARDING_INFINITY without an answer */
@@ -68,6 +72,7 @@ typedef struct col_sharding_solution {
     int64_t peak;         /* of `choice` */
     int64_t least_memory; /* proved: no finite assignment peaks lower */
     double seconds;
+    double work;             /* done, as that of the limits; what is beside it takes about as long again */
     int32_t variables, rows; /* of the core left after reductions: strategies + pairs, nodes + times */
 } col_sharding_solution;
 

@@ -32,7 +32,8 @@ void sharding_state_init(state *st, const col_sharding_problem *problem, double 
 int64_t sharding_state_cut(state *st)
 {
     pthread_mutex_lock(&st->lock);
-    int64_t cut = st->cost < INF ? st->cost - (int64_t)(st->gap * (double)st->cost) : st->ceiling;
+    int64_t cut = st->ceiling;
+    if (st->cost < INF) cut = COL_MIN(cut, st->cost - (int64_t)(st->gap * (double)st->cost));
     pthread_mutex_unlock(&st->lock);
     return cut;
 }

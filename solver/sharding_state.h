@@ -21,7 +21,7 @@ typedef struct state {
     int64_t cost;         /* of it, from the raw tables; INF: none */
     int64_t bound;        /* proved for the whole problem */
     int64_t cut;          /* least cut used to rule something out: answers at or above it may be gone */
-    int64_t ceiling;      /* above the cost of every finite assignment: the cut until there is an answer */
+    int64_t ceiling;      /* above the cost of every assignment of interest: the cut until one is found */
     bool first_only;      /* any answer will do */
     bool costless;        /* the core's costs are 0 in place of the problem's */
     int32_t time_count;   /* of the problem */

@@ -279,7 +279,7 @@ static void equals_all_choices(void **state)
         less.memory -= inside_turns(model, s.t);
         less.best = INT64_MAX;
         try_all(&less, 0);
-        col_recompute_limits limits = {.memory = s.memory, .joined = 1, .seconds = 10};
+        col_recompute_limits limits = {.memory = s.memory, .joined = 1};
         col_recompute_answer answer;
         assert_ok(col_recompute_solve(model, &limits, arena, &answer));
         if (answer.status == COL_SOLVE_INFEASIBLE) {
