@@ -117,9 +117,9 @@ static col_status split_program(col_compiler *c, col_program *p, const col_pass_
                                .stall = SOLVER_STALL,
                                .seconds = o->solve_seconds,
                                .settled = c->settled,
-                               .compare = c->program_count == 1};
-    COL_ASSERT(col_plan_kind_parse(o->plan_name, &shard.plan));
-    if (c->program_count > 1) shard.plan = COL_PLAN_AUTO;
+                               .plan = c->program_count > 1 ? COL_PLAN_AUTO : c->plan_kind,
+                               .compare = c->program_count == 1,
+                               .beside = c->program_count == 1 ? c->beside : NULL};
     col_sharding sharding = {0};
     COL_TRY(col_shard(p->graph, &shard, c->arena, &sharding, &p->shard));
     record_time(c, "shard", col_solve_clock() - start);
@@ -128,7 +128,9 @@ static col_status split_program(col_compiler *c, col_program *p, const col_pass_
     col_shard_log log;
     col_shard_log_init(&log, p->graph, &sharding, c->arena);
     p->graph = col_partition(p->graph, &sharding, c->arena, is_first ? &log : NULL);
-    if (is_first) c->plan->sharding = col_describe_sharding(p->name, shard.plan, &log, &p->shard, c->arena);
+    if (is_first)
+        c->plan->sharding = col_describe_sharding(p->name, c->beside ? COL_PLAN_AUTO : c->plan_kind, &log,
+                                                  &p->shard, c->arena);
     record_time(c, "partition", col_solve_clock() - start);
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         const col_var *var = p->graph->vars.data[i];
@@ -482,6 +484,8 @@ static void start_plan(col_compiler *c)
                         .source = c->source,
                         .sharding_bytes = c->sharding_bytes,
                         .sharding_threads = c->sharding_threads,
+                        .plan_kind = c->plan_kind,
+                        .beside = c->beside,
                         .settled = col_map_create(arena),
                         .program_name = ""};
     col_variables_init(&c->variables, arena);

@@ -26,9 +26,12 @@ typedef struct col_compiler {
     col_arena *arena;
     col_plan *plan;
     col_emitter emitter;
-    bool graphs_only;       /* stop before lowering */
-    int64_t sharding_bytes; /* that the sharding solver may use of a device; 0: no limit */
-    int sharding_threads;   /* 0: as the solver likes */
+    bool graphs_only;        /* stop before lowering */
+    int64_t sharding_bytes;  /* that the sharding solver may use of a device; 0: no limit */
+    int sharding_threads;    /* 0: as the solver likes */
+    col_plan_kind plan_kind; /* whose strategies a split may use */
+    const col_shard_report
+        *beside; /* of plan auto, while plans that are forced by name are tried for it; else NULL */
     col_program programs[COL_COMPILE_PROGRAMS];
     size_t program_count;
     const col_source *source;

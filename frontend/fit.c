@@ -89,6 +89,7 @@ static void take_best(search *s)
 {
     *s->c = s->best_compiler;
     *s->c->plan = s->best_plan;
+    s->c->beside = NULL;
 }
 
 static col_status lay_out(search *s, const col_recompute_answer *answer)
@@ -314,6 +315,33 @@ static col_status lay_out_smallest(search *s, int64_t *out_needed)
     return NULL;
 }
 
+/* After plan auto, at the same limit: the plans that are forced by name, which the sharding solver passed over since it does
+ * not know what can be computed again, or how the buffers of a plan come to lie. */
+static col_status lay_out_forced(search *s)
+{
+    const col_shard_report known = s->c->programs[0].shard;
+    col_status status = NULL;
+    if (s->c->plan_kind != COL_PLAN_AUTO) return NULL;
+    s->c->beside = &known;
+    for (int i = 1; i < known.plan_count && !status && !ends(s); i++) {
+        const col_shard_row *row = &known.plans[i];
+        int64_t ignored;
+        if (row->reason || row->status == COL_SOLVE_INFEASIBLE) continue;
+        if (s->best.bytes && ABOUT * row->seconds >= s->best.seconds) continue;
+        s->c->plan_kind = row->plan;
+        status = col_compiler_prepare(s->c, s->stopped);
+        if (status && col_error_code(status) == COL_INFEASIBLE) {
+            col_error_free(status);
+            status = NULL;
+            continue;
+        }
+        if (!status && !ends(s)) status = finish_within(s, &ignored);
+    }
+    s->c->plan_kind = COL_PLAN_AUTO;
+    s->c->beside = NULL;
+    return status;
+}
+
 /* Gives the solver what there is, and then less by what its plan took too much. */
 static col_status lay_out_less_and_less(search *s)
 {
@@ -327,6 +355,7 @@ static col_status lay_out_less_and_less(search *s)
         }
         if (status || ends(s)) return status;
         COL_TRY(finish_within(s, &needed));
+        COL_TRY(lay_out_forced(s));
         if (!needed) return NULL;
         s->c->sharding_bytes -= needed - s->limit;
     }
@@ -347,9 +376,10 @@ static col_status lay_out_more(search *s)
         if (status || ends(s)) return status;
         const col_shard_report *report = &s->c->programs[0].shard;
         if (s->best.bytes && ABOUT * report->objective >= s->best.seconds) return NULL;
+        bool binds = !s->c->sharding_bytes || (double)report->peak >= BINDING * (double)s->c->sharding_bytes;
         COL_TRY(finish_within(s, &ignored));
-        if (s->c->sharding_bytes && (double)report->peak < BINDING * (double)s->c->sharding_bytes)
-            return NULL;
+        COL_TRY(lay_out_forced(s));
+        if (!binds) return NULL;
     }
     return NULL;
 }
@@ -393,6 +423,7 @@ col_status col_fit(col_compiler *c, bool *out_stopped)
 {
     int64_t limit = (int64_t)c->options->memory_bytes, needed;
     char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
+    COL_ASSERT(col_plan_kind_parse(c->options->plan_name, &c->plan_kind));
     search s = {
         .c = c, .stopped = out_stopped, .limit = limit ? limit : INT64_MAX, .start = col_solve_clock()};
     bool splits = limit && col_mesh_size(&c->options->mesh) > 1;

@@ -5,6 +5,8 @@
  * breaks    nothing: the graph is only read */
 #include "passes/shard_model.h"
 
+#include <string.h>
+
 static void take_answer(const shard_problem *b, const int32_t *choice, col_sharding *out)
 {
     const shard_model *m = &b->m;
@@ -101,6 +103,20 @@ static col_status solve_compared(const shard_problem *b, col_sharding_solution *
     return NULL;
 }
 
+/* The answer as plan auto's. Its bound is that of auto at this limit: a bound of one plan says nothing about others. */
+static void list_beside(const shard_problem *b, const col_sharding_solution *solution,
+                        col_shard_report *report)
+{
+    const col_shard_report *known = b->m.options->beside;
+    memcpy(report->plans, known->plans, sizeof report->plans);
+    report->plans[0] = shard_make_row(b, solution);
+    report->plans[0].plan = COL_PLAN_AUTO;
+    report->plan_count = known->plan_count;
+    report->bound = known->bound;
+    report->gap = report->objective > 0 ? (report->objective - report->bound) / report->objective : 0;
+    if (report->gap > b->m.options->gap) report->status = COL_SOLVE_FEASIBLE;
+}
+
 col_status col_shard(const col_graph *graph, const col_shard_options *options, col_arena *arena,
                      col_sharding *out, col_shard_report *report)
 {
@@ -118,6 +134,7 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
     } else {
         COL_TRY(shard_solve(&b, options->seconds, NULL, true, &solution));
         fill_report(&b, &solution, report);
+        if (options->beside) list_beside(&b, &solution, report);
     }
     COL_TRY(judge(&b, &solution));
     take_answer(&b, solution.choice, out);
