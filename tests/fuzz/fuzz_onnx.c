@@ -32,14 +32,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_text(model.graph, arena);
     }
     col_error_free(status);
-    Col__Onnx__Tensor *message = col__onnx__tensor__unpack(NULL, size, data);
+    const Col__Onnx__Tensor *message = col_onnx_tensor_unpack(data, size, arena);
     col_onnx_tensor tensor;
     if (message && !col_error_ignore(col_onnx_tensor_read(message, NULL, arena, &tensor))) {
         volatile double sum = 0;
         for (int64_t i = 0; i < col_shape_numel(tensor.type.shape); i++)
             sum += col_onnx_tensor_at(&tensor, i);
     }
-    if (message) col__onnx__tensor__free_unpacked(message, NULL);
     col_arena_destroy(arena);
     return 0;
 }
