@@ -37,6 +37,14 @@ static col_value *channel_mean(col_onnx_node *n, col_value *x)
     return col_onnx_reduce(n, COL_OP_MEAN, x, (int)count, axes, true);
 }
 
+/* Running statistics are no parameters: they are kept, not trained. */
+static void keep_as_state(const col_value *value)
+{
+    if (!value || !value->var || value->var->kind != COL_VAR_PARAM) return;
+    value->var->kind = COL_VAR_STATE;
+    value->var->frozen = false;
+}
+
 /* In training mode the batch's own mean and variance count, and the running ones move towards them. */
 void col_onnx_op_batch_normalization(col_onnx_node *n, int detail)
 {
@@ -53,6 +61,7 @@ void col_onnx_op_batch_normalization(col_onnx_node *n, int detail)
               *bias = per_channel(n, x, col_onnx_cast(n, col_onnx_input(n, 2), dtype));
     for (uint32_t i = 0; i < 2; i++) {
         running[i] = col_onnx_input(n, 3 + i);
+        keep_as_state(running[i]);
         statistics[i] = per_channel(n, x, col_onnx_cast(n, running[i], dtype));
     }
     if (is_training && !n->failed) {
@@ -243,9 +252,9 @@ void col_onnx_op_softmax(col_onnx_node *n, int op)
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", flat ? 1 : -1), x->type.shape.rank, flat);
     if (n->failed) return;
     col_attr attr = col_attr_int(COL_ATTR_AXIS, flat ? 1 : axis);
-    col_value *operand = flat ? rows_of(n, x, axis) : x;
+    col_value *operand = col_onnx_cast(n, flat ? rows_of(n, x, axis) : x, wide_float(x->type.dtype));
     col_value *y = col_onnx_build_one(n, (col_op)op, 1, &operand, 1, &attr);
-    n->outputs[0] = col_onnx_reshape(n, y, x->type.shape);
+    n->outputs[0] = col_onnx_reshape(n, col_onnx_cast(n, y, x->type.dtype), x->type.shape);
 }
 
 /* 1 at the first largest element along an axis, 0 elsewhere; before opset 13 over all axes from it on. */

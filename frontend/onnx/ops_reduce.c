@@ -237,6 +237,8 @@ void col_onnx_op_top_k(col_onnx_node *n, int detail)
     col_value *index = col_onnx_where(n, chosen, col_onnx_iota(n, col_type_make(COL_I64, table), axis + 1),
                                       col_onnx_number(n, 0, COL_I64));
     col_value *value = col_onnx_where(n, chosen, other, col_onnx_number(n, 0, x->type.dtype));
-    n->outputs[0] = col_onnx_reduce(n, COL_OP_SUM, value, 1, &others, false);
+    value = col_onnx_cast(n, value, col_onnx_wide(x->type.dtype));
+    value = col_onnx_reduce(n, COL_OP_SUM, value, 1, &others, false);
+    n->outputs[0] = col_onnx_cast(n, value, x->type.dtype);
     if (n->output_count > 1) n->outputs[1] = col_onnx_reduce(n, COL_OP_SUM, index, 1, &others, false);
 }
