@@ -434,5 +434,6 @@ void col_onnx_op_dropout(col_onnx_node *n, int detail)
         col_onnx_fault(n,
                        "dropping elements (training_mode) is not supported: export the model for inference");
     n->outputs[0] = x;
-    if (col_onnx_wants(n, 1)) n->outputs[1] = col_onnx_full(n, 1, col_type_make(COL_BOOL, x->type.shape));
+    col_dtype kept = n->opset < 10 ? x->type.dtype : COL_BOOL;
+    if (col_onnx_wants(n, 1)) n->outputs[1] = col_onnx_full(n, 1, col_type_make(kept, x->type.shape));
 }

@@ -230,7 +230,7 @@ void col_onnx_op_scatter_elements(col_onnx_node *n, int detail)
     n->outputs[0] = scatter(n, x, 1, element_numbers(n, x->type.shape, axis, indices), col_onnx_input(n, 2));
 }
 
-/* Indices from -depth to depth-1 are hot; others are cold all along. */
+/* Indices from 0 to depth-1, since opset 11 also those from -depth on, are hot; others are cold all along. */
 void col_onnx_op_one_hot(col_onnx_node *n, int detail)
 {
     (void)detail;
@@ -249,7 +249,8 @@ void col_onnx_op_one_hot(col_onnx_node *n, int detail)
     indices = col_onnx_cast(n, indices, col_onnx_wide(indices->type.dtype));
     if (!indices) return;
     col_value *turned = col_onnx_binary_number(n, COL_OP_ADD, indices, depth);
-    indices = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_LT, indices, 0), turned, indices);
+    if (n->opset >= 11)
+        indices = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_LT, indices, 0), turned, indices);
     indices = col_onnx_reshape(n, indices, col_onnx_with_axis(indices->type.shape, axis, 1));
     if (!indices) return;
     col_shape shape = col_onnx_set_axis(indices->type.shape, axis, (int64_t)depth);

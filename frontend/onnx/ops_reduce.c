@@ -210,7 +210,7 @@ void col_onnx_op_top_k(col_onnx_node *n, int detail)
     col_shape shape = x->type.shape;
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", -1), shape.rank, false);
     col_onnx_ignore(n, "sorted"); /* they are */
-    int64_t k = col_onnx_whole(col_onnx_known_number(n, 1, "K"));
+    int64_t k = n->opset < 10 ? col_onnx_int(n, "k", 0) : col_onnx_whole(col_onnx_known_number(n, 1, "K"));
     if (n->failed) return;
     int64_t size = shape.dims[axis], others = axis + 1;
     if (k < 0 || k > size || shape.rank == COL_MAX_RANK) {
