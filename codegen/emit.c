@@ -25,6 +25,9 @@ Col__Plan__Dtype col_emit_dtype(col_dtype dtype)
         [COL_F16] = COL__PLAN__DTYPE__F16, [COL_BF16] = COL__PLAN__DTYPE__BF16,
         [COL_I32] = COL__PLAN__DTYPE__I32, [COL_I64] = COL__PLAN__DTYPE__I64,
         [COL_U8] = COL__PLAN__DTYPE__U8,   [COL_BOOL] = COL__PLAN__DTYPE__BOOL,
+        [COL_I8] = COL__PLAN__DTYPE__I8,   [COL_I16] = COL__PLAN__DTYPE__I16,
+        [COL_U16] = COL__PLAN__DTYPE__U16, [COL_U32] = COL__PLAN__DTYPE__U32,
+        [COL_U64] = COL__PLAN__DTYPE__U64,
     };
     return dtypes[dtype];
 }

@@ -8,8 +8,13 @@ static LLVMTypeRef element_type(const col_llvm *l, col_dtype dtype, bool memory)
     case COL_F64: return LLVMDoubleTypeInContext(l->context);
     case COL_F16: return memory ? LLVMHalfTypeInContext(l->context) : LLVMFloatTypeInContext(l->context);
     case COL_BF16: return memory ? LLVMInt16TypeInContext(l->context) : LLVMFloatTypeInContext(l->context);
-    case COL_I32: return LLVMInt32TypeInContext(l->context);
-    case COL_I64: return LLVMInt64TypeInContext(l->context);
+    case COL_I32:
+    case COL_U32: return LLVMInt32TypeInContext(l->context);
+    case COL_I64:
+    case COL_U64: return LLVMInt64TypeInContext(l->context);
+    case COL_I16:
+    case COL_U16: return LLVMInt16TypeInContext(l->context);
+    case COL_I8:
     case COL_U8: return LLVMInt8TypeInContext(l->context);
     case COL_BOOL: return memory ? LLVMInt8TypeInContext(l->context) : LLVMInt1TypeInContext(l->context);
     default: return LLVMFloatTypeInContext(l->context);

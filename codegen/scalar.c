@@ -142,7 +142,7 @@ static LLVMValueRef emit_cast(operands *o)
 {
     col_llvm *l = o->l;
     LLVMTypeRef to = col_llvm_widen(col_llvm_register(l, o->result), o->x), from = LLVMTypeOf(o->x);
-    bool to_float = col_dtype_is_float(o->result), is_signed = o->dtype != COL_U8 && o->dtype != COL_BOOL;
+    bool to_float = col_dtype_is_float(o->result), is_signed = !col_dtype_is_unsigned(o->dtype);
     if (o->dtype == o->result) return o->x;
     if (o->result == COL_BOOL) {
         if (is_float(o)) return LLVMBuildFCmp(l->b, LLVMRealUNE, o->x, col_llvm_float_like(l, 0, o->x), "");
@@ -155,7 +155,7 @@ static LLVMValueRef emit_cast(operands *o)
         return col_llvm_round(l, o->result, wide);
     }
     if (is_float(o)) {
-        const char *convert = o->result == COL_U8 ? "llvm.fptoui.sat" : "llvm.fptosi.sat";
+        const char *convert = col_dtype_is_unsigned(o->result) ? "llvm.fptoui.sat" : "llvm.fptosi.sat";
         return col_llvm_intrinsic(l, convert, (LLVMTypeRef[]){to, from}, 2, &o->x, 1);
     }
     return LLVMBuildIntCast2(l->b, o->x, to, is_signed, "");
@@ -183,7 +183,7 @@ static LLVMValueRef compare(operands *o, LLVMRealPredicate real, LLVMIntPredicat
                             LLVMIntPredicate unsigned_int)
 {
     if (is_float(o)) return LLVMBuildFCmp(o->l->b, real, o->x, o->y, "");
-    bool is_unsigned = o->dtype == COL_U8 || o->dtype == COL_BOOL;
+    bool is_unsigned = col_dtype_is_unsigned(o->dtype);
     return LLVMBuildICmp(o->l->b, is_unsigned ? unsigned_int : signed_int, o->x, o->y, "");
 }
 
@@ -276,7 +276,7 @@ LLVMValueRef col_llvm_combine(const col_llvm *l, col_op op, col_dtype dtype, LLV
 {
     bool real = col_dtype_is_float(dtype);
     if (op == COL_OP_SUM) return real ? LLVMBuildFAdd(l->b, a, b, "") : LLVMBuildAdd(l->b, a, b, "");
-    bool is_max = op == COL_OP_MAX, is_unsigned = dtype == COL_U8 || dtype == COL_BOOL;
+    bool is_max = op == COL_OP_MAX, is_unsigned = col_dtype_is_unsigned(dtype);
     LLVMIntPredicate greater = is_unsigned ? LLVMIntUGT : LLVMIntSGT,
                      less = is_unsigned ? LLVMIntULT : LLVMIntSLT;
     LLVMValueRef first = real ? LLVMBuildFCmp(l->b, is_max ? LLVMRealOGT : LLVMRealOLT, a, b, "")
@@ -291,7 +291,7 @@ LLVMValueRef col_llvm_neutral(const col_llvm *l, col_op op, col_dtype dtype, LLV
         return col_llvm_float_like(l, op == COL_OP_SUM ? 0 : op == COL_OP_MAX ? -INFINITY : INFINITY, like);
     }
     int64_t bits = (int64_t)col_dtype_size(dtype) * 8;
-    bool is_unsigned = dtype == COL_U8 || dtype == COL_BOOL;
+    bool is_unsigned = col_dtype_is_unsigned(dtype);
     int64_t most = is_unsigned ? -1 : (int64_t)(UINT64_MAX >> 1) >> (64 - bits);
     int64_t least = is_unsigned ? 0 : -most - 1;
     return col_llvm_int_like(l, op == COL_OP_SUM ? 0 : op == COL_OP_MAX ? least : most, like);

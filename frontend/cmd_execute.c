@@ -210,11 +210,13 @@ static col_status compile_cached(const executed *what, const col_options *option
     return status;
 }
 
-/* ONNX files among the model and its inputs become what the compiler and `colrun` read. */
+/* ONNX files among the model and its inputs become what the compiler and `colrun` read. `*out_done`: nothing is
+ * left to run, since no output of the model has elements. */
 static col_status convert_files(const executed *what, const char *file, col_options *options,
-                                col_arena *arena, const col_source **out_source)
+                                col_arena *arena, const col_source **out_source, bool *out_done)
 {
     *out_source = NULL;
+    *out_done = false;
     if (col_onnx_is_named(file, ".onnx")) {
         if (what->use != COL_USE_FORWARD) {
             return col_error_make(COL_BAD_INPUT,
@@ -222,6 +224,7 @@ static col_status convert_files(const executed *what, const char *file, col_opti
                                   file, what->name);
         }
         COL_TRY(col_onnx_run_model(file, options, arena, out_source));
+        *out_done = !*out_source;
     }
     return col_onnx_run_inputs(options, arena);
 }
@@ -276,11 +279,13 @@ static col_status execute(const col_command *command, const executed *what, col_
 {
     const char *model, *folder, *program, *plan;
     const col_source *source;
+    bool is_done;
     if (what->use == COL_USE_GENERATE) COL_TRY(col_compile_refuse_sizes(options));
     COL_TRY(col_compile_recipe(options, arena));
     COL_TRY(col_command_argument(command, options, &model));
     COL_TRY(col_program_place(arena, &folder, &program));
-    COL_TRY(convert_files(what, model, options, arena, &source));
+    COL_TRY(convert_files(what, model, options, arena, &source, &is_done));
+    if (is_done) return NULL;
     COL_TRY(find_plan(what, options, model, source, program, arena, &plan));
     return plan ? become_colrun(what->spec, options, folder, plan, arena) : NULL;
 }

@@ -56,10 +56,11 @@ static col_status import(col_options *options, const col_command *command, col_a
     if (options->positionals.len != 2 || strcmp(options->positionals.data[0], "onnx") || !folder)
         return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
     COL_TRY(read_options(options, arena, &given));
-    COL_TRY(col_onnx_import(options->positionals.data[1], &given, arena, &model));
-    COL_TRY(col_onnx_write(&model, folder));
-    print_summary(&model, folder);
-    return NULL;
+    col_status status = col_onnx_import(options->positionals.data[1], &given, arena, &model);
+    if (!status) status = col_onnx_write(&model, folder);
+    if (!status) print_summary(&model, folder);
+    col_onnx_close(&model);
+    return status;
 }
 
 col_status col_command_import(const col_command *command, int argc, char **argv)

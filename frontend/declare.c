@@ -40,13 +40,7 @@ bool col_elab_type(col_elab *e, const col_type_syntax *syntax, bool is_var, col_
 static bool may_begin_as(col_dtype dtype, col_init init)
 {
     if (col_dtype_is_float(dtype) || init.kind == COL_INIT_ZEROS) return true;
-    if (init.kind != COL_INIT_CONSTANT || init.a != floor(init.a)) return false;
-    switch (dtype) {
-    case COL_I32: return init.a >= INT32_MIN && init.a <= INT32_MAX;
-    case COL_I64: return fabs(init.a) <= 0x1p53;
-    case COL_U8: return init.a >= 0 && init.a <= 255;
-    default: return init.a == 0 || init.a == 1;
-    }
+    return init.kind == COL_INIT_CONSTANT && col_dtype_holds(dtype, init.a);
 }
 
 /* A variable's full name must not mean a number at the top level, or the printed graph could not say it. */

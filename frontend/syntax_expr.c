@@ -346,7 +346,8 @@ bool col_parse_type(col_parser *p, col_type_syntax *out_type)
         for (int i = 0; i < COL_DTYPE_COUNT; i++) known[i] = col_dtype_name((col_dtype)i);
         const char *near = col_suggest(name, known, COL_DTYPE_COUNT);
         col_diag_add(p->diags, out_type->loc, "'%s' is not an element type; %s%s%s", name,
-                     near ? "did you mean '" : "there are f32, f64, f16, bf16, i32, i64, u8 and bool",
+                     near ? "did you mean '"
+                          : "there are f32, f64, f16, bf16, bool, and i and u with 8, 16, 32 or 64 bits",
                      near ? near : "", near ? "'?" : "");
         return false;
     }

@@ -112,7 +112,9 @@ static col_status check_model(checker *c, col_graph *graph)
     col_gradcheck_fill(graph, (uint64_t)c->options->seed, false, vars);
     for (size_t i = 0; i < graph->vars.len; i++) {
         const col_var *var = graph->vars.data[i];
-        if (!col_dtype_is_float(var->type.dtype)) col_verify_fill(var, c->options->seed, vars[i].data);
+        /* States may be variances, which are positive. */
+        bool is_free = col_dtype_is_float(var->type.dtype) && var->kind != COL_VAR_STATE;
+        if (!is_free) col_verify_fill(var, c->options->seed, vars[i].data);
     }
     COL_TRY(col_gradcheck_graph(graph, vars, MODEL_SAMPLES, (uint64_t)c->options->seed, &check));
     if (check.checked) print_check(c, "the whole model", 0, &check);

@@ -43,6 +43,11 @@ static void to_bytes(col_tensor tensor, void *out)
         case COL_F64: ((double *)out)[i] = x; break;
         case COL_I32: ((int32_t *)out)[i] = (int32_t)x; break;
         case COL_I64: ((int64_t *)out)[i] = (int64_t)x; break;
+        case COL_I8: ((int8_t *)out)[i] = (int8_t)x; break;
+        case COL_I16: ((int16_t *)out)[i] = (int16_t)x; break;
+        case COL_U16: ((uint16_t *)out)[i] = (uint16_t)x; break;
+        case COL_U32: ((uint32_t *)out)[i] = (uint32_t)x; break;
+        case COL_U64: ((uint64_t *)out)[i] = (uint64_t)x; break;
         default: ((uint8_t *)out)[i] = (uint8_t)x; break;
         }
     }
@@ -55,6 +60,11 @@ static double from_bytes(col_dtype dtype, const void *data, int64_t i)
     case COL_F64: return ((const double *)data)[i];
     case COL_I32: return ((const int32_t *)data)[i];
     case COL_I64: return (double)((const int64_t *)data)[i];
+    case COL_I8: return ((const int8_t *)data)[i];
+    case COL_I16: return ((const int16_t *)data)[i];
+    case COL_U16: return ((const uint16_t *)data)[i];
+    case COL_U32: return ((const uint32_t *)data)[i];
+    case COL_U64: return (double)((const uint64_t *)data)[i];
     default: return ((const uint8_t *)data)[i];
     }
 }

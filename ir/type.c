@@ -1,5 +1,6 @@
 #include "ir/type.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -8,6 +9,8 @@ static const struct {
 } dtypes[COL_DTYPE_COUNT] = {
     [COL_F32] = {"f32", 4}, [COL_F64] = {"f64", 8}, [COL_F16] = {"f16", 2}, [COL_BF16] = {"bf16", 2},
     [COL_I32] = {"i32", 4}, [COL_I64] = {"i64", 8}, [COL_U8] = {"u8", 1},   [COL_BOOL] = {"bool", 1},
+    [COL_I8] = {"i8", 1},   [COL_I16] = {"i16", 2}, [COL_U16] = {"u16", 2}, [COL_U32] = {"u32", 4},
+    [COL_U64] = {"u64", 8},
 };
 
 const char *col_dtype_name(col_dtype dtype)
@@ -37,7 +40,27 @@ bool col_dtype_is_float(col_dtype dtype)
 
 bool col_dtype_is_integer(col_dtype dtype)
 {
-    return dtype == COL_I32 || dtype == COL_I64 || dtype == COL_U8;
+    return !col_dtype_is_float(dtype) && dtype != COL_BOOL;
+}
+
+bool col_dtype_is_unsigned(col_dtype dtype)
+{
+    return dtype == COL_BOOL || dtype == COL_U8 || dtype == COL_U16 || dtype == COL_U32 || dtype == COL_U64;
+}
+
+bool col_dtype_is_arithmetic(col_dtype dtype)
+{
+    return col_dtype_is_float(dtype) || dtype == COL_I32 || dtype == COL_I64;
+}
+
+bool col_dtype_holds(col_dtype dtype, double value)
+{
+    if (col_dtype_is_float(dtype)) return true;
+    int bits = dtype == COL_BOOL ? 1 : (int)COL_MIN(8 * dtypes[dtype].size, 53);
+    bool is_unsigned = col_dtype_is_unsigned(dtype);
+    double reach = ldexp(1, is_unsigned || bits == 53 ? bits : bits - 1); /* of magnitudes */
+    double most = bits == 53 ? reach : reach - 1;
+    return value == floor(value) && value <= most && value >= (is_unsigned ? 0 : -reach);
 }
 
 col_shape col_shape_make(int rank, const int64_t *dims)

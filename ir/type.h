@@ -13,6 +13,11 @@ typedef enum col_dtype {
     COL_I64,
     COL_U8,
     COL_BOOL,
+    COL_I8,
+    COL_I16,
+    COL_U16,
+    COL_U32,
+    COL_U64,
     COL_DTYPE_COUNT
 } col_dtype;
 
@@ -31,7 +36,13 @@ const char *col_dtype_name(col_dtype dtype);
 bool col_dtype_parse(const char *name, col_dtype *out_dtype);
 size_t col_dtype_size(col_dtype dtype); /* bytes of one element */
 bool col_dtype_is_float(col_dtype dtype);
-bool col_dtype_is_integer(col_dtype dtype); /* i32 i64 u8; not bool */
+bool col_dtype_is_integer(col_dtype dtype);    /* of any width; not bool */
+bool col_dtype_is_unsigned(col_dtype dtype);   /* also bool */
+bool col_dtype_is_arithmetic(col_dtype dtype); /* floats, i32 and i64: others are moved, compared and cast */
+
+/* Whether a constant can have the value: all numbers for floats, else whole ones in range; of 64 bits those that a
+ * double tells apart, up to 2^53. */
+bool col_dtype_holds(col_dtype dtype, double value);
 
 /* `dims` is copied; 0 <= rank <= COL_MAX_RANK. */
 col_shape col_shape_make(int rank, const int64_t *dims);

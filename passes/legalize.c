@@ -6,7 +6,7 @@
  * one of an operand's two being 1
  *           - convolutions and poolings: operands are dense and row-major
  *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice: the base is theirs
- * to overwrite
+ * to overwrite; scatter_add: indices are i32
  *           - collectives: the operand is dense
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
@@ -231,9 +231,12 @@ static bool owns_base(const col_node *node)
 
 static void legalize_in_place(col_builder *b, col_node *node)
 {
+    bool is_scatter = node->op == COL_OP_SCATTER_ADD;
+    if (is_scatter && col_node_operand(node, 1)->type.dtype != COL_I32)
+        col_node_set_operand(node, 1, col_build_cast(b, col_node_operand(node, 1), COL_I32));
     if (!owns_base(node)) copy_operand(b, node, 0);
     for (uint32_t i = 1; i < node->operand_count; i++) {
-        if (node->op == COL_OP_SCATTER_ADD && !is_dense(col_node_operand(node, i))) copy_operand(b, node, i);
+        if (is_scatter && !is_dense(col_node_operand(node, i))) copy_operand(b, node, i);
     }
 }
 

@@ -18,6 +18,11 @@ col_store_dtype col_tensors_dtype(Col__Plan__Dtype dtype)
     case COL__PLAN__DTYPE__I64: return COL_STORE_I64;
     case COL__PLAN__DTYPE__U8: return COL_STORE_U8;
     case COL__PLAN__DTYPE__BOOL: return COL_STORE_BOOL;
+    case COL__PLAN__DTYPE__I8: return COL_STORE_I8;
+    case COL__PLAN__DTYPE__I16: return COL_STORE_I16;
+    case COL__PLAN__DTYPE__U16: return COL_STORE_U16;
+    case COL__PLAN__DTYPE__U32: return COL_STORE_U32;
+    case COL__PLAN__DTYPE__U64: return COL_STORE_U64;
     default: COL_PANIC("dtype %d passed the verifier", (int)dtype);
     }
 }

@@ -38,16 +38,18 @@ void col_onnx_importer_know_data(col_onnx_importer *im, const col_value *value, 
     know(im, value, &copy);
 }
 
-static bool can_fold(const col_onnx_importer *im, const col_node *node)
+static bool can_fold(col_onnx_importer *im, const col_node *node)
 {
     if (!col_op_info_of(node->op)->eval || !is_cheap(node)) return false;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         if (!known(im, col_node_operand(node, i))) return false;
     }
+    int64_t count = 0;
     for (uint32_t i = 0; i < node->result_count; i++) {
         if (!is_small(node->results[i].type.shape)) return false;
+        count += col_shape_numel(node->results[i].type.shape);
     }
-    return true;
+    return col_onnx_importer_afford(im, count);
 }
 
 static void fold(col_onnx_importer *im, const col_node *node)

@@ -22,6 +22,13 @@ void col_onnx_importer_fault(col_onnx_importer *im, const char *format, ...)
     va_end(args);
 }
 
+bool col_onnx_importer_afford(col_onnx_importer *im, int64_t count)
+{
+    if (count > COL_ONNX_COMPUTED_ELEMENTS - im->computed) return false;
+    im->computed += count;
+    return true;
+}
+
 static col_status faults_status(col_onnx_importer *im)
 {
     col_status status = NULL;
@@ -85,7 +92,7 @@ static bool is_uniform(const col_onnx_tensor *tensor, double *out_value)
     for (int64_t i = 1; i < count; i++) {
         if (memcmp(tensor->data, (const char *)tensor->data + (size_t)i * size, size)) return false;
     }
-    return tensor->type.dtype != COL_I64 || (*out_value >= -0x1p53 && *out_value <= 0x1p53);
+    return col_dtype_holds(tensor->type.dtype, *out_value);
 }
 
 col_value *col_onnx_tensor_value(col_onnx_importer *im, const char *name, const col_onnx_tensor *tensor,
@@ -101,7 +108,7 @@ static void add_initializer(col_onnx_importer *im, const Col__Onnx__Tensor *mess
     col_onnx_tensor tensor;
     if (!check_name(im, "initializer", message->name)) return;
     col_value *value = NULL;
-    col_status status = col_onnx_tensor_read(message, im->folder, im->arena, &tensor);
+    col_status status = col_onnx_tensor_read(message, im->files, im->arena, &tensor);
     if (status) {
         col_onnx_importer_fault(im, "initializer '%s': %s", message->name, col_error_message(status));
     } else if (col_graph_find_var(im->graph, message->name)) {
@@ -287,6 +294,7 @@ static void run_node(col_onnx_importer *im, col_onnx_node *n)
     found->function(n, found->detail);
     if (im->diags.total && im->diags.list.len) col_onnx_fault(n, "%s", im->diags.list.data[0].message);
     im->diags = (col_diags){.arena = im->arena};
+    if (!n->failed) col_onnx_check_read(n);
     for (uint32_t i = 0; i < n->output_count && !n->failed; i++) {
         if (col_onnx_wants(n, i) && !n->outputs[i])
             col_onnx_fault(n, "its output %u is not supported: remove what reads it", i + 1);
@@ -320,6 +328,16 @@ static const char *file_name(const col_onnx_importer *im, const char *name)
     return copy;
 }
 
+static void add_empty(col_onnx_importer *im, const char *name, col_type type)
+{
+    for (size_t i = 0; i < im->empty.len; i++) {
+        if (!strcmp(im->empty.data[i].name, name))
+            col_onnx_importer_fault(im, "the output '%s' is there twice", name);
+    }
+    col_onnx_empty empty = {name, type};
+    col_vec_push(im->arena, &im->empty, empty);
+}
+
 static void add_outputs(col_onnx_importer *im, const Col__Onnx__Graph *graph)
 {
     if (!graph->n_output) col_onnx_importer_fault(im, "the model has no outputs");
@@ -330,6 +348,8 @@ static void add_outputs(col_onnx_importer *im, const Col__Onnx__Graph *graph)
         if (!slot) col_onnx_importer_fault(im, "nothing makes the output '%s'", name);
         if (col_graph_find_output(im->graph, name))
             col_onnx_importer_fault(im, "the output '%s' is there twice", name);
+        else if (slot && slot->value && !col_shape_numel(slot->value->type.shape))
+            add_empty(im, name, slot->value->type);
         else if (slot && slot->value)
             col_graph_add_output(im->graph, name, slot->value, (col_loc){0});
     }
@@ -415,7 +435,9 @@ static void build(col_onnx_importer *im, const Col__Onnx__Model *message)
     col_onnx_importer_fold(im);
     for (size_t i = 0; i < graph->n_node; i++) add_node(im, graph->node[i]);
     add_outputs(im, graph);
-    if (im->fault_count) return;
+    col_status status = im->files ? col_onnx_files_check(im->files, im->arena) : NULL;
+    if (status) col_onnx_importer_fault(im, "%s", col_error_message(status));
+    if (col_error_ignore(status) || im->fault_count) return;
     sweep(im);
     check_sizes(im);
 }
@@ -424,14 +446,12 @@ col_status col_onnx_import_bytes(const char *name, const char *folder, const voi
                                  const col_onnx_options *options, col_arena *arena, col_onnx_model *out)
 {
     static const col_onnx_options none;
-    Col__Onnx__Model *message = col__onnx__model__unpack(NULL, size, bytes);
-    *out = (col_onnx_model){0};
-    if (!message || !message->graph) {
-        if (message) col__onnx__model__free_unpacked(message, NULL);
+    const Col__Onnx__Model *message = col_onnx_model_unpack(bytes, size, arena);
+    *out = (col_onnx_model){.files = {.folder = folder}};
+    if (!message || !message->graph)
         return col_error_make(COL_BAD_INPUT, "%s: this is no ONNX model, or only a part of one", name);
-    }
     col_onnx_importer im = {.file = name,
-                            .folder = folder,
+                            .files = folder ? &out->files : NULL,
                             .options = options ? options : &none,
                             .arena = arena,
                             .graph = col_graph_create(arena, "onnx"),
@@ -439,22 +459,21 @@ col_status col_onnx_import_bytes(const char *name, const char *folder, const voi
                             .slots = col_map_create(arena)};
     im.builder = (col_builder){.graph = im.graph, .scope = "", .diags = &im.diags};
     build(&im, message);
-    col_status status = faults_status(&im);
-    if (!status) {
-        /* Weights may lie in the message, which goes. */
-        for (size_t i = 0; i < im.weights.len; i++) {
-            col_onnx_weight *w = &im.weights.data[i];
-            w->data = col_arena_copy(arena, w->data, (size_t)COL_MAX(col_type_bytes(w->var->type), 1));
-        }
-        out->graph = im.graph;
-        out->inputs = col_map_create(arena);
-        for (size_t i = 0; i < message->graph->n_input; i++)
-            col_map_set(out->inputs, message->graph->input[i]->name, im.graph);
-        out->weights.data = im.weights.data;
-        out->weights.len = out->weights.cap = im.weights.len;
-    }
-    col__onnx__model__free_unpacked(message, NULL);
-    return status;
+    COL_TRY(faults_status(&im));
+    out->graph = im.graph;
+    out->inputs = col_map_create(arena);
+    for (size_t i = 0; i < message->graph->n_input; i++)
+        col_map_set(out->inputs, message->graph->input[i]->name, im.graph);
+    out->weights.data = im.weights.data;
+    out->weights.len = out->weights.cap = im.weights.len;
+    out->empty.data = im.empty.data;
+    out->empty.len = out->empty.cap = im.empty.len;
+    return NULL;
+}
+
+void col_onnx_close(col_onnx_model *model)
+{
+    col_onnx_files_close(&model->files);
 }
 
 col_status col_onnx_import(const char *path, const col_onnx_options *options, col_arena *arena,
@@ -465,6 +484,7 @@ col_status col_onnx_import(const char *path, const col_onnx_options *options, co
                          : slash == path ? "/"
                                          : col_arena_strndup(arena, path, (size_t)(slash - path));
     col_mapping mapping;
+    *out = (col_onnx_model){0};
     COL_TRY(col_file_map(path, &mapping));
     col_status status = col_onnx_import_bytes(path, folder, mapping.data, mapping.size, options, arena, out);
     col_file_unmap(&mapping);

@@ -8,6 +8,7 @@
 #ifndef COL_ONNX_IMPORT_H
 #define COL_ONNX_IMPORT_H
 
+#include "frontend/onnx/tensor.h"
 #include "ir/graph.h"
 
 /* The value of an input that is known while importing: its name and a .npy or .pb file. */
@@ -34,13 +35,22 @@ typedef struct col_onnx_weight {
     const void *data; /* col_type_bytes(var->type) bytes */
 } col_onnx_weight;
 
+/* An output without elements, which a graph does not have. */
+typedef struct col_onnx_empty {
+    const char *name;
+    col_type type;
+} col_onnx_empty;
+
 typedef struct col_onnx_model {
     col_graph *graph; /* unused nodes, parameters and inputs are gone */
     COL_VEC(col_onnx_weight) weights;
-    col_map *inputs; /* names of the file's inputs, also of those that the graph no longer has */
+    COL_VEC(col_onnx_empty) empty;
+    col_onnx_files files; /* in which weights may lie */
+    col_map *inputs;      /* names of the file's inputs, also of those that the graph no longer has */
 } col_onnx_model;
 
-/* Reads a model and builds its graph; all of it lives in `arena`. Initializers are parameters under their own
+/* Reads a model and builds its graph; all of it lives in `arena` and in files that stay mapped: col_onnx_close(),
+ * also after an error. Initializers are parameters under their own
  * names; what depends on constants, shapes and small values of `given` inputs alone is computed here where an
  * op needs to know it. COL_BAD_INPUT for a damaged file, for ops or uses of ops that colc lacks (all of them
  * at once, by name), and for sizes that are left open. */
@@ -50,6 +60,7 @@ COL_MUST_USE col_status col_onnx_import(const char *path, const col_onnx_options
 COL_MUST_USE col_status col_onnx_import_bytes(const char *name, const char *folder, const void *bytes,
                                               size_t size, const col_onnx_options *options, col_arena *arena,
                                               col_onnx_model *out);
+void col_onnx_close(col_onnx_model *model);
 
 /* Writes `model.ir` and, if there are weights, `model.safetensors` into the folder, making it. */
 COL_MUST_USE col_status col_onnx_write(const col_onnx_model *model, const char *folder);

@@ -9,13 +9,17 @@
  * known. Shapes, axes and the like are far smaller. */
 enum { COL_ONNX_KNOWN_ELEMENTS = 4096 };
 
+/* All that one import computes has at most so many elements: a few nodes could otherwise ask for any amount. */
+enum { COL_ONNX_COMPUTED_ELEMENTS = 1 << 24 };
+
 /* A name of the model. `value` is NULL when what should make it had a fault. */
 typedef struct col_onnx_slot {
     col_value *value;
 } col_onnx_slot;
 
 struct col_onnx_importer {
-    const char *file, *folder;
+    const char *file;
+    col_onnx_files *files; /* NULL: no external data */
     const col_onnx_options *options;
     col_arena *arena;
     col_graph *graph;
@@ -25,7 +29,9 @@ struct col_onnx_importer {
     COL_VEC(const col_tensor *) known; /* by value id; NULL: not known */
     col_node *folded;                  /* the last node that was looked at for folding */
     COL_VEC(col_onnx_weight) weights;
+    COL_VEC(col_onnx_empty) empty;
     int64_t opset;
+    int64_t computed;  /* elements so far */
     uint32_t literals; /* that got a name so far */
     col_str faults;
     size_t fault_count;
@@ -33,6 +39,8 @@ struct col_onnx_importer {
 
 /* Notes a fault of the whole model; all are reported at the end. */
 void col_onnx_importer_fault(col_onnx_importer *im, const char *format, ...) COL_PRINTF(2, 3);
+/* Whether there is room for as many more elements; takes it. */
+bool col_onnx_importer_afford(col_onnx_importer *im, int64_t count);
 /* fold.c: notes what a value holds, if that is small. */
 void col_onnx_importer_know_data(col_onnx_importer *im, const col_value *value,
                                  const col_onnx_tensor *tensor);

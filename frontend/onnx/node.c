@@ -21,8 +21,15 @@ void col_onnx_fault(col_onnx_node *n, const char *format, ...)
     col_str_fini(&text);
 }
 
-col_value *col_onnx_maybe(const col_onnx_node *n, uint32_t index)
+/* What has a number from 64 on counts as read: only operands of ops that take any number of them do. */
+static uint64_t bit(size_t index)
 {
+    return index < 64 ? UINT64_C(1) << index : 0;
+}
+
+col_value *col_onnx_maybe(col_onnx_node *n, uint32_t index)
+{
+    n->inputs_read |= bit(index);
     return index < n->input_count ? n->inputs[index] : NULL;
 }
 
@@ -40,28 +47,49 @@ bool col_onnx_wants(const col_onnx_node *n, uint32_t index)
 
 /* Attributes. */
 
-const Col__Onnx__Attribute *col_onnx_attribute(const col_onnx_node *n, const char *name)
+const Col__Onnx__Attribute *col_onnx_attribute(col_onnx_node *n, const char *name)
 {
     for (size_t i = 0; i < n->message->n_attribute; i++) {
         const Col__Onnx__Attribute *a = n->message->attribute[i];
-        if (a->name && !strcmp(a->name, name)) return a;
+        if (!a->name || strcmp(a->name, name)) continue;
+        n->attributes_read |= bit(i);
+        return a;
     }
     return NULL;
 }
 
-int64_t col_onnx_int(const col_onnx_node *n, const char *name, int64_t fallback)
+void col_onnx_ignore(col_onnx_node *n, const char *name)
+{
+    (void)col_onnx_attribute(n, name);
+}
+
+void col_onnx_check_read(col_onnx_node *n)
+{
+    for (size_t i = 0; i < n->message->n_attribute && i < 64; i++) {
+        const char *name = n->message->attribute[i]->name;
+        if (!(n->attributes_read & bit(i)))
+            col_onnx_fault(n, "its attribute '%s' is not supported", name ? name : "");
+    }
+    if (n->message->n_attribute > 64) col_onnx_fault(n, "it has more than 64 attributes");
+    for (uint32_t i = 0; i < n->input_count && i < 64; i++) {
+        if (n->inputs[i] && !(n->inputs_read & bit(i)))
+            col_onnx_fault(n, "its operand %u is not supported", i + 1);
+    }
+}
+
+int64_t col_onnx_int(col_onnx_node *n, const char *name, int64_t fallback)
 {
     const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
     return a && a->has_i ? a->i : fallback;
 }
 
-double col_onnx_float(const col_onnx_node *n, const char *name, double fallback)
+double col_onnx_float(col_onnx_node *n, const char *name, double fallback)
 {
     const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
     return a && a->has_f ? (double)a->f : fallback;
 }
 
-const char *col_onnx_text(const col_onnx_node *n, const char *name, const char *fallback)
+const char *col_onnx_text(col_onnx_node *n, const char *name, const char *fallback)
 {
     const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
     if (!a || !a->has_s || memchr(a->s.data, 0, a->s.len)) return fallback;
@@ -190,7 +218,7 @@ bool col_onnx_attr_tensor(col_onnx_node *n, const char *name, col_onnx_tensor *o
         col_onnx_fault(n, "its attribute '%s' is no tensor", name);
         return false;
     }
-    col_status status = col_onnx_tensor_read(a->t, n->importer->folder, n->arena, out);
+    col_status status = col_onnx_tensor_read(a->t, n->importer->files, n->arena, out);
     if (status) col_onnx_fault(n, "its attribute '%s': %s", name, col_error_message(status));
     return !col_error_ignore(status);
 }
@@ -201,17 +229,23 @@ static void store_element(void *to, col_dtype dtype, double value)
 {
     float f32 = (float)value;
     int64_t i64 = col_onnx_whole(value);
-    int32_t i32 = (int32_t)COL_MIN(COL_MAX(i64, INT32_MIN), INT32_MAX);
-    unsigned char u8 = (unsigned char)i64;
     switch (dtype) {
     case COL_F32: memcpy(to, &f32, sizeof f32); break;
     case COL_F64: memcpy(to, &value, sizeof value); break;
-    case COL_I64: memcpy(to, &i64, sizeof i64); break;
-    case COL_I32: memcpy(to, &i32, sizeof i32); break;
-    case COL_U8: memcpy(to, &u8, sizeof u8); break;
     case COL_BOOL: *(unsigned char *)to = value != 0; break;
-    default: COL_PANIC("no literal of %s is made", col_dtype_name(dtype));
+    case COL_F16:
+    case COL_BF16: COL_PANIC("no literal of %s is made", col_dtype_name(dtype));
+    default: memcpy(to, &i64, col_dtype_size(dtype)); break; /* the lower bytes */
     }
+}
+
+double *col_onnx_numbers(col_onnx_node *n, int64_t count)
+{
+    if (col_onnx_importer_afford(n->importer, count))
+        return COL_NEW_ARRAY(n->arena, double, COL_MAX(count, 1));
+    col_onnx_fault(n, "it needs %lld numbers that are computed while importing; a model can have %d of them",
+                   (long long)count, COL_ONNX_COMPUTED_ELEMENTS);
+    return NULL;
 }
 
 col_value *col_onnx_literal(col_onnx_node *n, col_type type, const double *data)
@@ -252,14 +286,25 @@ static bool is_comparison(col_op op)
            op == COL_OP_GE;
 }
 
+col_dtype col_onnx_wide(col_dtype dtype)
+{
+    if (col_dtype_is_arithmetic(dtype)) return dtype;
+    return col_dtype_size(dtype) < sizeof(int32_t) ? COL_I32 : COL_I64;
+}
+
 col_value *col_onnx_binary(col_onnx_node *n, col_op op, col_value *x, col_value *y)
 {
     if (!x || !y || n->failed) return NULL;
-    bool narrow = x->type.dtype == COL_U8 && y->type.dtype == COL_U8 && !is_comparison(op);
-    if (!narrow) return col_build_binary(n->b, op, x, y);
-    x = col_build_cast(n->b, x, COL_I32);
-    y = col_build_cast(n->b, y, COL_I32);
-    return col_onnx_cast(n, col_build_binary(n->b, op, x, y), COL_U8);
+    col_dtype dtype = x->type.dtype, wide = col_onnx_wide(dtype);
+    bool same = dtype == y->type.dtype, direct = wide == dtype || dtype == COL_BOOL || is_comparison(op);
+    if (!same || direct) return col_build_binary(n->b, op, x, y);
+    if (op == COL_OP_MAXIMUM || op == COL_OP_MINIMUM) {
+        col_op wins = op == COL_OP_MAXIMUM ? COL_OP_GT : COL_OP_LT;
+        return col_onnx_where(n, col_build_binary(n->b, wins, x, y), x, y);
+    }
+    x = col_build_cast(n->b, x, wide);
+    y = col_build_cast(n->b, y, wide);
+    return col_onnx_cast(n, col_build_binary(n->b, op, x, y), dtype);
 }
 
 col_value *col_onnx_binary_number(col_onnx_node *n, col_op op, col_value *x, double y)
@@ -319,16 +364,47 @@ col_value *col_onnx_cut(col_onnx_node *n, col_value *x, int axis, int64_t start,
 
 col_value *col_onnx_concat(col_onnx_node *n, uint32_t count, col_value *const *parts, int axis)
 {
+    col_value **kept = COL_NEW_ARRAY(n->arena, col_value *, count + 1);
+    uint32_t kept_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (!parts[i]) return NULL;
+        /* A part without elements adds nothing; one that is wrong otherwise stays, to be refused. */
+        bool is_empty =
+            parts[i]->type.dtype == parts[0]->type.dtype &&
+            col_shape_equal(col_onnx_set_axis(parts[i]->type.shape, axis, 0), parts[i]->type.shape) &&
+            col_shape_equal(parts[i]->type.shape, col_onnx_set_axis(parts[0]->type.shape, axis, 0));
+        if (!is_empty) kept[kept_count++] = parts[i];
     }
-    return n->failed ? NULL : col_build_concat(n->b, count, parts, axis);
+    if (!kept_count) return parts[0];
+    return n->failed ? NULL : kept_count == 1 ? kept[0] : col_build_concat(n->b, kept_count, kept, axis);
+}
+
+/* What is left of no elements: the operation's neutral number. */
+static col_value *reduce_nothing(col_onnx_node *n, col_op op, col_type type, int count, const int64_t *axes,
+                                 bool keepdims)
+{
+    unsigned gone = 0;
+    col_shape shape = {0};
+    for (int i = 0; i < count; i++) gone |= 1u << axes[i];
+    for (int i = 0; i < type.shape.rank; i++) {
+        if (gone >> i & 1 && keepdims) shape.dims[shape.rank++] = 1;
+        if (!(gone >> i & 1)) shape.dims[shape.rank++] = type.shape.dims[i];
+    }
+    bool is_exact = op == COL_OP_SUM || (op != COL_OP_MEAN && col_dtype_is_float(type.dtype));
+    if (!is_exact && col_shape_numel(shape)) {
+        col_onnx_fault(n, "of no elements there is no such reduction of %s", col_dtype_name(type.dtype));
+        return NULL;
+    }
+    double neutral = op == COL_OP_MAX ? -INFINITY : op == COL_OP_MIN ? INFINITY : 0;
+    return col_onnx_full(n, is_exact ? neutral : 0, col_type_make(type.dtype, shape));
 }
 
 col_value *col_onnx_reduce(col_onnx_node *n, col_op op, col_value *x, int count, const int64_t *axes,
                            bool keepdims)
 {
-    return x && !n->failed ? col_build_reduce(n->b, op, x, count, axes, keepdims) : NULL;
+    if (!x || n->failed) return NULL;
+    return col_shape_numel(x->type.shape) ? col_build_reduce(n->b, op, x, count, axes, keepdims)
+                                          : reduce_nothing(n, op, x->type, count, axes, keepdims);
 }
 
 col_value *col_onnx_single(col_onnx_node *n, col_value *x)
@@ -392,6 +468,8 @@ col_value *col_onnx_einsum(col_onnx_node *n, const char *equation, col_value *x,
         col_onnx_fault(n, "its operands have different element types");
         return NULL;
     }
+    if (!col_shape_numel(x->type.shape) || !col_shape_numel(y->type.shape))
+        return multiply_and_sum(n, equation, x, y);
     if (dtype == COL_F16 || dtype == COL_BF16) {
         x = col_onnx_cast(n, x, COL_F32);
         y = col_onnx_cast(n, y, COL_F32);

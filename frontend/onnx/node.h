@@ -16,8 +16,9 @@ typedef struct col_onnx_node {
     col_builder *b;
     col_arena *arena;
     uint32_t input_count, output_count;
-    col_value **inputs;  /* NULL: absent */
-    col_value **outputs; /* to be set */
+    col_value **inputs;                    /* NULL: absent */
+    col_value **outputs;                   /* to be set */
+    uint64_t attributes_read, inputs_read; /* bits: what no function asked for is not supported */
     bool failed;
 } col_onnx_node;
 
@@ -26,15 +27,19 @@ void col_onnx_fault(col_onnx_node *n, const char *format, ...) COL_PRINTF(2, 3);
 
 /* The operand; a fault and NULL when it is absent. `maybe` gives NULL without a fault. */
 col_value *col_onnx_input(col_onnx_node *n, uint32_t index);
-col_value *col_onnx_maybe(const col_onnx_node *n, uint32_t index);
+col_value *col_onnx_maybe(col_onnx_node *n, uint32_t index);
+/* After the function of its row: a fault for attributes and operands that it did not ask for. */
+void col_onnx_check_read(col_onnx_node *n);
 /* Whether the model wants the output. */
 bool col_onnx_wants(const col_onnx_node *n, uint32_t index);
 
-/* Attributes, or the fallback. */
-int64_t col_onnx_int(const col_onnx_node *n, const char *name, int64_t fallback);
-double col_onnx_float(const col_onnx_node *n, const char *name, double fallback);
-const char *col_onnx_text(const col_onnx_node *n, const char *name, const char *fallback);
-const Col__Onnx__Attribute *col_onnx_attribute(const col_onnx_node *n, const char *name); /* NULL: absent */
+/* Attributes, or the fallback. One that a function does not ask for, or an operand, makes the node not supported;
+ * `ignore` is for what changes nothing here. */
+void col_onnx_ignore(col_onnx_node *n, const char *name);
+int64_t col_onnx_int(col_onnx_node *n, const char *name, int64_t fallback);
+double col_onnx_float(col_onnx_node *n, const char *name, double fallback);
+const char *col_onnx_text(col_onnx_node *n, const char *name, const char *fallback);
+const Col__Onnx__Attribute *col_onnx_attribute(col_onnx_node *n, const char *name); /* NULL: absent */
 
 /* A list of whole numbers; `count` is -1 when it is absent or there was a fault. */
 typedef struct col_onnx_ints {
@@ -63,13 +68,19 @@ col_shape col_onnx_shape(col_onnx_node *n, const col_onnx_ints *list);
 /* The tensor of an attribute, which must be there. */
 bool col_onnx_attr_tensor(col_onnx_node *n, const char *name, col_onnx_tensor *out);
 
+/* Room for that many numbers; NULL and a fault when an import may not compute as much. */
+double *col_onnx_numbers(col_onnx_node *n, int64_t count);
 /* A value that is known. `data` has one double per element. */
 col_value *col_onnx_literal(col_onnx_node *n, col_type type, const double *data);
 /* The same from a tensor of the file; `name`, if not NULL, is what the parameter is called. */
 col_value *col_onnx_tensor_value(col_onnx_importer *importer, const char *name, const col_onnx_tensor *tensor,
                                  bool is_trained);
 
-/* Short forms of the builder. Arithmetic on u8 happens in i32 and is cut back to u8. */
+/* The type to compute in: the type itself, or i32 or i64 for bool and the whole numbers that are not computed with. */
+col_dtype col_onnx_wide(col_dtype dtype);
+
+/* Short forms of the builder. Arithmetic on other whole numbers than i32 and i64 happens in the wider type and
+ * keeps the lower bits. */
 col_value *col_onnx_unary(col_onnx_node *n, col_op op, col_value *x);
 col_value *col_onnx_binary(col_onnx_node *n, col_op op, col_value *x, col_value *y);
 col_value *col_onnx_binary_number(col_onnx_node *n, col_op op, col_value *x, double y); /* y of x's type */
@@ -104,6 +115,8 @@ col_value *col_onnx_within(col_onnx_node *n, col_value *indices, int64_t size);
 /* x's elements along `axis` at `indices` (i32 or i64, of any shape; negative ones count from the end), which take
  * the axis's place. Indices outside go to the nearest element. */
 col_value *col_onnx_take(col_onnx_node *n, col_value *x, int axis, col_value *indices);
+/* The product along an axis, which stays as size 1. */
+col_value *col_onnx_product(col_onnx_node *n, col_value *x, int axis);
 /* The shape with the axis of size 1 put in, or a size set. */
 col_shape col_onnx_with_axis(col_shape shape, int axis, int64_t size);
 col_shape col_onnx_set_axis(col_shape shape, int axis, int64_t size);

@@ -52,7 +52,7 @@ void col_onnx_op_abs(col_onnx_node *n, int detail)
     if (is_float(x))
         n->outputs[0] = unary(n, COL_OP_ABS, x);
     else if (x)
-        n->outputs[0] = x->type.dtype == COL_U8
+        n->outputs[0] = col_dtype_is_unsigned(x->type.dtype)
                             ? x
                             : binary(n, COL_OP_MAXIMUM, x,
                                      binary(n, COL_OP_SUB, col_onnx_number(n, 0, x->type.dtype), x));
@@ -108,7 +108,7 @@ void col_onnx_op_mod(col_onnx_node *n, int detail)
     (void)detail;
     col_value *x = col_onnx_input(n, 0), *y = col_onnx_input(n, 1);
     if (!x || !y) return;
-    bool cuts = col_onnx_int(n, "fmod", 0) != 0;
+    bool cuts = col_onnx_int(n, "fmod", 0) != 0, is_real = is_float(x);
     col_dtype dtype = x->type.dtype;
     x = col_onnx_cast(n, x, COL_F64);
     y = col_onnx_cast(n, y, COL_F64);
@@ -117,7 +117,14 @@ void col_onnx_op_mod(col_onnx_node *n, int detail)
         col_value *up = unary(n, COL_OP_NEG, unary(n, COL_OP_FLOOR, unary(n, COL_OP_NEG, quotient)));
         whole = col_onnx_where(n, with(n, COL_OP_LT, quotient, 0), up, whole);
     }
-    n->outputs[0] = col_onnx_cast(n, binary(n, COL_OP_SUB, x, binary(n, COL_OP_MUL, y, whole)), dtype);
+    col_value *rest = binary(n, COL_OP_SUB, x, binary(n, COL_OP_MUL, y, whole));
+    if (is_real) { /* of an infinite divisor the dividend is left, or what has the divisor's sign */
+        col_value *is_endless = binary(n, COL_OP_AND, with(n, COL_OP_EQ, unary(n, COL_OP_ABS, y), INFINITY),
+                                       with(n, COL_OP_LT, unary(n, COL_OP_ABS, x), INFINITY));
+        col_value *turned = with(n, COL_OP_LT, binary(n, COL_OP_MUL, unary(n, COL_OP_SIGN, y), x), 0);
+        rest = col_onnx_where(n, is_endless, cuts ? x : col_onnx_where(n, turned, y, x), rest);
+    }
+    n->outputs[0] = col_onnx_cast(n, rest, dtype);
 }
 
 /* The result has the base's type. Whole numbers go through f64. */
@@ -171,6 +178,7 @@ void col_onnx_op_cast(col_onnx_node *n, int detail)
     (void)detail;
     col_dtype dtype;
     col_status status = col_onnx_dtype((int32_t)col_onnx_int(n, "to", 0), &dtype);
+    col_onnx_ignore(n, "saturate"); /* says what becomes of 8-bit floats, which are refused */
     if (status)
         col_onnx_fault(n, "%s", col_error_message(status));
     else
@@ -182,6 +190,7 @@ void col_onnx_op_cast_like(col_onnx_node *n, int detail)
 {
     (void)detail;
     col_value *like = col_onnx_input(n, 1);
+    col_onnx_ignore(n, "saturate");
     if (like) n->outputs[0] = col_onnx_cast(n, col_onnx_input(n, 0), like->type.dtype);
 }
 
@@ -329,6 +338,63 @@ void col_onnx_op_hyperbolic(col_onnx_node *n, int which)
     n->outputs[0] = col_onnx_cast(n, y, given->type.dtype);
 }
 
+/* atan(x) in f64: 1 / x for |x| > 1, since atan(x) + atan(1 / x) = pi / 2; then atan(x) = 2 atan(x / (1 + sqrt(1 +
+ * x^2))) three times, which leaves |x| < 0.1, and the series x - x^3 / 3 + ... */
+static col_value *arctangent(col_onnx_node *n, col_value *x)
+{
+    enum { HALVINGS = 3, TERMS = 8 };
+    col_value *size = unary(n, COL_OP_ABS, x), *is_large = with(n, COL_OP_GT, size, 1);
+    col_value *one = col_onnx_number(n, 1, COL_F64);
+    col_value *t =
+        binary(n, COL_OP_DIV, col_onnx_where(n, is_large, one, size), col_onnx_where(n, is_large, size, one));
+    for (int i = 0; i < HALVINGS; i++) {
+        col_value *root = unary(n, COL_OP_SQRT, with(n, COL_OP_ADD, binary(n, COL_OP_MUL, t, t), 1));
+        t = binary(n, COL_OP_DIV, t, with(n, COL_OP_ADD, root, 1));
+    }
+    col_value *square = binary(n, COL_OP_MUL, t, t), *sum = col_onnx_number(n, 0, COL_F64);
+    for (int k = TERMS - 1; k >= 0; k--)
+        sum = with(n, COL_OP_ADD, binary(n, COL_OP_MUL, sum, square), (k % 2 ? -1.0 : 1.0) / (2 * k + 1));
+    col_value *angle = with(n, COL_OP_MUL, binary(n, COL_OP_MUL, sum, t), 1 << HALVINGS);
+    col_value *rest = binary(n, COL_OP_SUB, col_onnx_number(n, M_PI_2, COL_F64), angle);
+    return binary(n, COL_OP_MUL, unary(n, COL_OP_SIGN, x), col_onnx_where(n, is_large, rest, angle));
+}
+
+/* asin(x) = 2 atan(x / (1 + sqrt(1 - x^2))), acos(x) = 2 atan(sqrt((1 - x) / (1 + x))) */
+void col_onnx_op_arc(col_onnx_node *n, int which)
+{
+    enum { TANGENT, SINE };
+    col_value *given = col_onnx_input(n, 0), *x = col_onnx_cast(n, given, COL_F64), *y;
+    if (!given) return;
+    col_value *one = col_onnx_number(n, 1, COL_F64), *up = binary(n, COL_OP_ADD, one, x),
+              *down = binary(n, COL_OP_SUB, one, x);
+    if (which == TANGENT) {
+        y = arctangent(n, x);
+    } else {
+        col_value *root = unary(n, COL_OP_SQRT, binary(n, COL_OP_MUL, up, down));
+        col_value *ratio = which == SINE ? binary(n, COL_OP_DIV, x, with(n, COL_OP_ADD, root, 1))
+                                         : unary(n, COL_OP_SQRT, binary(n, COL_OP_DIV, down, up));
+        y = with(n, COL_OP_MUL, arctangent(n, ratio), 2);
+    }
+    n->outputs[0] = col_onnx_cast(n, y, given->type.dtype);
+}
+
+/* x + bias below -lambd, x - bias above lambd, 0 between. */
+void col_onnx_op_shrink(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    if (!x) return;
+    col_dtype dtype = x->type.dtype;
+    col_value *wide = is_float(x) ? x : col_onnx_cast(n, x, COL_F64);
+    double limit = col_onnx_float(n, "lambd", 0.5), bias = col_onnx_float(n, "bias", 0);
+    col_value *zero = col_onnx_number(n, 0, is_float(x) ? dtype : COL_F64);
+    col_value *high =
+        col_onnx_where(n, with(n, COL_OP_GT, wide, limit), with(n, COL_OP_SUB, wide, bias), zero);
+    col_value *all =
+        col_onnx_where(n, with(n, COL_OP_LT, wide, -limit), with(n, COL_OP_ADD, wide, bias), high);
+    n->outputs[0] = col_onnx_cast(n, all, dtype);
+}
+
 void col_onnx_op_is_nan(col_onnx_node *n, int detail)
 {
     (void)detail;
@@ -357,11 +423,17 @@ void col_onnx_op_dropout(col_onnx_node *n, int detail)
     (void)detail;
     col_value *x = col_onnx_input(n, 0);
     if (!x) return;
+    col_onnx_ignore(n, "seed");
+    if (n->opset < 12)
+        col_onnx_ignore(n, "ratio");
+    else
+        (void)col_onnx_maybe(n, 1);
     bool training =
         n->opset >= 12 && col_onnx_maybe(n, 2) && col_onnx_known_number(n, 2, "training_mode") != 0;
     if (training && (!col_onnx_maybe(n, 1) || col_onnx_known_number(n, 1, "ratio") != 0))
         col_onnx_fault(n,
                        "dropping elements (training_mode) is not supported: export the model for inference");
     n->outputs[0] = x;
-    if (col_onnx_wants(n, 1)) n->outputs[1] = col_onnx_full(n, 1, col_type_make(COL_BOOL, x->type.shape));
+    col_dtype kept = n->opset < 10 ? x->type.dtype : COL_BOOL;
+    if (col_onnx_wants(n, 1)) n->outputs[1] = col_onnx_full(n, 1, col_type_make(kept, x->type.shape));
 }

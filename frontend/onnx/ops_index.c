@@ -125,45 +125,85 @@ static col_value *scatter_add(col_onnx_node *n, col_value *base, col_value *numb
     return col_onnx_build_one(n, COL_OP_SCATTER_ADD, 3, (col_value *[]){base, numbers, updates}, 0, NULL);
 }
 
-/* Writes rows of `width` elements into x: adds them, or, without a reduction, puts them in place of what is
- * there (rows then occur once: ONNX leaves open what comes of doubles). */
+/* The row of updates that each row of the base takes, from 1 on, or 0: i64 [rows]. Rows occur once (ONNX leaves open
+ * what comes of doubles), so their numbers may be added up: in floats, exact to 2^24. */
+static col_value *winners(col_onnx_node *n, int64_t rows, col_value *numbers, int64_t updates)
+{
+    col_type line = col_type_make(COL_F32, col_shape_make(2, (int64_t[]){updates, 1}));
+    col_value *own = col_onnx_binary_number(n, COL_OP_ADD, col_onnx_iota(n, line, 0), 1);
+    col_type base = col_type_make(COL_F32, col_shape_make(2, (int64_t[]){rows, 1}));
+    col_value *sums = scatter_add(n, col_onnx_full(n, 0, base), numbers, own);
+    return col_onnx_reshape(n, col_onnx_cast(n, sums, COL_I64), col_shape_make(1, &rows));
+}
+
+/* Every row of the base with every update that goes there: rows x updates steps. */
+static col_value *combine(col_onnx_node *n, col_op op, col_value *base, col_value *numbers,
+                          col_value *updates)
+{
+    enum { MOST = 1 << 26 };
+    const int64_t *b = base->type.shape.dims, count = updates->type.shape.dims[0], axis = 1;
+    if (b[0] * b[1] > MOST / count) {
+        col_onnx_fault(n, "each of %lld updates is compared with %lld elements, more than %d steps",
+                       (long long)count, (long long)(b[0] * b[1]), MOST);
+        return NULL;
+    }
+    col_shape pairs = col_shape_make(3, (int64_t[]){b[0], count, 1});
+    col_value *row = col_onnx_iota(n, col_type_make(COL_I32, pairs), 0);
+    col_value *goes = col_onnx_binary(n, COL_OP_EQ, row,
+                                      col_onnx_reshape(n, numbers, col_shape_make(2, (int64_t[]){count, 1})));
+    col_value *old = col_onnx_reshape(n, base, col_shape_make(3, (int64_t[]){b[0], 1, b[1]}));
+    bool is_choice = op == COL_OP_MAXIMUM || op == COL_OP_MINIMUM;
+    col_value *other = is_choice ? old : col_onnx_number(n, op == COL_OP_MUL, base->type.dtype);
+    col_value *all = col_onnx_where(n, goes, updates, other);
+    if (op == COL_OP_MUL)
+        all = col_onnx_product(n, all, 1);
+    else
+        all = col_onnx_reduce(n,
+                              op == COL_OP_ADD       ? COL_OP_SUM
+                              : op == COL_OP_MAXIMUM ? COL_OP_MAX
+                                                     : COL_OP_MIN,
+                              all, 1, &axis, false);
+    return col_onnx_binary(n, op, base, col_onnx_reshape(n, all, base->type.shape));
+}
+
+/* Writes rows of `width` elements into x. Without a reduction they take the place of what is there. */
 static col_value *scatter(col_onnx_node *n, col_value *x, int64_t width, col_value *numbers,
                           col_value *updates)
 {
-    const char *reduction = col_onnx_text(n, "reduction", "none");
+    static const struct {
+        const char *name;
+        col_op op;
+    } reductions[] = {
+        {"add", COL_OP_ADD}, {"mul", COL_OP_MUL}, {"max", COL_OP_MAXIMUM}, {"min", COL_OP_MINIMUM}};
+    const char *reduction = n->opset < 16 ? "none" : col_onnx_text(n, "reduction", "none");
     if (!x || !numbers || !updates) return NULL;
-    bool adds = !strcmp(reduction, "add");
-    if (!adds && strcmp(reduction, "none")) {
-        col_onnx_fault(n, "reduction '%s' is not supported; none and add are", reduction);
-        return NULL;
-    }
-    col_shape rows = numbers->type.shape, shape = x->type.shape;
-    if (rows.rank == COL_MAX_RANK || col_shape_numel(updates->type.shape) != col_shape_numel(rows) * width) {
+    size_t k = 0;
+    while (k < COL_COUNT(reductions) && strcmp(reductions[k].name, reduction)) k++;
+    bool replaces = k == COL_COUNT(reductions);
+    col_shape shape = x->type.shape;
+    int64_t count = col_shape_numel(numbers->type.shape), rows = width ? col_shape_numel(shape) / width : 0;
+    if (replaces && strcmp(reduction, "none"))
+        col_onnx_fault(n, "reduction '%s' is not supported; none, add, mul, max and min are", reduction);
+    else if (col_shape_numel(updates->type.shape) != count * width)
         col_onnx_fault(n, "the updates do not fit the indices");
-        return NULL;
-    }
-    if (col_shape_numel(shape) > INT32_MAX) {
-        col_onnx_fault(n, "the data has more than 2^31 elements");
-        return NULL;
-    }
-    col_dtype dtype = x->type.dtype;
-    rows.dims[rows.rank++] = width;
-    numbers = col_onnx_cast(n, numbers, COL_I32);
-    updates = col_onnx_reshape(n, col_onnx_single(n, updates), rows);
-    col_value *base = col_onnx_single(n, x);
-    if (!base || !updates) return NULL;
-    base = rows_of(n, base, width);
-    if (adds) {
-        base = scatter_add(n, base, numbers, updates);
+    else if (col_shape_numel(shape) > INT32_MAX || count >= 1 << 24)
+        col_onnx_fault(n, "the data has more than 2^31 elements, or there are more than 2^24 updates");
+    if (!count || !rows || n->failed) return x;
+    col_dtype dtype = x->type.dtype, wide = col_onnx_wide(dtype);
+    numbers = col_onnx_reshape(n, col_onnx_cast(n, numbers, COL_I32), col_shape_make(1, &count));
+    col_value *base = rows_of(n, x, width);
+    updates = rows_of(n, updates, width);
+    if (replaces) {
+        col_value *winner = winners(n, rows, numbers, count);
+        col_value *taken = col_onnx_take(n, updates, 0, col_onnx_binary_number(n, COL_OP_SUB, winner, 1));
+        col_value *hit = col_onnx_binary_number(n, COL_OP_GT, winner, 0);
+        hit = col_onnx_reshape(n, hit, col_shape_make(2, (int64_t[]){rows, 1}));
+        base = col_onnx_where(n, hit, taken, base);
+    } else if (reductions[k].op == COL_OP_ADD && col_dtype_is_float(dtype) && dtype != COL_F64) {
+        base = scatter_add(n, col_onnx_single(n, base), numbers, col_onnx_single(n, updates));
     } else {
-        /* A column of ones tells which rows were hit. */
-        int last = rows.rank - 1;
-        col_value *ones = col_onnx_full(n, 1, col_type_make(COL_F32, col_onnx_set_axis(rows, last, 1)));
-        col_type wide = col_type_make(COL_F32, col_onnx_set_axis(base->type.shape, 1, width + 1));
-        col_value *put = scatter_add(n, col_onnx_full(n, 0, wide), numbers,
-                                     col_onnx_concat(n, 2, (col_value *[]){updates, ones}, last));
-        col_value *hit = col_onnx_binary_number(n, COL_OP_GT, col_onnx_cut(n, put, 1, width, width + 1), 0);
-        base = col_onnx_where(n, hit, col_onnx_cut(n, put, 1, 0, width), base);
+        base = combine(n, reductions[k].op, col_onnx_cast(n, base, wide), numbers,
+                       col_onnx_cast(n, updates, wide));
     }
     return col_onnx_reshape(n, col_onnx_cast(n, base, dtype), shape);
 }
@@ -190,7 +230,7 @@ void col_onnx_op_scatter_elements(col_onnx_node *n, int detail)
     n->outputs[0] = scatter(n, x, 1, element_numbers(n, x->type.shape, axis, indices), col_onnx_input(n, 2));
 }
 
-/* Indices from -depth to depth-1 are hot; others are cold all along. */
+/* Indices from 0 to depth-1, since opset 11 also those from -depth on, are hot; others are cold all along. */
 void col_onnx_op_one_hot(col_onnx_node *n, int detail)
 {
     (void)detail;
@@ -206,14 +246,76 @@ void col_onnx_op_one_hot(col_onnx_node *n, int detail)
     }
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", -1), rank + 1, false);
     if (n->failed) return;
-    if (indices->type.dtype == COL_U8 || indices->type.dtype == COL_BOOL)
-        indices = col_onnx_cast(n, indices, COL_I32);
+    indices = col_onnx_cast(n, indices, col_onnx_wide(indices->type.dtype));
+    if (!indices) return;
     col_value *turned = col_onnx_binary_number(n, COL_OP_ADD, indices, depth);
-    indices = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_LT, indices, 0), turned, indices);
+    if (n->opset >= 11)
+        indices = col_onnx_where(n, col_onnx_binary_number(n, COL_OP_LT, indices, 0), turned, indices);
     indices = col_onnx_reshape(n, indices, col_onnx_with_axis(indices->type.shape, axis, 1));
     if (!indices) return;
     col_shape shape = col_onnx_set_axis(indices->type.shape, axis, (int64_t)depth);
     col_value *off = col_onnx_reshape(n, col_onnx_cut(n, values, 0, 0, 1), (col_shape){0});
     col_value *on = col_onnx_reshape(n, col_onnx_cut(n, values, 0, 1, 2), (col_shape){0});
     n->outputs[0] = col_onnx_where(n, col_onnx_one_hot(n, shape, axis, indices), on, off);
+}
+
+/* Elements of an axis, or of the flattened operand, where the condition, which must be known, says so. */
+void col_onnx_op_compress(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    const col_tensor *condition = col_onnx_known(n, col_onnx_input(n, 1));
+    bool is_flat = !col_onnx_attribute(n, "axis");
+    if (!x || n->failed) return;
+    if (!condition) {
+        col_onnx_fault(n, "the condition must be known when the model is imported");
+        return;
+    }
+    int64_t numel = col_shape_numel(x->type.shape);
+    if (is_flat) x = col_onnx_reshape(n, x, col_shape_make(1, &numel));
+    int axis = is_flat ? 0 : col_onnx_axis(n, col_onnx_int(n, "axis", 0), x->type.shape.rank, false);
+    if (!x || n->failed) return;
+    int64_t length = COL_MIN(col_shape_numel(condition->type.shape), x->type.shape.dims[axis]), count = 0;
+    double *kept = col_onnx_numbers(n, length);
+    if (!kept) return;
+    for (int64_t i = 0; i < length; i++) {
+        if (condition->data[i] != 0) kept[count++] = (double)i;
+    }
+    n->outputs[0] =
+        !count ? col_onnx_cut(n, x, axis, 0, 0)
+               : col_onnx_take(n, x, axis,
+                               col_onnx_literal(n, col_type_make(COL_I64, col_shape_make(1, &count)), kept));
+}
+
+/* The first `length` elements along the time axis in reverse, a length for each index of the batch axis. */
+void col_onnx_op_reverse_sequence(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0), *lengths = col_onnx_input(n, 1);
+    if (!x || !lengths) return;
+    col_shape shape = x->type.shape;
+    int64_t time = col_onnx_int(n, "time_axis", 0), batch = col_onnx_int(n, "batch_axis", 1);
+    bool fits = shape.rank >= 2 && time >= 0 && time < 2 && batch == 1 - time;
+    if (!fits || col_shape_numel(lengths->type.shape) != shape.dims[batch]) {
+        col_onnx_fault(n,
+                       "the time and batch axes must be the first two, with a length for each of the batch");
+        return;
+    }
+    col_type table = col_type_make(COL_I64, col_shape_make(2, shape.dims));
+    col_value *step = col_onnx_iota(n, table, (int)time), *item = col_onnx_iota(n, table, (int)batch);
+    col_shape line = col_shape_make(2, time ? (int64_t[]){shape.dims[0], 1} : (int64_t[]){1, shape.dims[1]});
+    lengths = col_onnx_reshape(n, col_onnx_cast(n, lengths, COL_I64), line);
+    col_value *turned =
+        col_onnx_binary_number(n, COL_OP_SUB, col_onnx_binary(n, COL_OP_SUB, lengths, step), 1);
+    col_value *from = col_onnx_where(n, col_onnx_binary(n, COL_OP_LT, step, lengths), turned, step);
+    col_value *first = time ? item : from, *second = time ? from : item;
+    col_value *number = col_onnx_binary(
+        n, COL_OP_ADD, col_onnx_binary_number(n, COL_OP_MUL, first, (double)shape.dims[1]), second);
+    col_value *rows = rows_of(n, x, size_from(shape, 2));
+    n->outputs[0] = col_onnx_reshape(
+        n,
+        col_onnx_build_one(n, COL_OP_EMBEDDING, 2,
+                           (col_value *[]){rows, col_onnx_within(n, number, shape.dims[0] * shape.dims[1])},
+                           0, NULL),
+        shape);
 }

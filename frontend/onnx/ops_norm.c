@@ -21,21 +21,106 @@ static col_value *per_channel(col_onnx_node *n, col_value *x, col_value *numbers
     return col_onnx_reshape(n, numbers, shape);
 }
 
+/* The type to normalise in: 16-bit floats are too coarse for squares. */
+static col_dtype wide_float(col_dtype dtype)
+{
+    return dtype == COL_F64 ? COL_F64 : COL_F32;
+}
+
+/* x's mean, or its variance around a mean, over all axes but the second. */
+static col_value *channel_mean(col_onnx_node *n, col_value *x)
+{
+    int64_t axes[COL_MAX_RANK], count = 0;
+    for (int i = 0; x && i < x->type.shape.rank; i++) {
+        if (i != 1) axes[count++] = i;
+    }
+    return col_onnx_reduce(n, COL_OP_MEAN, x, (int)count, axes, true);
+}
+
+/* Running statistics are no parameters: they are kept, not trained. */
+static void keep_as_state(const col_value *value)
+{
+    if (!value || !value->var || value->var->kind != COL_VAR_PARAM) return;
+    value->var->kind = COL_VAR_STATE;
+    value->var->frozen = false;
+}
+
+/* In training mode the batch's own mean and variance count, and the running ones move towards them. */
 void col_onnx_op_batch_normalization(col_onnx_node *n, int detail)
 {
     (void)detail;
-    col_value *x = col_onnx_input(n, 0);
-    if (col_onnx_int(n, "training_mode", 0))
-        col_onnx_fault(n, "training_mode is not supported: export the model for inference");
-    col_value *scale = per_channel(n, x, col_onnx_input(n, 1)),
-              *bias = per_channel(n, x, col_onnx_input(n, 2));
-    col_value *mean = per_channel(n, x, col_onnx_input(n, 3)),
-              *variance = per_channel(n, x, col_onnx_input(n, 4));
-    col_value *deviation =
-        col_onnx_unary(n, COL_OP_RSQRT, with(n, COL_OP_ADD, variance, col_onnx_float(n, "epsilon", 1e-5)));
+    col_value *given = col_onnx_input(n, 0), *statistics[2], *running[2];
+    if (!given) return;
+    col_dtype dtype = wide_float(given->type.dtype);
+    col_value *x = col_onnx_cast(n, given, dtype);
+    bool is_training = col_onnx_int(n, "training_mode", 0) != 0;
+    double momentum = col_onnx_float(n, "momentum", 0.9);
+    if (n->opset < 9 && !col_onnx_int(n, "spatial", 1))
+        col_onnx_fault(n, "statistics per element are not supported");
+    col_value *scale = per_channel(n, x, col_onnx_cast(n, col_onnx_input(n, 1), dtype)),
+              *bias = per_channel(n, x, col_onnx_cast(n, col_onnx_input(n, 2), dtype));
+    for (uint32_t i = 0; i < 2; i++) {
+        running[i] = col_onnx_input(n, 3 + i);
+        keep_as_state(running[i]);
+        statistics[i] = per_channel(n, x, col_onnx_cast(n, running[i], dtype));
+    }
+    if (is_training && !n->failed) {
+        statistics[0] = channel_mean(n, x);
+        col_value *centred = col_onnx_binary(n, COL_OP_SUB, x, statistics[0]);
+        statistics[1] = channel_mean(n, col_onnx_binary(n, COL_OP_MUL, centred, centred));
+        for (uint32_t i = 0; i < 2 && statistics[i]; i++) {
+            col_dtype kept = running[i]->type.dtype;
+            col_value *batch = col_onnx_reshape(n, statistics[i], running[i]->type.shape);
+            col_value *before = with(n, COL_OP_MUL, col_onnx_cast(n, running[i], dtype), momentum);
+            col_value *moved =
+                col_onnx_binary(n, COL_OP_ADD, before, with(n, COL_OP_MUL, batch, 1 - momentum));
+            if (col_onnx_wants(n, 1 + i)) n->outputs[1 + i] = col_onnx_cast(n, moved, kept);
+        }
+    }
+    col_value *deviation = col_onnx_unary(
+        n, COL_OP_RSQRT, with(n, COL_OP_ADD, statistics[1], col_onnx_float(n, "epsilon", 1e-5)));
     col_value *factor = col_onnx_binary(n, COL_OP_MUL, deviation, scale);
-    col_value *centred = col_onnx_binary(n, COL_OP_SUB, x, mean);
-    n->outputs[0] = col_onnx_binary(n, COL_OP_ADD, col_onnx_binary(n, COL_OP_MUL, centred, factor), bias);
+    col_value *centred = col_onnx_binary(n, COL_OP_SUB, x, statistics[0]);
+    col_value *y = col_onnx_binary(n, COL_OP_ADD, col_onnx_binary(n, COL_OP_MUL, centred, factor), bias);
+    n->outputs[0] = col_onnx_cast(n, y, given->type.dtype);
+}
+
+/* x / |x| along an axis, the sum of magnitudes (p = 1) or the root of the sum of squares (2); zeros stay. */
+void col_onnx_op_lp_normalization(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    if (!x) return;
+    int64_t p = col_onnx_int(n, "p", 2),
+            axis = col_onnx_axis(n, col_onnx_int(n, "axis", -1), x->type.shape.rank, false);
+    if (p != 1 && p != 2) col_onnx_fault(n, "p is %lld; it must be 1 or 2", (long long)p);
+    col_value *wide = col_onnx_cast(n, x, wide_float(x->type.dtype));
+    col_value *part =
+        p == 1 ? col_onnx_unary(n, COL_OP_ABS, wide) : col_onnx_binary(n, COL_OP_MUL, wide, wide);
+    col_value *norm = col_onnx_reduce(n, COL_OP_SUM, part, 1, &axis, true);
+    if (p == 2) norm = col_onnx_unary(n, COL_OP_SQRT, norm);
+    if (!norm) return;
+    norm = col_onnx_where(n, with(n, COL_OP_EQ, norm, 0), col_onnx_number(n, 1, norm->type.dtype), norm);
+    n->outputs[0] = col_onnx_cast(n, col_onnx_binary(n, COL_OP_DIV, wide, norm), x->type.dtype);
+}
+
+/* (x - mean) / (deviation + 1e-9) over the axes. */
+void col_onnx_op_mean_variance_normalization(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    col_onnx_ints axes = col_onnx_attr_ints(n, "axes");
+    if (!x) return;
+    if (axes.count < 0) axes = (col_onnx_ints){3, {0, 2, 3}};
+    if (!col_onnx_axes(n, &axes, x->type.shape.rank) || !axes.count) return;
+    col_value *wide = col_onnx_cast(n, x, wide_float(x->type.dtype));
+    col_value *centred = col_onnx_binary(
+        n, COL_OP_SUB, wide, col_onnx_reduce(n, COL_OP_MEAN, wide, axes.count, axes.values, true));
+    col_value *square = col_onnx_binary(n, COL_OP_MUL, centred, centred);
+    col_value *deviation = col_onnx_unary(
+        n, COL_OP_SQRT, col_onnx_reduce(n, COL_OP_MEAN, square, axes.count, axes.values, true));
+    n->outputs[0] = col_onnx_cast(
+        n, col_onnx_binary(n, COL_OP_DIV, centred, with(n, COL_OP_ADD, deviation, 1e-9)), x->type.dtype);
 }
 
 /* x's axes from `axis` on as one. */
@@ -50,6 +135,7 @@ static col_value *rows_of(col_onnx_node *n, col_value *x, int axis)
 static col_node *normalise_rows(col_onnx_node *n, col_value *rows, col_value *weight, col_value *bias)
 {
     col_attr eps = col_attr_float(COL_ATTR_EPS, col_onnx_float(n, "epsilon", 1e-5));
+    col_onnx_ignore(n, "stash_type"); /* f32 or more */
     if (!rows) return NULL;
     col_type line = col_type_make(rows->type.dtype, col_shape_make(1, &rows->type.shape.dims[1]));
     weight = weight ? col_onnx_reshape(n, weight, line.shape) : col_onnx_full(n, 1, line);
@@ -80,14 +166,18 @@ void col_onnx_op_rms_normalization(col_onnx_node *n, int detail)
     if (!x) return;
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", -1), x->type.shape.rank, false), count = 0;
     int64_t axes[COL_MAX_RANK];
+    col_onnx_ignore(n, "stash_type");
     for (int i = axis; i < x->type.shape.rank; i++) axes[count++] = i;
     if (n->failed) return;
+    col_dtype dtype = x->type.dtype;
+    x = col_onnx_cast(n, x, wide_float(dtype));
     col_value *mean =
         col_onnx_reduce(n, COL_OP_MEAN, col_onnx_binary(n, COL_OP_MUL, x, x), count, axes, true);
     col_value *factor =
         col_onnx_unary(n, COL_OP_RSQRT, with(n, COL_OP_ADD, mean, col_onnx_float(n, "epsilon", 1e-5)));
-    n->outputs[0] =
-        col_onnx_binary(n, COL_OP_MUL, col_onnx_binary(n, COL_OP_MUL, x, factor), col_onnx_input(n, 1));
+    col_value *weight = col_onnx_input(n, 1),
+              *y = col_onnx_cast(n, col_onnx_binary(n, COL_OP_MUL, x, factor), dtype);
+    n->outputs[0] = col_onnx_binary(n, COL_OP_MUL, y, weight);
 }
 
 void col_onnx_op_instance_normalization(col_onnx_node *n, int detail)
@@ -162,9 +252,31 @@ void col_onnx_op_softmax(col_onnx_node *n, int op)
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", flat ? 1 : -1), x->type.shape.rank, flat);
     if (n->failed) return;
     col_attr attr = col_attr_int(COL_ATTR_AXIS, flat ? 1 : axis);
-    col_value *operand = flat ? rows_of(n, x, axis) : x;
+    col_value *operand = col_onnx_cast(n, flat ? rows_of(n, x, axis) : x, wide_float(x->type.dtype));
     col_value *y = col_onnx_build_one(n, (col_op)op, 1, &operand, 1, &attr);
-    n->outputs[0] = col_onnx_reshape(n, y, x->type.shape);
+    n->outputs[0] = col_onnx_reshape(n, col_onnx_cast(n, y, x->type.dtype), x->type.shape);
+}
+
+/* 1 at the first largest element along an axis, 0 elsewhere; before opset 13 over all axes from it on. */
+void col_onnx_op_hardmax(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    if (!x) return;
+    bool flat = n->opset < 13;
+    int axis = col_onnx_axis(n, col_onnx_int(n, "axis", flat ? 1 : -1), x->type.shape.rank, flat);
+    if (n->failed) return;
+    col_value *operand = flat ? rows_of(n, x, axis) : x;
+    int64_t along = flat ? 1 : axis;
+    col_value *top = col_onnx_reduce(n, COL_OP_MAX, operand, 1, &along, true);
+    if (!top) return;
+    int64_t size = operand->type.shape.dims[along];
+    col_value *index = col_onnx_iota(n, col_type_make(COL_I64, operand->type.shape), (int)along);
+    col_value *places = col_onnx_where(n, col_onnx_binary(n, COL_OP_EQ, operand, top), index,
+                                       col_onnx_number(n, (double)size, COL_I64));
+    col_value *first = col_onnx_reduce(n, COL_OP_MIN, places, 1, &along, true);
+    col_value *hot = col_onnx_cast(n, col_onnx_binary(n, COL_OP_EQ, index, first), x->type.dtype);
+    n->outputs[0] = col_onnx_reshape(n, hot, x->type.shape);
 }
 
 /* The negative log-likelihood of x [n, c, d...] at labels [n, d...]. With a label's weight w (1 unless given, 0

@@ -1,6 +1,5 @@
 /* Matrix products, by einsum. */
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -126,7 +125,7 @@ static int letters_in(const char *text, size_t size)
     return count;
 }
 
-static bool read_equation(const col_onnx_node *n, char *text, equation *e)
+static bool read_equation(col_onnx_node *n, char *text, equation *e)
 {
     size_t length = 0;
     for (const char *at = text; *at; at++) {
@@ -138,6 +137,7 @@ static bool read_equation(const col_onnx_node *n, char *text, equation *e)
     *e = (equation){.count = n->input_count};
     if (arrow) *arrow = '\0';
     for (uint32_t i = 0; i < e->count; i++) {
+        (void)col_onnx_input(n, i);
         size_t size = strcspn(at, ",");
         int dots = n->inputs[i] ? n->inputs[i]->type.shape.rank - letters_in(at, size) : -1;
         bool has_dots = memchr(at, '.', size) != NULL;
@@ -204,64 +204,4 @@ void col_onnx_op_einsum(col_onnx_node *n, int detail)
         strcpy(left, result);
     }
     n->outputs[0] = all;
-}
-
-/* [b, t, heads * d] or [b, heads, t, d] to [b, t, heads, d] */
-static col_value *time_first(col_onnx_node *n, col_value *x, int64_t heads)
-{
-    static const int64_t perm[] = {0, 2, 1, 3};
-    if (!x) return NULL;
-    const int64_t *d = x->type.shape.dims;
-    if (x->type.shape.rank == 4) return col_onnx_transpose(n, x, perm);
-    if (x->type.shape.rank == 3 && heads > 0 && d[2] % heads == 0)
-        return col_onnx_reshape(n, x, col_shape_make(4, (int64_t[]){d[0], d[1], heads, d[2] / heads}));
-    col_onnx_fault(n, "its operands must be [b, heads, t, d], or [b, t, heads * d] with the heads stated");
-    return NULL;
-}
-
-/* Grouped queries: each head of keys and values stands for `times` heads. */
-static col_value *repeat_heads(col_onnx_node *n, col_value *x, int64_t times)
-{
-    if (!x || times == 1) return x;
-    col_shape shape = x->type.shape, parts = col_onnx_with_axis(shape, 3, 1);
-    col_value *repeated =
-        col_onnx_broadcast(n, col_onnx_reshape(n, x, parts), col_onnx_set_axis(parts, 3, times));
-    return col_onnx_reshape(n, repeated, col_onnx_set_axis(shape, 2, shape.dims[2] * times));
-}
-
-void col_onnx_op_attention(col_onnx_node *n, int detail)
-{
-    (void)detail;
-    static const int64_t back[] = {0, 2, 1, 3};
-    col_value *q = col_onnx_input(n, 0), *k = col_onnx_input(n, 1), *v = col_onnx_input(n, 2);
-    col_value *mask = col_onnx_maybe(n, 3);
-    if (col_onnx_maybe(n, 4) || col_onnx_maybe(n, 5))
-        col_onnx_fault(n, "past keys and values are not supported");
-    if (col_onnx_float(n, "softcap", 0) != 0) col_onnx_fault(n, "softcap is not supported");
-    if (!q || !k || !v || n->failed) return;
-    bool is_flat = q->type.shape.rank == 3;
-    int64_t heads = col_onnx_int(n, "q_num_heads", 0), kv_heads = col_onnx_int(n, "kv_num_heads", 0);
-    col_dtype dtype = q->type.dtype;
-    q = time_first(n, col_onnx_single(n, q), heads);
-    k = time_first(n, col_onnx_single(n, k), kv_heads);
-    v = time_first(n, col_onnx_single(n, v), kv_heads);
-    if (!q || !k || !v) return;
-    int64_t groups = k->type.shape.dims[2] ? q->type.shape.dims[2] / k->type.shape.dims[2] : 1;
-    k = repeat_heads(n, k, COL_MAX(groups, 1));
-    v = repeat_heads(n, v, COL_MAX(groups, 1));
-    if (mask && mask->type.dtype == COL_BOOL)
-        mask =
-            col_onnx_where(n, mask, col_onnx_number(n, 0, COL_F32), col_onnx_number(n, -INFINITY, COL_F32));
-    else if (mask)
-        mask = col_onnx_single(n, mask);
-    double scale = col_onnx_float(n, "scale", 1 / sqrt((double)COL_MAX(q->type.shape.dims[3], 1)));
-    col_attr attrs[] = {col_attr_int(COL_ATTR_CAUSAL, col_onnx_int(n, "is_causal", 0) != 0),
-                        col_attr_float(COL_ATTR_SCALE, scale)};
-    col_value *y =
-        col_onnx_build_one(n, COL_OP_ATTENTION, mask ? 4 : 3, (col_value *[]){q, k, v, mask}, 2, attrs);
-    y = col_onnx_cast(n, y, dtype);
-    if (!y) return;
-    const int64_t *d = y->type.shape.dims;
-    n->outputs[0] = is_flat ? col_onnx_reshape(n, y, col_shape_make(3, (int64_t[]){d[0], d[1], d[2] * d[3]}))
-                            : col_onnx_transpose(n, y, back);
 }

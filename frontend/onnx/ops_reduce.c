@@ -13,9 +13,10 @@ static reduction read_reduction(col_onnx_node *n, int since)
     reduction r = {.x = col_onnx_input(n, 0), .keepdims = col_onnx_int(n, "keepdims", 1) != 0};
     if (!r.x) return r;
     int rank = r.x->type.shape.rank;
+    bool none_is_none = n->opset >= since && col_onnx_int(n, "noop_with_empty_axes", 0) != 0;
     r.axes = col_onnx_list(n, since, 1, "axes");
     if (r.axes.count <= 0) {
-        r.axes.count = col_onnx_int(n, "noop_with_empty_axes", 0) ? 0 : rank;
+        r.axes.count = none_is_none ? 0 : rank;
         for (int i = 0; i < r.axes.count; i++) r.axes.values[i] = i;
     } else if (!col_onnx_axes(n, &r.axes, rank)) {
         r.x = NULL;
@@ -23,15 +24,13 @@ static reduction read_reduction(col_onnx_node *n, int since)
     return r;
 }
 
-/* In i32 where the type is too narrow to reduce in. */
+/* In a wider type where there is no reduction in this one. */
 static col_value *reduce(col_onnx_node *n, const reduction *r, col_op op, col_value *x)
 {
     if (!x) return NULL;
     col_dtype dtype = x->type.dtype;
-    bool narrow = dtype == COL_U8 || dtype == COL_BOOL;
-    if (narrow) x = col_onnx_cast(n, x, COL_I32);
-    x = col_onnx_reduce(n, op, x, r->axes.count, r->axes.values, r->keepdims);
-    return narrow ? col_onnx_cast(n, x, dtype) : x;
+    x = col_onnx_cast(n, x, col_onnx_wide(dtype));
+    return col_onnx_cast(n, col_onnx_reduce(n, op, x, r->axes.count, r->axes.values, r->keepdims), dtype);
 }
 
 void col_onnx_op_reduce_sum(col_onnx_node *n, int since)
@@ -65,6 +64,7 @@ void col_onnx_op_reduce_mean(col_onnx_node *n, int since)
 static col_value *magnitude(col_onnx_node *n, col_value *x)
 {
     if (!x || col_dtype_is_float(x->type.dtype)) return col_onnx_unary(n, COL_OP_ABS, x);
+    if (col_dtype_is_unsigned(x->type.dtype)) return x;
     return col_onnx_binary(n, COL_OP_MAXIMUM, x,
                            col_onnx_binary(n, COL_OP_SUB, col_onnx_number(n, 0, x->type.dtype), x));
 }
@@ -109,10 +109,10 @@ void col_onnx_op_reduce_log_sum_exp(col_onnx_node *n, int since)
     n->outputs[0] = col_onnx_binary(n, COL_OP_ADD, high, col_onnx_unary(n, COL_OP_LOG, sum));
 }
 
-/* The product along the last axis, which stays as size 1: the two halves multiplied until one is left. */
-static col_value *multiply_last(col_onnx_node *n, col_value *x)
+/* The halves multiplied until one is left. */
+col_value *col_onnx_product(col_onnx_node *n, col_value *x, int axis)
 {
-    int axis = x->type.shape.rank - 1;
+    if (!x) return NULL;
     if (!x->type.shape.dims[axis])
         return col_onnx_full(n, 1, col_type_make(x->type.dtype, col_onnx_set_axis(x->type.shape, axis, 1)));
     while (x && x->type.shape.dims[axis] > 1) {
@@ -149,7 +149,7 @@ void col_onnx_op_reduce_prod(col_onnx_node *n, int since)
     }
     lined.dims[lined.rank++] = size;
     col_value *x = col_onnx_reshape(n, col_onnx_transpose(n, r.x, perm), lined);
-    if (x) n->outputs[0] = col_onnx_reshape(n, multiply_last(n, x), kept);
+    if (x) n->outputs[0] = col_onnx_reshape(n, col_onnx_product(n, x, lined.rank - 1), kept);
 }
 
 /* Where the extreme is: the first such index, or the last. */
@@ -161,7 +161,8 @@ void col_onnx_op_arg(col_onnx_node *n, int extreme)
     if (n->failed) return;
     bool last = col_onnx_int(n, "select_last_index", 0) != 0, keepdims = col_onnx_int(n, "keepdims", 1) != 0;
     int64_t size = x->type.shape.dims[axis], where = axis;
-    if (x->type.dtype == COL_U8 || x->type.dtype == COL_BOOL) x = col_onnx_cast(n, x, COL_I32);
+    x = col_onnx_cast(n, x, col_onnx_wide(x->type.dtype));
+    if (!x) return;
     col_value *best = col_onnx_reduce(n, (col_op)extreme, x, 1, &where, true);
     col_value *index = col_onnx_iota(n, col_type_make(COL_I64, x->type.shape), axis);
     col_value *candidates = col_onnx_where(n, col_onnx_binary(n, COL_OP_EQ, x, best), index,
@@ -208,7 +209,8 @@ void col_onnx_op_top_k(col_onnx_node *n, int detail)
     if (!x) return;
     col_shape shape = x->type.shape;
     int axis = col_onnx_axis(n, col_onnx_int(n, "axis", -1), shape.rank, false);
-    int64_t k = col_onnx_whole(col_onnx_known_number(n, 1, "K"));
+    col_onnx_ignore(n, "sorted"); /* they are */
+    int64_t k = n->opset < 10 ? col_onnx_int(n, "k", 0) : col_onnx_whole(col_onnx_known_number(n, 1, "K"));
     if (n->failed) return;
     int64_t size = shape.dims[axis], others = axis + 1;
     if (k < 0 || k > size || shape.rank == COL_MAX_RANK) {
@@ -235,6 +237,8 @@ void col_onnx_op_top_k(col_onnx_node *n, int detail)
     col_value *index = col_onnx_where(n, chosen, col_onnx_iota(n, col_type_make(COL_I64, table), axis + 1),
                                       col_onnx_number(n, 0, COL_I64));
     col_value *value = col_onnx_where(n, chosen, other, col_onnx_number(n, 0, x->type.dtype));
-    n->outputs[0] = col_onnx_reduce(n, COL_OP_SUM, value, 1, &others, false);
+    value = col_onnx_cast(n, value, col_onnx_wide(x->type.dtype));
+    value = col_onnx_reduce(n, COL_OP_SUM, value, 1, &others, false);
+    n->outputs[0] = col_onnx_cast(n, value, x->type.dtype);
     if (n->output_count > 1) n->outputs[1] = col_onnx_reduce(n, COL_OP_SUM, index, 1, &others, false);
 }

@@ -95,10 +95,10 @@ void col_onnx_op_reshape(col_onnx_node *n, int detail)
     col_onnx_ints list = col_onnx_known_ints(n, 1, "the shape");
     if (!x || n->failed) return;
     int64_t rest = -1, others = 1, count = col_shape_numel(x->type.shape);
+    bool zeros = col_onnx_int(n, "allowzero", 0) != 0;
     for (int i = 0; i < list.count; i++) {
         int64_t *size = &list.values[i];
-        if (!*size && !col_onnx_int(n, "allowzero", 0))
-            *size = i < x->type.shape.rank ? x->type.shape.dims[i] : -2;
+        if (!*size && !zeros) *size = i < x->type.shape.rank ? x->type.shape.dims[i] : -2;
         if (*size == -1 && rest < 0)
             rest = i;
         else if (*size < 0 || (*size && others > INT64_MAX / *size))
@@ -243,6 +243,9 @@ void col_onnx_op_split(col_onnx_node *n, int detail)
     const col_tensor *known = listed && n->opset >= 13 ? col_onnx_known(n, col_onnx_maybe(n, 1)) : NULL;
     const Col__Onnx__Attribute *a = listed ? col_onnx_attribute(n, "split") : NULL;
     if (listed && n->opset >= 13 && !known) (void)col_onnx_known_ints(n, 1, "the sizes");
+    int64_t stated = col_onnx_int(n, "num_outputs", n->output_count);
+    if (stated != n->output_count)
+        col_onnx_fault(n, "num_outputs is %lld, but it has %u", (long long)stated, n->output_count);
     if (n->failed || !n->output_count) return;
     size_t count = known ? (size_t)col_shape_numel(known->type.shape) : a ? a->n_ints : n->output_count;
     if (count != n->output_count) {
@@ -474,4 +477,55 @@ void col_onnx_op_space_to_depth(col_onnx_node *n, int detail)
     col_shape parts = {.rank = 6, .dims = {d[0], d[1], d[2] / b, b, d[3] / b, b}};
     n->outputs[0] = col_onnx_reshape(n, col_onnx_transpose(n, col_onnx_reshape(n, x, parts), perm),
                                      col_shape_make(4, (int64_t[]){d[0], d[1] * b * b, d[2] / b, d[3] / b}));
+}
+
+/* 1 on the k-th diagonal of a matrix, 0 elsewhere. */
+void col_onnx_op_eye_like(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    if (!x || x->type.shape.rank != 2) {
+        col_onnx_fault(n, "the operand must be a matrix");
+        return;
+    }
+    col_dtype dtype = x->type.dtype;
+    col_status status =
+        col_onnx_attribute(n, "dtype") ? col_onnx_dtype((int32_t)col_onnx_int(n, "dtype", 0), &dtype) : NULL;
+    if (status) col_onnx_fault(n, "%s", col_error_message(status));
+    col_error_free(status);
+    col_type index = col_type_make(COL_I64, x->type.shape);
+    col_value *row = col_onnx_iota(n, index, 0), *column = col_onnx_iota(n, index, 1);
+    row = col_onnx_binary(n, COL_OP_ADD, row,
+                          whole_number(n, clamp(col_onnx_int(n, "k", 0), INT32_MIN, INT32_MAX)));
+    n->outputs[0] = col_onnx_cast(n, col_onnx_binary(n, COL_OP_EQ, row, column), dtype);
+}
+
+/* The middle of each axis where it is too long, zeros around it where it is too short. */
+void col_onnx_op_center_crop_pad(col_onnx_node *n, int detail)
+{
+    (void)detail;
+    col_value *x = col_onnx_input(n, 0);
+    col_onnx_ints sizes = col_onnx_known_ints(n, 1, "the shape"), axes = col_onnx_attr_ints(n, "axes");
+    if (!x || n->failed) return;
+    int rank = x->type.shape.rank;
+    if (axes.count < 0) {
+        axes.count = rank;
+        for (int i = 0; i < rank; i++) axes.values[i] = i;
+    }
+    if (!col_onnx_axes(n, &axes, rank)) return;
+    if (axes.count != sizes.count) col_onnx_fault(n, "%d sizes for %d axes", sizes.count, axes.count);
+    int64_t low[COL_MAX_RANK] = {0}, high[COL_MAX_RANK] = {0};
+    for (int k = 0; k < axes.count && !n->failed; k++) {
+        int axis = (int)axes.values[k];
+        int64_t have = x->type.shape.dims[axis], wanted = sizes.values[k];
+        if (wanted < 0 || wanted > INT32_MAX || have > INT32_MAX) {
+            col_onnx_fault(n, "an absurd size for axis %d", axis);
+            return;
+        }
+        if (have > wanted) x = col_onnx_cut(n, x, axis, (have - wanted) / 2, (have - wanted) / 2 + wanted);
+        if (have < wanted) low[axis] = (wanted - have) / 2;
+        if (have < wanted) high[axis] = wanted - have - low[axis];
+    }
+    col_attr attrs[] = {col_attr_ints(COL_ATTR_LOW, rank, low), col_attr_ints(COL_ATTR_HIGH, rank, high)};
+    n->outputs[0] = col_onnx_build_one(n, COL_OP_PAD, 1, &x, 2, attrs);
 }

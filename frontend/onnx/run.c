@@ -45,6 +45,18 @@ static col_status add_weights(const col_onnx_model *model, col_options *options,
     return NULL;
 }
 
+static col_status write_empty(const col_onnx_model *model, const col_options *options, col_arena *arena)
+{
+    const char *folder = col_options_get(options, "output");
+    if (folder && model->empty.len) COL_TRY(col_make_folder(folder));
+    for (size_t i = 0; folder && i < model->empty.len; i++) {
+        const col_onnx_empty *e = &model->empty.data[i];
+        COL_TRY(col_onnx_write_numpy(&(col_onnx_tensor){e->type, ""},
+                                     col_arena_printf(arena, "%s/%s.npy", folder, e->name)));
+    }
+    return NULL;
+}
+
 col_status col_onnx_run_model(const char *path, col_options *options, col_arena *arena,
                               const col_source **out_source)
 {
@@ -55,15 +67,20 @@ col_status col_onnx_run_model(const char *path, col_options *options, col_arena 
     }
     col_onnx_options import = {.given = given.data, .given_count = given.len};
     col_onnx_model model;
-    COL_TRY(col_onnx_import(path, &import, arena, &model));
-    drop_inputs(options, &model, arena);
-    COL_TRY(add_weights(&model, options, arena));
-    col_str text = {0};
-    col_graph_print(model.graph, &text);
-    col_source source = {path, col_arena_strndup(arena, col_str_text(&text), text.len), text.len};
-    col_str_fini(&text);
-    *out_source = col_arena_copy(arena, &source, sizeof source);
-    return NULL;
+    *out_source = NULL;
+    col_status status = col_onnx_import(path, &import, arena, &model);
+    if (!status) status = write_empty(&model, options, arena);
+    if (!status) drop_inputs(options, &model, arena);
+    if (!status) status = add_weights(&model, options, arena);
+    if (!status && model.graph->outputs.len) {
+        col_str text = {0};
+        col_graph_print(model.graph, &text);
+        col_source source = {path, col_arena_strndup(arena, col_str_text(&text), text.len), text.len};
+        col_str_fini(&text);
+        *out_source = col_arena_copy(arena, &source, sizeof source);
+    }
+    col_onnx_close(&model);
+    return status;
 }
 
 static col_status convert(const col_onnx_given *given, col_arena *arena, const char **out_value)

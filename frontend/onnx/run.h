@@ -9,7 +9,8 @@
 bool col_onnx_is_named(const char *path, const char *ending);
 
 /* Imports the model with the values of --input. `*out_source` is its text; the options get --weights, unless it
- * is given, and lose the inputs that the import has made constants or found unused. */
+ * is given, and lose the inputs that the import has made constants or found unused. Outputs without elements are
+ * written here; `*out_source` is NULL when there are no others. */
 COL_MUST_USE col_status col_onnx_run_model(const char *path, col_options *options, col_arena *arena,
                                            const col_source **out_source);
 

@@ -8,9 +8,11 @@
 static col_store_dtype stored_dtype(col_dtype dtype)
 {
     static const col_store_dtype stored[COL_DTYPE_COUNT] = {
-        [COL_F32] = COL_STORE_F32,   [COL_F64] = COL_STORE_F64,  [COL_F16] = COL_STORE_F16,
-        [COL_BF16] = COL_STORE_BF16, [COL_I32] = COL_STORE_I32,  [COL_I64] = COL_STORE_I64,
-        [COL_U8] = COL_STORE_U8,     [COL_BOOL] = COL_STORE_BOOL};
+        [COL_F32] = COL_STORE_F32,   [COL_F64] = COL_STORE_F64,   [COL_F16] = COL_STORE_F16,
+        [COL_BF16] = COL_STORE_BF16, [COL_I32] = COL_STORE_I32,   [COL_I64] = COL_STORE_I64,
+        [COL_U8] = COL_STORE_U8,     [COL_BOOL] = COL_STORE_BOOL, [COL_I8] = COL_STORE_I8,
+        [COL_I16] = COL_STORE_I16,   [COL_U16] = COL_STORE_U16,   [COL_U32] = COL_STORE_U32,
+        [COL_U64] = COL_STORE_U64};
     return stored[dtype];
 }
 
@@ -33,6 +35,11 @@ col_status col_onnx_write_weights(const col_onnx_model *model, const char *path)
 
 col_status col_onnx_write(const col_onnx_model *model, const char *folder)
 {
+    if (model->empty.len) {
+        return col_error_make(COL_BAD_INPUT,
+                              "the output '%s' has no elements: models have none of those; remove it",
+                              model->empty.data[0].name);
+    }
     COL_TRY(col_make_folder(folder));
     col_arena *arena = col_arena_create();
     col_str text = {0};

@@ -53,7 +53,7 @@ static bool check_group(const col_node *node, col_diags *diags, int64_t *out_ran
 static bool want_number(const col_node *node, col_diags *diags)
 {
     col_type type = operand_type(node, 0);
-    if (type.dtype != COL_BOOL && type.dtype != COL_U8) return true;
+    if (col_dtype_is_arithmetic(type.dtype)) return true;
     return col_op_fault(node, diags, "no reduction of %s; convert it with 'cast'",
                         col_op_type_text(diags, type));
 }

@@ -133,6 +133,29 @@ void col_grad_conv(col_builder *b, col_node *node, col_value *const *dy, const b
     }
 }
 
+/* A transposed convolution, as a layer: y = conv_grad_input(u, weight) is linear in both, and its inner product with
+ * dy is that of conv(dy, weight) with u. */
+void col_grad_conv_grad_input(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,
+                              col_value **dx)
+{
+    col_value *u = col_node_operand(node, 0), *weight = col_node_operand(node, 1);
+    col_attr attrs[COL_ATTR_COUNT];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        if (node->attrs[i].key != COL_ATTR_SIZES) attrs[count++] = node->attrs[i];
+    }
+    if (wanted[0]) {
+        col_value *operands[] = {dy[0], weight};
+        dx[0] = &col_build(b, COL_OP_CONV, 2, operands, count, attrs)->results[0];
+    }
+    if (wanted[1]) {
+        attrs[count] =
+            col_attr_ints(COL_ATTR_KERNEL, weight->type.shape.rank - 2, weight->type.shape.dims + 2);
+        col_value *operands[] = {dy[0], u};
+        dx[1] = &col_build(b, COL_OP_CONV_GRAD_WEIGHT, 2, operands, count + 1, attrs)->results[0];
+    }
+}
+
 /* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* The batch and the channels in and out, of x, weight and y, whichever of the three the node makes. Channels

@@ -58,7 +58,7 @@ bool col_infer_binary(col_node *node, col_diags *diags)
 {
     if (!col_op_want_same(node, diags, 0, 1)) return false;
     col_type type = operand_type(node, 0);
-    if (type.dtype == COL_BOOL || type.dtype == COL_U8) {
+    if (!col_dtype_is_arithmetic(type.dtype)) {
         return col_op_fault(node, diags, "no arithmetic on %s; convert it with 'cast'",
                             col_op_type_text(diags, type));
     }
@@ -317,22 +317,29 @@ ELEMENT(and, x != 0 && y != 0)
 ELEMENT(or, x != 0 || y != 0)
 ELEMENT(where, x != 0 ? y : z)
 
-/* To an integer: towards zero, and to the nearest value of the type where there is none; NaN to 0. */
+/* To an integer of that many bits. Whole numbers keep their lower bits, as two's complement; others are cut off
+ * towards zero and end at the type's limits, NaN is 0. */
+static double to_integer(double x, bool is_whole, int bits, bool is_unsigned)
+{
+    double low = is_unsigned ? 0 : -ldexp(1, bits - 1), turn = ldexp(1, bits), high = low + turn;
+    if (isnan(x)) return 0;
+    if (!is_whole) return fmin(fmax(trunc(x), low), bits == 64 ? high : high - 1);
+    return x >= low && x < high ? x : x - turn * floor((x - low) / turn);
+}
+
 void col_eval_cast(const col_node *node, const col_tensor *operands, col_tensor *results)
 {
     (void)node;
-    static const struct {
-        double low, high;
-    } ranges[COL_DTYPE_COUNT] = {
-        [COL_I32] = {INT32_MIN, INT32_MAX}, [COL_I64] = {-0x1p63, 0x1p63}, [COL_U8] = {0, 255}};
     col_dtype dtype = results[0].type.dtype;
+    int bits = 8 * (int)col_dtype_size(dtype);
+    bool is_whole = !col_dtype_is_float(operands[0].type.dtype), is_unsigned = col_dtype_is_unsigned(dtype);
     int64_t count = col_shape_numel(results[0].type.shape);
     for (int64_t i = 0; i < count; i++) {
         double x = operands[0].data[i];
         if (dtype == COL_BOOL)
             x = x != 0;
         else if (col_dtype_is_integer(dtype))
-            x = isnan(x) ? 0 : fmin(fmax(trunc(x), ranges[dtype].low), ranges[dtype].high);
+            x = to_integer(x, is_whole, bits, is_unsigned);
         results[0].data[i] = x;
     }
 }

@@ -11,7 +11,7 @@ bool col_infer_reduce(col_node *node, col_diags *diags)
     int count;
     const int64_t *axes = col_op_axes(node, diags, COL_ATTR_AXES, type.shape, true, &count);
     if (count < 0) return false;
-    if (type.dtype == COL_BOOL || type.dtype == COL_U8) {
+    if (!col_dtype_is_arithmetic(type.dtype)) {
         return col_op_fault(node, diags, "no reduction of %s; convert it with 'cast'",
                             col_op_type_text(diags, type));
     }

@@ -8,21 +8,12 @@
 
 bool col_infer_constant(col_node *node, col_diags *diags)
 {
-    static const struct {
-        col_dtype dtype;
-        double low, high;
-    } ranges[] = {
-        {COL_I32, INT32_MIN, INT32_MAX}, {COL_I64, -0x1p53, 0x1p53}, {COL_U8, 0, 255}, {COL_BOOL, 0, 1}};
     col_shape shape;
     col_dtype dtype;
     if (!col_op_shape(node, diags, &shape) || !col_op_dtype(node, diags, &dtype)) return false;
     double value = col_node_float(node, COL_ATTR_VALUE);
-    for (size_t i = 0; i < COL_COUNT(ranges); i++) {
-        if (ranges[i].dtype != dtype ||
-            (value >= ranges[i].low && value <= ranges[i].high && value == floor(value)))
-            continue;
+    if (!col_dtype_holds(dtype, value))
         return col_op_fault(node, diags, "%g is not a value of %s", value, col_dtype_name(dtype));
-    }
     return col_op_result(node, 0, dtype, shape);
 }
 
@@ -34,7 +25,7 @@ bool col_infer_iota(col_node *node, col_diags *diags)
     if (!col_op_shape(node, diags, &shape) || !col_op_dtype(node, diags, &dtype) ||
         !col_op_axis(node, diags, shape, &axis))
         return false;
-    if (dtype == COL_BOOL || dtype == COL_U8)
+    if (!col_dtype_is_arithmetic(dtype))
         return col_op_fault(node, diags, "counting needs i32, i64 or a floating-point type, not %s",
                             col_dtype_name(dtype));
     return col_op_result(node, 0, dtype, shape);

@@ -10,6 +10,9 @@ static const struct {
     [COL__PLAN__DTYPE__F16] = {"f16", 2}, [COL__PLAN__DTYPE__BF16] = {"bf16", 2},
     [COL__PLAN__DTYPE__I32] = {"i32", 4}, [COL__PLAN__DTYPE__I64] = {"i64", 8},
     [COL__PLAN__DTYPE__U8] = {"u8", 1},   [COL__PLAN__DTYPE__BOOL] = {"bool", 1},
+    [COL__PLAN__DTYPE__I8] = {"i8", 1},   [COL__PLAN__DTYPE__I16] = {"i16", 2},
+    [COL__PLAN__DTYPE__U16] = {"u16", 2}, [COL__PLAN__DTYPE__U32] = {"u32", 4},
+    [COL__PLAN__DTYPE__U64] = {"u64", 8},
 };
 
 size_t col_plan_dtype_size(Col__Plan__Dtype dtype)

@@ -210,8 +210,8 @@ static bool collective_is_sound(const col_plan *plan, const col_plan_instruction
     if (!is_row_major(from) || !is_row_major(to) || !(in_place || is_apart(from, to))) return false;
     bool reduces = how->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE ||
                    how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER;
-    if (reduces && (from->dtype == COL__PLAN__DTYPE__BOOL || from->dtype == COL__PLAN__DTYPE__U8 ||
-                    (unsigned)how->reduce > COL__PLAN__REDUCE_KIND__MIN)) {
+    if (reduces &&
+        (from->dtype > COL__PLAN__DTYPE__I64 || (unsigned)how->reduce > COL__PLAN__REDUCE_KIND__MIN)) {
         return false;
     }
     uint64_t bytes = (uint64_t)col_plan_numel(from->n_dims, from->dims) * col_plan_dtype_size(from->dtype);

@@ -8,9 +8,12 @@ import ast
 import os
 import struct
 
-FLOAT, UINT8, INT32, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 2, 6, 7, 9, 10, 11, 16
-FORMATS = {FLOAT: "f", UINT8: "B", INT32: "i", INT64: "q", BOOL: "?", FLOAT16: "e", DOUBLE: "d"}
-NUMPY = {"<f4": FLOAT, "|u1": UINT8, "<i4": INT32, "<i8": INT64, "|b1": BOOL, "<f2": FLOAT16, "<f8": DOUBLE}
+FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, BOOL, FLOAT16, DOUBLE, UINT32, UINT64 = *range(1, 8), *range(9, 14)
+BFLOAT16 = 16
+FORMATS = {FLOAT: "f", UINT8: "B", INT8: "b", UINT16: "H", INT16: "h", INT32: "i", INT64: "q", BOOL: "?", FLOAT16: "e",
+           DOUBLE: "d", UINT32: "I", UINT64: "Q"}
+NUMPY = {"<f4": FLOAT, "|u1": UINT8, "|i1": INT8, "<u2": UINT16, "<i2": INT16, "<i4": INT32, "<i8": INT64, "|b1": BOOL,
+         "<f2": FLOAT16, "<f8": DOUBLE, "<u4": UINT32, "<u8": UINT64}
 
 
 def varint(data, at):
@@ -77,7 +80,9 @@ def tensor(data):
         return dims, kind, unpack("d", b"".join(fields.get(10, [])))
     if kind == INT64:
         return dims, kind, numbers(fields.get(7, []))
-    if kind in (INT32, UINT8, BOOL, FLOAT16, BFLOAT16):
+    if kind in (UINT32, UINT64):
+        return dims, kind, [v & (1 << 64) - 1 for v in numbers(fields.get(11, []))]
+    if kind in (INT32, UINT8, INT8, UINT16, INT16, BOOL, FLOAT16, BFLOAT16):
         convert = {FLOAT16: half, BFLOAT16: bfloat}.get(kind, int)
         return dims, kind, [convert(v) for v in numbers(fields.get(5, []))]
     return dims, kind, None

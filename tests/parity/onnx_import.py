@@ -123,11 +123,45 @@ def check_refusals():
     refuse(onnx.make_model([relu], [onnx.make_value("x", FLOAT, [1 << 40, 1 << 40])], [Y]), "absurdly large")
     refuse(onnx.make_model([relu], [onnx.make_value("x", FLOAT, [-3])], [Y]), "negative")
     refuse(onnx.make_model([relu], [onnx.make_value("x", 8, [3])], [Y]), "type string")
-    refuse(onnx.make_model([relu], [onnx.make_value("x", FLOAT, [0, 3])], [Y]), "without elements")
+    refuse(onnx.make_model([relu], [onnx.make_value("x", FLOAT, [0, 3])], [Y]), "has no elements")
     refuse(onnx.make_model([relu], [onnx.make_value("x\n", FLOAT, [3])], [Y]), "a name that cannot be kept")
     refuse(mlp(onnx.make_tensor([2, 3], FLOAT, floats(*WEIGHT[:5]), "fc.weight")), "initializer 'fc.weight'")
+    odd = onnx.make_node("Relu", ["x"], ["y"], onnx.make_int("slope", 2))
+    refuse(onnx.make_model([odd], [X23], [Y]), "node 'y' (Relu): its attribute 'slope' is not supported")
+    refuse(onnx.make_model([onnx.make_node("Relu", ["x", "x"], ["y"])], [X23], [Y]), "its operand 2 is not supported")
     huge = onnx.make_node("ConstantOfShape", ["s"], ["y"])
     refuse(onnx.make_model([huge], [], [Y], [onnx.make_tensor([2], INT64, wholes(1 << 62, 4), "s")]), "absurdly large")
+
+
+def check_empty():
+    """Nothing is joined with something, summed, and is a result; what needs a plan has elements."""
+    nodes = [onnx.make_node("Slice", ["x", "zero", "zero"], ["none"]),
+             onnx.make_node("Concat", ["none", "x", "none"], ["y"], onnx.make_int("axis", 0)),
+             onnx.make_node("ReduceSum", ["none"], ["sum"], onnx.make_int("keepdims", 0))]
+    outputs = [onnx.make_value(name, FLOAT, []) for name in ("none", "y", "sum")]
+    write("empty.onnx", onnx.make_model(nodes, [X23], outputs, [onnx.make_tensor([1], INT64, wholes(0), "zero")]))
+    assert call("run", "empty.onnx", "--input", "x=x.pb", "--output", "empty") == (0, "")
+    assert output("empty", "none") == ([0, 3], FLOAT, [])
+    assert output("empty", "y") == ([2, 3], FLOAT, [1, 2, 3, -1, 0, 1])
+    assert output("empty", "sum") == ([], FLOAT, [0])
+    write("none.onnx", onnx.make_model(nodes[:1], [X23], outputs[:1], [onnx.make_tensor([1], INT64, wholes(0), "zero")]))
+    assert call("run", "none.onnx", "--input", "x=x.pb", "--output", "nothing") == (0, "")
+    assert output("nothing", "none") == ([0, 3], FLOAT, [])
+
+
+def check_statistics():
+    """Running statistics are state, not parameters."""
+    node = onnx.make_node("BatchNormalization", ["x", "scale", "bias", "mean", "variance"], ["y"])
+    weights = [onnx.make_tensor([3], FLOAT, floats(1, 2, 3), name) for name in ("scale", "bias", "mean", "variance")]
+    write("model.onnx", onnx.make_model([node], [X23], [Y], weights))
+    assert call("import", "onnx", "model.onnx", "-o", "normal") == (0, "")
+    with open("normal/model.ir", encoding="utf-8") as file:
+        text = file.read()
+    assert "state mean : f32[3]" in text and "state variance : f32[3]" in text and "param scale : f32[3]" in text, text
+    assert call("run", "normal/model.ir", "--weights", "normal", "--input", "x=x.pb", "--output", "normal") == (0, "")
+    wanted = [(x - m) / (m + 1e-5) ** 0.5 * m + m for x, m in zip((1, 2, 3, -1, 0, 1), (1, 2, 3, 1, 2, 3))]
+    fault = onnx.difference(output("normal"), ([2, 3], FLOAT, wanted), 1e-5, 1e-6)
+    assert fault is None, fault
 
 
 def check_damage():
@@ -141,11 +175,13 @@ def check_damage():
         nested = onnx.encode((1, onnx.encode((4, "If"), (5, onnx.encode((6, nested))))))
     node = onnx.make_node("If", ["x"], ["y"], onnx.encode((1, "then_branch"), (6, nested)))
     refuse(onnx.make_model([node], [X23], [Y]), "op If is not supported")
+    # A graph that is given again and again is merged each time: that may not take any amount of memory.
+    refuse(onnx.encode(*((7, onnx.encode((1, onnx.encode((4, "Relu"))))) for _ in range(200000))), "no ONNX model")
 
 
-def external(location, offset=4, dims=(2, 3)):
+def external(location, offset=4, dims=(2, 3), name="fc.weight"):
     entries = [("location", location), ("offset", str(offset)), ("length", "24")]
-    return onnx.encode(*((1, d) for d in dims), (2, FLOAT), (8, "fc.weight"), (14, 1),
+    return onnx.encode(*((1, d) for d in dims), (2, FLOAT), (8, name), (14, 1),
                        *((13, onnx.encode((1, k), (2, v))) for k, v in entries))
 
 
@@ -167,6 +203,9 @@ def check_external_data():
     for tensor in (external("weights.bin", 8), external("weights.bin", 1 << 62), external("weights.bin", 4, (2, 4))):
         write("model/model.onnx", mlp(tensor))
         refuse(b"", "fc.weight", arguments=way)
+    both = [external("weights.bin"), external("weights.bin", 0, name="other")]
+    write("model/model.onnx", onnx.make_model([onnx.make_node("Add", ["fc.weight", "other"], ["y"])], [], [Y], both))
+    refuse(b"", "'fc.weight'", "'other'", "overlap", arguments=way)
 
 
 def check_document():
@@ -185,6 +224,8 @@ def main():
         check_open_sizes()
         check_known_values()
         check_refusals()
+        check_empty()
+        check_statistics()
         check_damage()
         check_external_data()
 

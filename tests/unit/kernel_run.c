@@ -53,6 +53,11 @@ static double read_element(col_dtype dtype, const void *at)
     }
     case COL_I32: return *(const int32_t *)at;
     case COL_I64: return (double)*(const int64_t *)at;
+    case COL_I8: return *(const int8_t *)at;
+    case COL_I16: return *(const int16_t *)at;
+    case COL_U16: return *(const uint16_t *)at;
+    case COL_U32: return *(const uint32_t *)at;
+    case COL_U64: return (double)*(const uint64_t *)at;
     case COL_U8:
     case COL_BOOL: return *(const uint8_t *)at;
     default: return (double)*(const float *)at;
@@ -76,6 +81,11 @@ static void write_element(col_dtype dtype, void *at, double value)
     case COL_BF16: *(uint16_t *)at = bf16_of(value); break;
     case COL_I32: *(int32_t *)at = (int32_t)value; break;
     case COL_I64: *(int64_t *)at = (int64_t)value; break;
+    case COL_I8: *(int8_t *)at = (int8_t)value; break;
+    case COL_I16: *(int16_t *)at = (int16_t)value; break;
+    case COL_U16: *(uint16_t *)at = (uint16_t)value; break;
+    case COL_U32: *(uint32_t *)at = (uint32_t)value; break;
+    case COL_U64: *(uint64_t *)at = (uint64_t)value; break;
     case COL_U8:
     case COL_BOOL: *(uint8_t *)at = (uint8_t)value; break;
     default: *(float *)at = (float)value; break;

@@ -78,6 +78,8 @@ static const expectation sound[] = {
     EXPECT("f64[0, 3]", EXP, "f64[0, 3]", .attr_count = 0),
     EXPECT("bf16[2, 3]", WHERE, "bool[] bf16[2, 1] bf16[3]", .attr_count = 0),
     EXPECT("u8[2]", CAST, "f32[2]", ATTRS(1, TEXT(DTYPE, "u8"))),
+    EXPECT("u64[2]", CAST, "i8[2]", ATTRS(1, TEXT(DTYPE, "u64"))),
+    EXPECT("bool[2]", LT, "u16[2] u16[1]", .attr_count = 0),
     EXPECT("f32[2, 4]", SUM, "f32[2, 3, 4]", ATTRS(1, INTS(AXES, -2))),
     EXPECT("i32[1, 3, 1]", MAX, "i32[2, 3, 4]", ATTRS(2, INTS(AXES, 2, 0), INT(KEEPDIMS, 1))),
     EXPECT("f32[]", SUM, "f32[0]", ATTRS(1, INTS(AXES, 0))),

@@ -98,6 +98,30 @@ static void narrow_types(void **unused)
                 "output f = eq(z, cast(t, dtype = \"u8\"))\n");
 }
 
+/* Whole numbers of every width: cast to each other (which keeps the lower bits) and from floats (which ends at the
+ * type's limits), compared, chosen. */
+static void integer_types(void **unused)
+{
+    (void)unused;
+    static const char *const types[] = {"i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"};
+    for (size_t i = 0; i < COL_COUNT(types); i++) {
+        char text[2048];
+        size_t n =
+            (size_t)snprintf(text, sizeof text,
+                             "model m()\ninput x, y : %s[67]\ninput f : f32[67]\ninput k : i32[67]\n"
+                             "wide = k * 70001 - 70000\noutput a = where(x < y, x, y)\noutput b = eq(x, y)\n"
+                             "output c = cast(f * 1e6, dtype = \"%s\")\noutput d = cast(x, dtype = \"f32\")\n"
+                             "output e = cast(cast(wide, dtype = \"%s\"), dtype = \"f64\")\n",
+                             types[i], types[i], types[i]);
+        for (size_t k = 0; k < COL_COUNT(types); k++) {
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  "output o%zu = cast(cast(wide, dtype = \"%s\"), dtype = \"%s\")\n", k,
+                                  types[i], types[k]);
+        }
+        check_model(text);
+    }
+}
+
 static void row_kernels(void **unused)
 {
     (void)unused;
@@ -213,11 +237,11 @@ int main(void)
     levels[level_count++] = all[0];
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) levels[level_count++] = all[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_op),       cmocka_unit_test(elementwise_chains),
-        cmocka_unit_test(narrow_types),   cmocka_unit_test(row_kernels),
-        cmocka_unit_test(column_kernels), cmocka_unit_test(strided_operands),
-        cmocka_unit_test(moves),          cmocka_unit_test(random_numbers),
-        cmocka_unit_test(training_step),
+        cmocka_unit_test(every_op),         cmocka_unit_test(elementwise_chains),
+        cmocka_unit_test(narrow_types),     cmocka_unit_test(integer_types),
+        cmocka_unit_test(row_kernels),      cmocka_unit_test(column_kernels),
+        cmocka_unit_test(strided_operands), cmocka_unit_test(moves),
+        cmocka_unit_test(random_numbers),   cmocka_unit_test(training_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,48 @@ static void test_every_op_has_a_sample(void **unused)
     }
 }
 
+/* What a row may lack, and why. */
+static const struct {
+    col_op op;
+    const char *why;
+} without_gradient[] = {
+    {COL_OP_UPDATE_SLICE, "fills the cache of generation"},
+    {COL_OP_ATTENTION_CACHED, "reads the cache of generation"},
+    {COL_OP_ATTENTION_GRAD, "is a gradient: there are no second ones"},
+    {COL_OP_CONV_GRAD_WEIGHT, "is a gradient: there are no second ones"},
+    {COL_OP_MAX_POOL_GRAD, "is a gradient: there are no second ones"},
+    {COL_OP_AVG_POOL_GRAD, "is a gradient: there are no second ones"},
+    {COL_OP_ASSIGN, "has no result"},
+};
+
+/* Made when a graph has been split: neither split nor differentiated again. */
+static bool is_made_by_partitioning(const col_op_info *info)
+{
+    return info->eval == col_eval_collective || info->eval == col_eval_wait;
+}
+
+/* Every graph can be planned: each op is split over a mesh, costs something, and is differentiated, or becomes such
+ * ops before. */
+static void test_every_op_can_be_planned(void **unused)
+{
+    (void)unused;
+    for (int op = 0; op < COL_OP_COUNT; op++) {
+        const col_op_info *info = col_op_info_of((col_op)op);
+        if (is_made_by_partitioning(info)) continue;
+        const char *why = NULL;
+        for (size_t i = 0; i < COL_COUNT(without_gradient); i++) {
+            if (without_gradient[i].op == (col_op)op) why = without_gradient[i].why;
+        }
+        if (info->gradient ? why != NULL : why == NULL)
+            fail_msg("'%s' %s", info->name, why ? "has a gradient after all" : "has no gradient");
+        if (info->lower) continue;
+        if (!info->factors || !info->local) fail_msg("'%s' cannot be split over a mesh", info->name);
+        bool moves = info->op_class == COL_CLASS_VIEW || info->op_class == COL_CLASS_MOVE ||
+                     info->op_class == COL_CLASS_STATE;
+        if (!info->work && !moves) fail_msg("'%s' has no cost", info->name);
+    }
+}
+
 static void test_gradients_match_differences(void **unused)
 {
     (void)unused;
@@ -139,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_op_has_a_sample),
+        cmocka_unit_test(test_every_op_can_be_planned),
         cmocka_unit_test(test_gradients_match_differences),
         cmocka_unit_test(test_lowerings_match_evaluation),
         cmocka_unit_test(test_narrow_types_differentiate_and_lower),

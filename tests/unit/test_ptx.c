@@ -99,6 +99,10 @@ static void every_dtype(void **unused)
         "model m()\ninput x : u8[64, 33]\ninput t : bool[64, 33]\noutput a = eq(x, cast(t, dtype = \"u8\"))\n"
         "output b = not(t)\n"
         "output c = where(t, cast(x, dtype = \"f32\"), 0.0)\n",
+        "model m()\ninput x : i8[64, 33]\ninput y : u16[64, 33]\ninput z : u64[64, 33]\noutput a = cast(x, "
+        "dtype = "
+        "\"u32\")\noutput b = cast(y, dtype = \"i16\")\noutput c = cast(z, dtype = \"f32\")\n"
+        "output d = x < cast(y, dtype = \"i8\")\n",
     };
     col_arena *arena = col_arena_create();
     kernel_list list = {0};
