@@ -4,7 +4,7 @@
 usage: training.py COLC RECIPES text|masked|images
 
 text     OPT on a corpus, then fine-tuned from those weights on another in WikiText's layout
-masked   BERT as a masked language model
+masked   BERT as a masked language model; its masks are the same after resuming and on a mesh
 images   ViT and ResNet on files as CIFAR-10's, with and without the large-batch optimizers
 
 Text is shared/data's Shakespeare where it is ($COL_TEST_DATA), else sentences of a small grammar. A model that knows how
@@ -16,6 +16,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,18 @@ def check_masked(folder):
     rows, losses, _ = train(folder, "bert_nano", "bert", data)
     assert abs(rows[0]["loss"] - math.log(258)) < 0.2, rows[0]
     assert losses[-1] < limit - 0.4, (losses, limit)
+
+    few = ["--steps", 20, "--warmup", 2, "--save-every", 10, "--val-every", 10]
+    whole, _, saved = train(folder, "bert_nano", "whole", data, *few)
+    parts = os.path.join(folder, "parts")
+    shutil.copytree(saved, parts)
+    shutil.rmtree(os.path.join(parts, "step_00000020"))
+    write(os.path.join(parts, "latest"), "step_00000010\n")
+    resumed, _, _ = train(folder, "bert_nano", "parts", data, *few, "--resume")
+    meshed, _, _ = train(folder, "bert_nano", "meshed", data, *few, "--mesh", "2", "--plan", "ddp")
+    for a, b, c in zip(whole, resumed, meshed, strict=True):
+        keys = [k for k in ("loss", "val_loss") if k in a]
+        assert all(a[k] == b[k] and abs(a[k] - c[k]) < 1e-4 * a[k] for k in keys), (a, b, c)
 
 
 def textures(seed):
