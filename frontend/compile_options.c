@@ -28,15 +28,17 @@ const col_option col_compile_option_table[] = {
      false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
     {"precision", "NAME", "fp32 (default); for cuda also bf16: products and attention in 16 bits", false},
-    {"optimizer", "NAME", "adamw (default), adam or sgd", false},
+    {"optimizer", "NAME", "adamw (default), adam, sgd, lars or lamb", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
-    {"schedule", "NAME", "learning rate after the warm-up: cosine (default), linear or constant", false},
+    {"schedule", "NAME", "learning rate after the warm-up: cosine (default), linear, square or constant",
+     false},
     {"weight-decay", "X", "of parameters of rank 2 and more (default 0.1)", false},
     {"clip", "X", "global gradient norm (default 1; 0: no clipping)", false},
-    {"beta1", "X", "Adam's first decay (default 0.9)", false},
-    {"beta2", "X", "Adam's second decay (default 0.999)", false},
-    {"eps", "X", "Adam's epsilon (default 1e-8)", false},
-    {"momentum", "X", "of sgd (default 0.9)", false},
+    {"beta1", "X", "Adam's and lamb's first decay (default 0.9)", false},
+    {"beta2", "X", "Adam's and lamb's second decay (default 0.999)", false},
+    {"eps", "X", "epsilon of adam (default 1e-8), lamb (1e-6) and lars (0)", false},
+    {"momentum", "X", "of sgd and lars (default 0.9)", false},
+    {"trust", "X", "coefficient of lars's trust ratio (default 1e-3)", false},
     {"cpu", "LEVEL", "generate code for sse2, avx2 or avx512 (default: this machine)", false},
     {"gpu", "LEVEL", "generate code for sm_80, sm_86, sm_89, sm_90 or sm_90a and later (default: sm_80)",
      false},
@@ -84,8 +86,14 @@ static col_status read_settings(const col_options *options, col_arena *arena, co
 
 static col_status read_training(const col_options *options, col_compile_options *out)
 {
-    static const char *const optimizers[] = {"adamw", "adam", "sgd"}, *const schedules[] = {
-                                                                          "constant", "linear", "cosine"};
+    static const char *const optimizers[] = {
+        [COL_OPTIMIZER_ADAMW] = "adamw", [COL_OPTIMIZER_ADAM] = "adam", [COL_OPTIMIZER_SGD] = "sgd",
+        [COL_OPTIMIZER_LARS] = "lars",   [COL_OPTIMIZER_LAMB] = "lamb",
+    };
+    static const char *const schedules[] = {[COL_LR_CONSTANT] = "constant",
+                                            [COL_LR_LINEAR] = "linear",
+                                            [COL_LR_COSINE] = "cosine",
+                                            [COL_LR_SQUARE] = "square"};
     int optimizer = COL_OPTIMIZER_ADAMW, schedule = COL_LR_COSINE;
     col_pass_options *p = &out->passes;
     COL_TRY(col_options_choice(options, "optimizer", optimizers, COL_COUNT(optimizers), &optimizer));
@@ -98,7 +106,10 @@ static col_status read_training(const col_options *options, col_compile_options 
     COL_TRY(col_options_double(options, "clip", 0, 1e30, &p->clip_norm));
     COL_TRY(col_options_double(options, "beta1", 0, 0.999999999, &p->beta1));
     COL_TRY(col_options_double(options, "beta2", 0, 0.999999999, &p->beta2));
-    COL_TRY(col_options_double(options, "eps", 1e-30, 1, &p->eps));
+    if (optimizer == COL_OPTIMIZER_LAMB) p->eps = 1e-6;
+    if (optimizer == COL_OPTIMIZER_LARS) p->eps = 0;
+    COL_TRY(col_options_double(options, "eps", optimizer == COL_OPTIMIZER_LARS ? 0 : 1e-30, 1, &p->eps));
+    COL_TRY(col_options_double(options, "trust", 1e-30, 1, &p->trust));
     return col_options_double(options, "momentum", 0, 0.999999999, &p->momentum);
 }
 

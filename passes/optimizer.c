@@ -2,7 +2,8 @@
  *
  * needs     autodiff: outputs "grad.<parameter>"
  * provides  inputs lr, min_lr (f32 scalars), warmup_steps, total_steps (i32 scalars); states
- *           optimizer.step, <p>.adam_m and <p>.adam_v (Adam family) or <p>.momentum (SGD), all zero at first;
+ *           optimizer.step, <p>.adam_m and <p>.adam_v (Adam family, LAMB) or <p>.momentum (SGD, LARS), all zero
+ *           at first;
  *           outputs grad_norm and learning_rate; assignments of parameters and states.
  *           With options->accumulate > 1 also optimizer.micro and <p>.grad
  * breaks    the grad.* outputs are gone unless options->keep_gradients; then they are those of the whole
@@ -23,15 +24,22 @@
  * Learning rate, as nanoGPT's get_lr; constant stays at lr after the warm-up:
  *   t < warmup_steps:  lr (t + 1) / (warmup_steps + 1)
  *   else:              min_lr + c (lr - min_lr), with r = (t - warmup_steps) / (total_steps - warmup_steps)
- *                      cut to [0, 1] and c = (1 + cos(pi r)) / 2 (cosine), 1 - r (linear)
+ *                      cut to [0, 1] and c = (1 + cos(pi r)) / 2 (cosine), 1 - r (linear), (1 - r)^2 (square)
  *
- * Update, as torch.optim (weight decay d on parameters of two and more dimensions):
+ * Update, as torch.optim (weight decay d on parameters of two and more dimensions, 0 on others):
  *   AdamW  p <- p (1 - lr d)          Adam, SGD  g <- g + d p
  *   Adam*  m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,
  *          p <- p - lr / (1 - b1^(t+1)) m / (sqrt(v) / sqrt(1 - b2^(t+1)) + eps)
  *   SGD    buf <- momentum buf + g,  p <- p - lr buf
+ * and with a trust ratio T of each parameter, as Colossal-AI 0.5 (|x| is the 2-norm; T = 1 where a norm of the
+ * fraction's is 0):
+ *   LARS   T = min(trust |p| / (|g| + d |p| + eps), 50),  g <- g + d p cut to [-10, 10],
+ *          buf <- momentum buf + g,  p <- p - lr T buf                      You et al., arXiv 1708.03888
+ *   LAMB   m, v as Adam,  u = m / (sqrt(v) + eps) + d p,  T = |p| / |u|,
+ *          p <- p - lr T u                                      You et al., arXiv 1904.00962 (v3: no debiasing)
  *
- * What is a scalar is computed once, so that one elementwise kernel per parameter is left. */
+ * What is a scalar is computed once, so that one elementwise kernel per parameter is left. On a mesh the norms
+ * are of whole parameters: partitioning adds the parts up. */
 #include "passes/pass.h"
 
 #include "ir/ops/family.h"
@@ -41,7 +49,8 @@
 
 typedef struct trained {
     col_var *var;
-    col_value *gradient; /* f32 from the update phase on */
+    col_value *gradient; /* f32 from the update phase on, and clipped from the update on */
+    col_value *squares;  /* of the gradient before clipping, summed */
 } trained;
 
 typedef struct state {
@@ -58,6 +67,9 @@ typedef struct state {
     col_value *pace;  /* Adam family: lr / (1 - b1^(t+1)) */
     col_value *level; /* Adam family: 1 / sqrt(1 - b2^(t+1)) */
 } state;
+
+/* LARS, as Colossal-AI. */
+static const double most_trust = 50, most_gradient = 10;
 
 /* A variable that the step adds; the name is taken only by a model that uses ours. NULL after a fault. */
 static col_var *add_var(state *s, col_var_kind kind, const char *name, col_dtype dtype, col_shape shape)
@@ -94,7 +106,7 @@ static void take_gradients(state *s)
         col_var *var =
             strncmp(output.name, "grad.", 5) ? NULL : col_graph_find_var(s->graph, output.name + 5);
         if (var)
-            col_vec_push(s->graph->arena, &s->parameters, ((trained){var, output.value}));
+            col_vec_push(s->graph->arena, &s->parameters, ((trained){.var = var, .gradient = output.value}));
         else
             s->graph->outputs.data[kept++] = output;
     }
@@ -123,6 +135,11 @@ static void accumulate(state *s)
     col_build_assign(b, counter, col_build_where(b, last, op_like(b, 0, micro), op_shift(b, micro, 1)));
 }
 
+static col_value *sum_squares(col_builder *b, col_value *x)
+{
+    return col_build_sum_to(b, op_mul(b, x, x), (col_shape){0});
+}
+
 static void clip(state *s)
 {
     col_builder *b = &s->b;
@@ -131,8 +148,8 @@ static void clip(state *s)
         trained *p = &s->parameters.data[i];
         b->scope = p->var->name;
         p->gradient = col_build_cast(b, p->gradient, COL_F32);
-        col_value *sum = col_build_sum_to(b, op_mul(b, p->gradient, p->gradient), (col_shape){0});
-        squares = squares ? op_add(b, squares, sum) : sum;
+        p->squares = sum_squares(b, p->gradient);
+        squares = squares ? op_add(b, squares, p->squares) : p->squares;
     }
     b->scope = "optimizer";
     col_value *norm = col_build_unary(b, COL_OP_SQRT, squares);
@@ -148,7 +165,9 @@ static void clip(state *s)
 static col_value *decay_left(state *s, col_value *r)
 {
     col_builder *b = &s->b;
-    if (s->options->lr_schedule == COL_LR_LINEAR) return op_complement(b, r);
+    col_value *rest = op_complement(b, r);
+    if (s->options->lr_schedule == COL_LR_LINEAR) return rest;
+    if (s->options->lr_schedule == COL_LR_SQUARE) return op_mul(b, rest, rest);
     return op_shift(b, op_scale(b, col_build_unary(b, COL_OP_COS, op_scale(b, r, M_PI)), 0.5), 0.5);
 }
 
@@ -200,45 +219,108 @@ static void assign_if_sound(state *s, col_var *var, col_value *value)
     col_build_assign(&s->b, var, col_build_where(&s->b, s->sound, value, var->value));
 }
 
-static col_value *adam_update(state *s, const trained *p, col_value *weights, col_value *gradient)
+/* Moves Adam's moments on. False after a fault. */
+static bool move_moments(state *s, const trained *p, col_value **out_mean, col_value **out_square)
 {
     col_builder *b = &s->b;
     col_var *m = parameter_state(s, p, "adam_m"), *v = parameter_state(s, p, "adam_v");
-    if (!m || !v) return NULL;
-    col_value *mean = average(b, m->value, gradient, s->options->beta1);
-    col_value *square = average(b, v->value, op_mul(b, gradient, gradient), s->options->beta2);
+    if (!m || !v) return false;
+    *out_mean = average(b, m->value, p->gradient, s->options->beta1);
+    *out_square = average(b, v->value, op_mul(b, p->gradient, p->gradient), s->options->beta2);
+    assign_if_sound(s, m, *out_mean);
+    assign_if_sound(s, v, *out_square);
+    return true;
+}
+
+/* momentum buf + gradient, which becomes the buffer. NULL after a fault. */
+static col_value *move_buffer(state *s, const trained *p, col_value *gradient)
+{
+    col_builder *b = &s->b;
+    if (s->options->momentum == 0) return gradient;
+    col_var *buffer = parameter_state(s, p, "momentum");
+    if (!buffer) return NULL;
+    gradient = op_add(b, op_scale(b, buffer->value, s->options->momentum), gradient);
+    assign_if_sound(s, buffer, gradient);
+    return gradient;
+}
+
+static col_value *decayed(state *s, const trained *p, col_value *weights, double decay)
+{
+    return decay == 0 ? p->gradient : op_add(&s->b, p->gradient, op_scale(&s->b, weights, decay));
+}
+
+static col_value *adam_update(state *s, trained *p, col_value *weights, double decay)
+{
+    col_builder *b = &s->b;
+    col_value *mean, *square;
+    if (s->options->optimizer == COL_OPTIMIZER_ADAM)
+        p->gradient = decayed(s, p, weights, decay);
+    else if (decay != 0)
+        weights = op_mul(b, weights, s->keep);
+    if (!move_moments(s, p, &mean, &square)) return NULL;
     col_value *deviation = op_mul(b, col_build_unary(b, COL_OP_SQRT, square), s->level);
     col_value *move = op_div(b, mean, op_shift(b, deviation, s->options->eps));
-    assign_if_sound(s, m, mean);
-    assign_if_sound(s, v, square);
     return op_sub(b, weights, op_mul(b, move, s->pace));
 }
 
-static col_value *sgd_update(state *s, const trained *p, col_value *weights, col_value *gradient)
+static col_value *sgd_update(state *s, trained *p, col_value *weights, double decay)
 {
-    col_builder *b = &s->b;
-    if (s->options->momentum != 0) {
-        col_var *buffer = parameter_state(s, p, "momentum");
-        if (!buffer) return NULL;
-        gradient = op_add(b, op_scale(b, buffer->value, s->options->momentum), gradient);
-        assign_if_sound(s, buffer, gradient);
-    }
-    return op_sub(b, weights, op_mul(b, gradient, s->rate));
+    col_value *move = move_buffer(s, p, decayed(s, p, weights, decay));
+    return move ? op_sub(&s->b, weights, op_mul(&s->b, move, s->rate)) : NULL;
 }
 
-static void update_parameter(state *s, const trained *p)
+/* Where both norms are above 0 the ratio, else 1. */
+static col_value *trusted(col_builder *b, col_value *one, col_value *other, col_value *ratio)
 {
+    col_value *first = col_build_binary(b, COL_OP_GT, one, op_like(b, 0, one));
+    col_value *second = col_build_binary(b, COL_OP_GT, other, op_like(b, 0, other));
+    return col_build_where(b, col_build_binary(b, COL_OP_AND, first, second), ratio, op_like(b, 1, ratio));
+}
+
+static col_value *lars_update(state *s, trained *p, col_value *weights, double decay)
+{
+    col_builder *b = &s->b;
+    col_value *size = col_build_unary(b, COL_OP_SQRT, sum_squares(b, weights));
+    col_value *slope = col_build_unary(b, COL_OP_SQRT, p->squares);
+    if (s->clip) slope = op_mul(b, slope, s->clip);
+    col_value *against = op_shift(b, op_add(b, slope, op_scale(b, size, decay)), s->options->eps);
+    col_value *trust = op_div(b, op_scale(b, size, s->options->trust), against);
+    trust = trusted(b, size, slope, trust);
+    trust = col_build_binary(b, COL_OP_MINIMUM, trust, op_like(b, most_trust, trust));
+    col_value *gradient = decayed(s, p, weights, decay);
+    gradient = col_build_binary(b, COL_OP_MINIMUM, gradient, op_like(b, most_gradient, gradient));
+    gradient = col_build_binary(b, COL_OP_MAXIMUM, gradient, op_like(b, -most_gradient, gradient));
+    col_value *move = move_buffer(s, p, gradient);
+    return move ? op_sub(b, weights, op_mul(b, move, op_mul(b, s->rate, trust))) : NULL;
+}
+
+static col_value *lamb_update(state *s, trained *p, col_value *weights, double decay)
+{
+    col_builder *b = &s->b;
+    col_value *mean, *square;
+    if (!move_moments(s, p, &mean, &square)) return NULL;
+    col_value *deviation = col_build_unary(b, COL_OP_SQRT, square);
+    col_value *move = op_div(b, mean, op_shift(b, deviation, s->options->eps));
+    if (decay != 0) move = op_add(b, move, op_scale(b, weights, decay));
+    col_value *size = col_build_unary(b, COL_OP_SQRT, sum_squares(b, weights));
+    col_value *stride = col_build_unary(b, COL_OP_SQRT, sum_squares(b, move));
+    col_value *trust = trusted(b, size, stride, op_div(b, size, stride));
+    return op_sub(b, weights, op_mul(b, move, op_mul(b, s->rate, trust)));
+}
+
+static void update_parameter(state *s, trained *p)
+{
+    static col_value *(*const rules[])(state *, trained *, col_value *, double) = {
+        [COL_OPTIMIZER_ADAMW] = adam_update, [COL_OPTIMIZER_ADAM] = adam_update,
+        [COL_OPTIMIZER_SGD] = sgd_update,    [COL_OPTIMIZER_LARS] = lars_update,
+        [COL_OPTIMIZER_LAMB] = lamb_update,
+    };
     col_builder *b = &s->b;
     double decay = p->var->stored.rank >= 2 ? s->options->weight_decay : 0;
     b->scope = p->var->name;
     col_value *weights = col_build_cast(b, p->var->value, COL_F32);
-    col_value *gradient = s->clip ? op_mul(b, p->gradient, s->clip) : p->gradient;
-    if (decay != 0 && s->options->optimizer == COL_OPTIMIZER_ADAMW)
-        weights = op_mul(b, weights, s->keep);
-    else if (decay != 0)
-        gradient = op_add(b, gradient, op_scale(b, weights, decay));
-    bool sgd = s->options->optimizer == COL_OPTIMIZER_SGD;
-    col_value *updated = (sgd ? sgd_update : adam_update)(s, p, weights, gradient);
+    if (s->clip) p->gradient = op_mul(b, p->gradient, s->clip);
+    col_value *updated = rules[s->options->optimizer](s, p, weights, decay);
     if (updated) assign_if_sound(s, p->var, col_build_cast(b, updated, p->var->type.dtype));
 }
 
@@ -252,7 +334,7 @@ static void update_all(state *s, col_var *counter)
     if (s->diags.total) return;
     if (o->optimizer == COL_OPTIMIZER_ADAMW && o->weight_decay != 0)
         s->keep = op_complement(b, op_scale(b, s->rate, o->weight_decay));
-    if (o->optimizer != COL_OPTIMIZER_SGD) {
+    if (o->optimizer == COL_OPTIMIZER_ADAMW || o->optimizer == COL_OPTIMIZER_ADAM) {
         col_value *steps = col_build_cast(b, next, COL_F32);
         s->pace = op_div(b, s->rate, bias_correction(s, o->beta1, steps));
         s->level = col_build_unary(b, COL_OP_RSQRT, bias_correction(s, o->beta2, steps));

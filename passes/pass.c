@@ -12,6 +12,7 @@ col_pass_options col_pass_options_default(void)
         .beta2 = 0.999,
         .eps = 1e-8,
         .momentum = 0.9,
+        .trust = 1e-3,
         .weight_decay = 0.1,
         .clip_norm = 1,
         .accumulate = 1,

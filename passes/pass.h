@@ -6,9 +6,15 @@
 #include "ir/builder.h"
 #include "passes/cost.h"
 
-typedef enum col_optimizer { COL_OPTIMIZER_ADAMW, COL_OPTIMIZER_ADAM, COL_OPTIMIZER_SGD } col_optimizer;
+typedef enum col_optimizer {
+    COL_OPTIMIZER_ADAMW,
+    COL_OPTIMIZER_ADAM,
+    COL_OPTIMIZER_SGD,
+    COL_OPTIMIZER_LARS,
+    COL_OPTIMIZER_LAMB
+} col_optimizer;
 
-typedef enum col_lr_schedule { COL_LR_CONSTANT, COL_LR_LINEAR, COL_LR_COSINE } col_lr_schedule;
+typedef enum col_lr_schedule { COL_LR_CONSTANT, COL_LR_LINEAR, COL_LR_COSINE, COL_LR_SQUARE } col_lr_schedule;
 
 typedef enum col_overlap {
     COL_OVERLAP_AUTO, /* where the machine can, within `overlap_memory` */
@@ -27,8 +33,9 @@ typedef struct col_nests {
 typedef struct col_pass_options {
     col_optimizer optimizer;
     col_lr_schedule lr_schedule; /* after a linear warm-up of `warmup_steps` */
-    double beta1, beta2, eps;    /* Adam family; PyTorch's meaning and defaults: 0.9, 0.999, 1e-8 */
-    double momentum;             /* SGD */
+    double beta1, beta2, eps;    /* Adam family and LAMB; PyTorch's meaning and defaults: 0.9, 0.999, 1e-8 */
+    double momentum;             /* SGD and LARS */
+    double trust;                /* LARS: of the ratio of norms; `eps` is added to its denominator */
     double weight_decay;         /* of parameters of rank 2 and more; 0: none */
     double clip_norm;            /* global gradient norm; 0: no clipping */
     int64_t accumulate;          /* micro-batches per step */

@@ -13,7 +13,9 @@
 
 static const col_option train_options[] = {
     {"data", "FILE",
-     "text, JSON lines or .bin tokens, in this order; CIFAR-10's folder or files; or `synthetic`", true},
+     "text, JSON lines or .bin tokens, in this order; WikiText's folder; CIFAR-10's folder or files; or "
+     "`synthetic`",
+     true},
     {"tokenizer", "bytes|PATH", "tokenizer.json, or a folder with one or with vocab.json and merges.txt",
      false},
     {"steps", "N", "optimizer steps in all (1000)", false},
@@ -24,7 +26,16 @@ static const col_option train_options[] = {
     {"val-every", "N", "steps between validations, also after the last step; 0: none (100)", false},
     {"val-batches", "N", "batches of a validation; 0: all there are (20)", false},
     {"val-fraction", "X",
-     "part of the data, at the end, kept for validation (0.1; CIFAR-10's folder has its own)", false},
+     "part of the data, at the end, kept for validation (0.1; CIFAR-10's and WikiText's folders have their "
+     "own)",
+     false},
+    {"mask-rate", "X",
+     "part of the tokens that a masked language model has to find (0.15 where attention sees what comes "
+     "later, "
+     "else 0: the next token)",
+     false},
+    {"mask-token", "ID",
+     "what stands in their place (the tokenizer's [MASK] or <mask>, or the id after its last)", false},
     {"weights", "DIR", "start from these weights", false},
     {"save", "DIR", "folder of checkpoints; one is saved after the last step and on SIGINT or SIGTERM",
      false},

@@ -9,15 +9,18 @@ void col_feed_notice(void *context, const char *message)
     if (feed->speaks) fprintf(stderr, "notice: %s\n", message);
 }
 
-/* Inputs that the trainer sets, whatever the data. */
-static bool is_common(const char *name)
+/* Inputs that the trainer sets, whatever the data, and those that the data gives. */
+static bool is_fed(const col_feed_type *type, const char *name)
 {
     static const char *const common[] = {
         "labels", "rng", "lr", "min_lr", "warmup_steps", "total_steps", COL_PLAN_COORDINATE};
     for (size_t i = 0; i < COL_COUNT(common); i++) {
         if (!strcmp(common[i], name)) return true;
     }
-    return false;
+    for (size_t i = 0; type->also[i]; i++) {
+        if (!strcmp(type->also[i], name)) return true;
+    }
+    return !strcmp(name, type->input);
 }
 
 col_status col_feed_type_of(const col_plan *plan, const col_feed_type **out_type)
@@ -27,8 +30,7 @@ col_status col_feed_type_of(const col_plan *plan, const col_feed_type **out_type
     if (col_plan_find_variable(plan, col_feed_images.input)) type = &col_feed_images;
     for (size_t i = 0; i < plan->n_variables; i++) {
         const col_plan_variable *v = plan->variables[i];
-        if (v->kind != COL__PLAN__VARIABLE_KIND__INPUT || is_common(v->name) || !strcmp(v->name, type->input))
-            continue;
+        if (v->kind != COL__PLAN__VARIABLE_KIND__INPUT || is_fed(type, v->name)) continue;
         return col_error_make(
             COL_BAD_INPUT,
             "the model has the input '%s', and training feeds %s and labels only: compute it "

@@ -13,8 +13,9 @@
 typedef struct col_feed col_feed;
 
 typedef struct col_feed_type {
-    const char *unit;  /* what speed counts: "tokens", "images" */
-    const char *input; /* the input beside `labels` */
+    const char *unit;    /* what speed counts: "tokens", "images" */
+    const char *input;   /* the input beside `labels`, ... */
+    const char *also[3]; /* ... and others that are fed to models that have them; ends with NULL */
     /* The inputs have the types that this data has. */
     col_status (*check)(const col_plan *plan);
     /* Opens the data and fills in the feed. Without `validates` nothing is kept for validation. */

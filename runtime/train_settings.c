@@ -20,6 +20,8 @@ static const struct {
     {"lr", "lr", offsetof(col_train_settings, lr), true},
     {"min-lr", "min_lr", offsetof(col_train_settings, min_lr), true},
     {"val-fraction", "val_fraction", offsetof(col_train_settings, val_fraction), true},
+    {"mask-rate", "mask_rate", offsetof(col_train_settings, mask_rate), true},
+    {"mask-token", "mask_token", offsetof(col_train_settings, mask_token), false},
 };
 _Static_assert(COL_COUNT(saved) + 1 == COL_TRAIN_SETTINGS_SCALARS, "one scalar each, and the tokenizer");
 
@@ -74,6 +76,8 @@ static col_status read_numbers(const col_options *o, bool resumed, col_train_set
     COL_TRY(col_options_int(o, "val-every", 0, MOST_STEPS, &s->val_every));
     COL_TRY(col_options_int(o, "val-batches", 0, INT32_MAX, &s->val_batches));
     COL_TRY(col_options_double(o, "val-fraction", 0, 0.999, &s->val_fraction));
+    COL_TRY(col_options_double(o, "mask-rate", 0, 1, &s->mask_rate));
+    COL_TRY(col_options_int(o, "mask-token", 0, INT32_MAX, &s->mask_token));
     COL_TRY(col_options_int(o, "save-every", 0, MOST_STEPS, &s->save_every));
     COL_TRY(col_options_int(o, "keep", 0, INT32_MAX, &s->keep));
     COL_TRY(col_options_double(o, "peak-flops", 0, DBL_MAX, &s->peak_flops));
@@ -112,6 +116,8 @@ col_status col_train_settings_read(const col_options *options, const col_checkpo
                                 .val_every = 100,
                                 .val_batches = 20,
                                 .val_fraction = 0.1,
+                                .mask_rate = -1,
+                                .mask_token = -1,
                                 .save_every = 500,
                                 .keep = 3};
     if (checkpoint) COL_TRY(read_saved(checkpoint, arena, out));

@@ -16,6 +16,8 @@ typedef struct col_train_settings {
     int64_t val_every, val_batches;
     double val_fraction;
     bool val_fraction_given;
+    double mask_rate;   /* of masked language models; below 0: the model tells */
+    int64_t mask_token; /* below 0: the tokenizer tells */
     int64_t save_every, keep;
     double peak_flops; /* 0: unknown */
     col_session_options session;
@@ -30,7 +32,7 @@ COL_MUST_USE col_status col_train_settings_read(const col_options *options, cons
                                                 col_arena *arena, col_train_settings *out);
 
 /* The scalars that bring the settings back. */
-enum { COL_TRAIN_SETTINGS_SCALARS = 9 };
+enum { COL_TRAIN_SETTINGS_SCALARS = 11 };
 size_t col_train_settings_save(const col_train_settings *settings, const char *tokenizer,
                                col_scalar out[COL_TRAIN_SETTINGS_SCALARS]);
 

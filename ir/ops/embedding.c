@@ -21,12 +21,18 @@ static bool rows_shape(const col_node *node, col_diags *diags, col_shape ids, in
     return true;
 }
 
-/* How far indices count that are known while the graph is built, positions from 0; or 0. */
+/* How far indices count that are known while the graph is built, positions from 0 or from a constant; or 0. */
 static int64_t known_count(const col_value *ids)
 {
     const col_node *counting = ids->producer;
     if (!counting) return 0;
     col_shape shape = ids->type.shape;
+    if (counting->op == COL_OP_ADD) {
+        const col_node *start = col_node_operand(counting, 1)->producer;
+        int64_t count = known_count(col_node_operand(counting, 0));
+        bool known = count && start && start->op == COL_OP_CONSTANT;
+        return known ? count + (int64_t)col_node_float(start, COL_ATTR_VALUE) : 0;
+    }
     if (counting->op == COL_OP_IOTA) return shape.dims[col_node_axis(counting, shape)];
     if (counting->op == COL_OP_POSITION_IDS && !counting->operand_count) return shape.dims[shape.rank - 1];
     return 0;

@@ -17,6 +17,7 @@ struct col_corpus {
     id_array *arrays;
     uint64_t *starts; /* [count + 1]: the first token of each array */
     size_t count;
+    uint64_t held_out; /* tokens of folders' validation files, which come last */
     uint64_t seed;
     uint32_t vocab_size; /* of synthetic tokens */
 };
@@ -132,10 +133,36 @@ static col_status open_file(const char *path, const col_corpus_options *options,
     return cache_open(path, lines ? TEXT_JSON_LINES : TEXT_PLAIN, options, out_array);
 }
 
-col_status col_corpus_open(const char *const *paths, size_t count, const col_corpus_options *given,
-                           col_corpus **out_corpus)
+typedef struct file_list {
+    const char **paths; /* those to hold out come last */
+    size_t count, held_out;
+} file_list;
+
+/* The files of all sources: those named, and those of folders. */
+static col_status list_files(const char *const *sources, size_t count, col_arena *arena, file_list *out)
 {
-    col_corpus_options options = *given;
+    const char **held = COL_NEW_ARRAY(arena, const char *, count);
+    *out = (file_list){.paths = COL_NEW_ARRAY(arena, const char *, 2 * count)};
+    for (size_t i = 0; i < count; i++) {
+        const char *path = sources[i];
+        if (wikitext_is_folder(path)) {
+            path = wikitext_file(arena, sources[i], WIKITEXT_TRAIN);
+            const char *valid = wikitext_file(arena, sources[i], WIKITEXT_VALID);
+            if (!path)
+                return col_error_make(COL_BAD_INPUT,
+                                      "'%s' is a folder; name the files in it, or one with wiki.train.raw or "
+                                      "wiki.train.tokens",
+                                      sources[i]);
+            if (valid) held[out->held_out++] = valid;
+        }
+        out->paths[out->count++] = path;
+    }
+    for (size_t i = 0; i < out->held_out; i++) out->paths[out->count++] = held[i];
+    return NULL;
+}
+
+static col_status check_sources(const char *const *paths, size_t count, col_corpus_options *options)
+{
     if (!count) return col_error_make(COL_BAD_INPUT, "no corpus; name a file, or 'synthetic'");
     for (size_t i = 0; i < count && count > 1; i++) {
         if (strcmp(paths[i], COL_CORPUS_SYNTHETIC)) continue;
@@ -143,46 +170,61 @@ col_status col_corpus_open(const char *const *paths, size_t count, const col_cor
                               "'synthetic' tokens cannot be mixed with other data: name either "
                               "'synthetic' alone, or files (./synthetic for a file of that name)");
     }
-    if (options.tokenizer) {
-        int32_t size = col_tokenizer_size(options.tokenizer);
-        if (!options.vocab_size) options.vocab_size = size;
-        if (options.vocab_size < size) {
-            return col_error_make(
-                COL_BAD_INPUT,
-                "the tokenizer has %d tokens, but the model a vocabulary of %lld; compile it "
-                "with --set vocab=%d, or use the tokenizer that belongs to it",
-                size, (long long)options.vocab_size, size);
-        }
-    }
-    col_corpus *c = calloc(1, sizeof *c);
-    if (!c) col_out_of_memory(0);
-    c->arrays = calloc(count, sizeof *c->arrays);
-    c->starts = calloc(count + 1, sizeof *c->starts);
+    int32_t size = options->tokenizer ? col_tokenizer_size(options->tokenizer) : 0;
+    if (!options->vocab_size) options->vocab_size = size;
+    if (options->vocab_size >= size) return NULL;
+    return col_error_make(COL_BAD_INPUT,
+                          "the tokenizer has %d tokens, but the model a vocabulary of %lld; compile it "
+                          "with --set vocab=%d, or use the tokenizer that belongs to it",
+                          size, (long long)options->vocab_size, size);
+}
+
+static col_status open_synthetic(const col_corpus_options *options, id_array *out_array)
+{
+    *out_array = (id_array){.count = COL_CORPUS_SYNTHETIC_TOKENS,
+                            .hash = col_mix64(options->seed ^ col_mix64((uint32_t)options->vocab_size))};
+    if (options->vocab_size) return NULL;
+    return col_error_make(COL_BAD_INPUT, "synthetic tokens need the size of a vocabulary; name a "
+                                         "tokenizer or a model that has one");
+}
+
+static col_status open_files(const file_list *files, const col_corpus_options *options, col_corpus *c)
+{
+    c->arrays = calloc(files->count, sizeof *c->arrays);
+    c->starts = calloc(files->count + 1, sizeof *c->starts);
     if (!c->arrays || !c->starts) col_out_of_memory(0);
-    c->seed = options.seed;
-    c->vocab_size = (uint32_t)COL_MIN(options.vocab_size, (int64_t)INT32_MAX);
-    for (size_t i = 0; i < count; i++) {
-        col_status status = NULL;
-        if (!strcmp(paths[i], COL_CORPUS_SYNTHETIC)) {
-            c->arrays[i] = (id_array){.count = COL_CORPUS_SYNTHETIC_TOKENS,
-                                      .hash = col_mix64(options.seed ^ col_mix64(c->vocab_size))};
-            if (!c->vocab_size) {
-                status =
-                    col_error_make(COL_BAD_INPUT, "synthetic tokens need the size of a vocabulary; name a "
-                                                  "tokenizer or a model that has one");
-            }
-        } else {
-            status = open_file(paths[i], &options, &c->arrays[i]);
-        }
-        if (status) {
-            col_corpus_close(c);
-            return status;
-        }
+    for (size_t i = 0; i < files->count; i++) {
+        if (!strcmp(files->paths[i], COL_CORPUS_SYNTHETIC))
+            COL_TRY(open_synthetic(options, &c->arrays[i]));
+        else
+            COL_TRY(open_file(files->paths[i], options, &c->arrays[i]));
         c->count = i + 1;
         c->starts[i + 1] = c->starts[i] + c->arrays[i].count;
     }
-    *out_corpus = c;
+    c->held_out = c->starts[c->count] - c->starts[c->count - files->held_out];
     return NULL;
+}
+
+col_status col_corpus_open(const char *const *paths, size_t count, const col_corpus_options *given,
+                           col_corpus **out_corpus)
+{
+    col_corpus_options options = *given;
+    COL_TRY(check_sources(paths, count, &options));
+    col_corpus *c = calloc(1, sizeof *c);
+    if (!c) col_out_of_memory(0);
+    options.vocab_size = COL_MIN(options.vocab_size, (int64_t)INT32_MAX);
+    c->seed = options.seed;
+    c->vocab_size = (uint32_t)options.vocab_size;
+    col_arena *scratch = col_arena_create();
+    file_list files;
+    col_status status = list_files(paths, count, scratch, &files);
+    if (!status) status = open_files(&files, &options, c);
+    col_arena_destroy(scratch);
+    if (status)
+        col_corpus_close(c);
+    else
+        *out_corpus = c;
+    return status;
 }
 
 void col_corpus_close(col_corpus *corpus)
@@ -259,9 +301,9 @@ col_status col_corpus_split(const col_corpus *corpus, double fraction, col_range
         return col_error_make(COL_BAD_INPUT, "--val-fraction is %g; it must be at least 0 and below 1",
                               fraction);
     }
-    uint64_t tokens = col_corpus_tokens(corpus);
-    uint64_t held_out = COL_MIN((uint64_t)((double)tokens * fraction), tokens);
+    uint64_t tokens = col_corpus_tokens(corpus), held_out = corpus->held_out;
+    if (!held_out) held_out = COL_MIN((uint64_t)((double)tokens * fraction), tokens);
     *out_train = (col_range){0, tokens - held_out};
-    *out_validation = (col_range){tokens - held_out, held_out};
+    *out_validation = (col_range){tokens - held_out, fraction > 0 ? held_out : 0};
     return NULL;
 }

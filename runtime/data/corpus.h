@@ -4,6 +4,7 @@
  *   - an llm.c token file (`.bin`, magic 20240520): used as it is, memory-mapped;
  *   - JSON lines (`.jsonl`, `.ndjson`, `.json`): an object with a string `text` a line, each a document;
  *   - plain text otherwise: one document.
+ * A folder is one in WikiText's layout: wiki.train.raw (or .tokens), plain text, and for validation wiki.valid.raw.
  * Documents end with the end-of-text token (plain text where the tokenizer has one, JSON lines always).
  * The word `synthetic` instead of a file stands for random tokens, the same for the same seed.
  *
@@ -30,7 +31,7 @@ typedef struct col_corpus_options {
     void *context;
 } col_corpus_options;
 
-/* Opens `count` files as one corpus, in the order given. Open it once per process and share it: it does not
+/* Opens `count` files as one corpus, in the order given, then folders' validation files. Open it once per process and share it: it does not
  * change and may be read by many threads. COL_BAD_INPUT names the file, the place in it and the remedy. */
 COL_MUST_USE col_status col_corpus_open(const char *const *paths, size_t count,
                                         const col_corpus_options *options, col_corpus **out_corpus);
@@ -48,8 +49,9 @@ typedef struct col_range {
     uint64_t first, count;
 } col_range;
 
-/* The last `fraction` (0 <= fraction < 1) of the tokens is for validation, the rest for training; the
- * customary fraction is COL_CORPUS_VALIDATION. */
+/* For validation are folders' own files, or where there are none the last `fraction` (0 <= fraction < 1) of the
+ * tokens; with the fraction 0 none are. The rest is for training. The customary fraction is
+ * COL_CORPUS_VALIDATION. */
 #define COL_CORPUS_VALIDATION 0.1
 COL_MUST_USE col_status col_corpus_split(const col_corpus *corpus, double fraction, col_range *out_train,
                                          col_range *out_validation);

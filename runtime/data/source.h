@@ -50,6 +50,11 @@ void ingest_fini(ingest *in);
 COL_MUST_USE col_status ingest_feed(ingest *in, const char *bytes, size_t size);
 COL_MUST_USE col_status ingest_finish(ingest *in);
 
+/* wikitext.c: the file of a folder with that part of a corpus, in the arena; NULL where there is none. */
+typedef enum wikitext_part { WIKITEXT_TRAIN, WIKITEXT_VALID } wikitext_part;
+bool wikitext_is_folder(const char *path);
+const char *wikitext_file(col_arena *arena, const char *folder, wikitext_part part);
+
 /* What a cache file says of itself; it stands at the end of the file, after the ids. */
 typedef struct cache_record {
     char magic[8];

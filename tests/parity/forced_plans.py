@@ -73,7 +73,12 @@ VARIANTS = {
     "accumulated": (ADAM + ["--accumulate", "2"], []),
     "dropout": (ADAM + ["--set", "dropout=0.2"], []),
     "adam": (["--optimizer", "adam", "--schedule", "linear"], []),
+    "lars": (["--optimizer", "lars", "--weight-decay", "0.01", "--trust", "0.1"], []),
+    "lamb": (["--optimizer", "lamb", "--schedule", "square"], []),
 }
+# (plan, variant) of those, on the mesh 2x2. LARS and LAMB take norms of parameters that are split.
+VARIED = [("auto", "sgd"), ("zero2", "accumulated"), ("sp", "dropout"), ("auto", "adam")]
+VARIED += [(plan, variant) for variant in ("lars", "lamb") for plan in ("auto", "zero1", "zero3", "tp1d")]
 
 # Compiled with and without overlap: (model, mesh, plan, variant).
 OVERLAPPED = [("gpt", "2x2", plan, "") for plan in ("auto", "ddp", "zero1", "zero3", "tp1d", "sp")]
@@ -268,7 +273,7 @@ def main():
     parser.add_argument("--variant", choices=VARIANTS)
     o = parser.parse_args()
     cases = [(model, mesh, plan, "") for model, mesh, plans in FAST for plan in plans]
-    cases += [("gpt", "2x2", plan, variant) for plan, variant in zip(("auto", "zero2", "sp", "auto"), VARIANTS)]
+    cases += [("gpt", "2x2", plan, variant) for plan, variant in VARIED]
     overlapped = OVERLAPPED
     if o.all or o.model or o.mesh or o.plan or o.variant:
         cases = [(model, mesh, plan, "") for model in MODELS for mesh in MESHES for plan in PLANS]

@@ -13,14 +13,15 @@ import tempfile
 MOST = 0.01
 MESHES = [[], ["--mesh", "2x2", "--machine", "h200x4", "--plan", "zero3"],
           ["--mesh", "2x2", "--machine", "h200x4", "--plan", "auto"]]
+HUGE = ("gpt3", "opt_13b", "opt_30b", "opt_66b", "opt_175b")
 LARGE = [["--mesh", "8x8", "--machine", "h100-dgx:8", "--plan", "tp1d"]]
 
 
 def cases(recipe):
     """Options of the compilations of a recipe. What fits no single machine goes on a large one."""
-    if recipe.stem.startswith("gpt3"):
+    if recipe.stem.startswith(HUGE):
         return [["--for", "train"] + mesh for mesh in LARGE]
-    uses = ["train", "forward"] + (["generate"] if recipe.stem.startswith("gpt") else [])
+    uses = ["train", "forward"] + (["generate"] if recipe.stem.startswith(("gpt", "opt")) else [])
     return [["--for", use] + mesh for use in uses for mesh in (MESHES if use == "train" else MESHES[:2])
             if not (use == "generate" and mesh)]
 

@@ -23,7 +23,8 @@ typedef struct torch_case {
 typedef struct torch_training {
     col_optimizer optimizer;
     col_lr_schedule schedule;
-    double decay, clip, momentum;
+    double decay, clip, momentum, trust;
+    double bias_scale; /* of the bias's first values */
     int64_t accumulate;
     double rates[STEPS], norms[STEPS]; /* per step */
     double parameters[PARAMETERS];     /* after the last */
@@ -152,6 +153,7 @@ static void check_training(const torch_training *t, bool lower)
     options.beta2 = 0.99;
     options.eps = 1e-6;
     options.momentum = t->momentum;
+    options.trust = t->trust;
     options.weight_decay = t->decay;
     options.clip_norm = t->clip;
     options.accumulate = t->accumulate;
@@ -168,6 +170,7 @@ static void check_training(const torch_training *t, bool lower)
     col_tensor *vars = col_evaluate_vars(graph, arena);
     fill_wave(var_tensor(graph, vars, "weight"), 1, COL_FORM_WAVE);
     fill_wave(var_tensor(graph, vars, "bias"), 2, COL_FORM_WAVE);
+    for (int i = 0; i < 2; i++) var_tensor(graph, vars, "bias").data[i] *= t->bias_scale;
     var_tensor(graph, vars, "lr").data[0] = 0.1;
     var_tensor(graph, vars, "min_lr").data[0] = 0.01;
     var_tensor(graph, vars, "warmup_steps").data[0] = 2;

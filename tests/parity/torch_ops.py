@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes torch_ops.inc: what PyTorch computes, in fp64, for nodes of the op table and for optimizer steps.
 
-    python3 tests/parity/torch_ops.py > tests/parity/torch_ops.inc
+    python3 -P tests/parity/torch_ops.py > tests/parity/torch_ops.inc
 
-Run by hand (it needs torch); its output is committed, so the test needs neither. Inputs are no random numbers
+Run by hand (it needs torch, and -P, for torch imports a module "cuda"); its output is committed, so the test needs neither. Inputs are no random numbers
 but wave(k, i) = sin(0.7 i + 1.3 k + 0.2), which the test computes for itself.
 """
 import math
@@ -152,17 +152,55 @@ def rate_at(schedule, step, lr, min_lr, warmup, total):
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)
     r = min(1, (step - warmup) / max(1, total - warmup))
-    left = {"CONSTANT": None, "LINEAR": 1 - r, "COSINE": 0.5 * (1 + math.cos(math.pi * r))}[schedule]
+    left = {"CONSTANT": None, "LINEAR": 1 - r, "COSINE": 0.5 * (1 + math.cos(math.pi * r)), "SQUARE": (1 - r) ** 2}[schedule]
     return lr if left is None else min_lr + left * (lr - min_lr)
 
 
-def training(optimizer, schedule, decay, clip, accumulate, momentum=0.9, steps=7):
-    weight, bias = wave(1, [3, 2]).requires_grad_(), wave(2, [2]).requires_grad_()
+class Trusting(torch.optim.Optimizer):
+    """LARS and LAMB, which torch has not, by the rules at the head of passes/optimizer.c, parameter by parameter."""
+
+    def __init__(self, groups, **settings):
+        super().__init__(groups, settings)
+
+    @staticmethod
+    def ratio(part, whole, factor=1.0):
+        """factor part / whole, or 1; `whole` as (norm that must not be 0, denominator)."""
+        return factor * part / whole[1] if part > 0 and whole[0] > 0 else torch.tensor(1.0)
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.move(p, p.grad, self.state[p], group)
+
+
+class Lars(Trusting):
+    def move(self, p, g, state, o):
+        d = o["weight_decay"]
+        against = g.norm() + d * p.norm() + o["eps"]
+        trust = self.ratio(p.norm(), (g.norm(), against), o["trust"]).clamp(0, 50)
+        state["buf"] = o["momentum"] * state.get("buf", torch.zeros_like(p)) + (g + d * p).clamp(-10, 10)
+        p -= o["lr"] * trust * state["buf"]
+
+
+class Lamb(Trusting):
+    def move(self, p, g, state, o):
+        zeros, (b1, b2) = torch.zeros_like(p), o["betas"]
+        state["m"] = b1 * state.get("m", zeros) + (1 - b1) * g
+        state["v"] = b2 * state.get("v", zeros) + (1 - b2) * g * g
+        u = state["m"] / (state["v"].sqrt() + o["eps"]) + o["weight_decay"] * p
+        p -= o["lr"] * self.ratio(p.norm(), (u.norm(), u.norm())) * u
+
+
+def training(optimizer, schedule, decay, clip, accumulate, momentum=0.9, steps=7, trust=1e-3, bias_scale=1.0):
+    weight, bias = wave(1, [3, 2]).requires_grad_(), (bias_scale * wave(2, [2])).requires_grad_()
     groups = [{"params": [weight], "weight_decay": decay}, {"params": [bias], "weight_decay": 0}]
     torch_optimizer = {
         "ADAMW": lambda: torch.optim.AdamW(groups, betas=(0.9, 0.99), eps=1e-6),
         "ADAM": lambda: torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-6),
         "SGD": lambda: torch.optim.SGD(groups, lr=1, momentum=momentum),
+        "LARS": lambda: Lars(groups, momentum=momentum, trust=trust, eps=1e-6),
+        "LAMB": lambda: Lamb(groups, betas=(0.9, 0.99), eps=1e-6),
     }[optimizer]()
     rates, norms = [], []
     for step in range(steps):
@@ -180,7 +218,7 @@ def training(optimizer, schedule, decay, clip, accumulate, momentum=0.9, steps=7
         norms.append(norm)
     parameters = list(weight.detach().flatten()) + list(bias.detach())
     print(f"    {{.optimizer = COL_OPTIMIZER_{optimizer}, .schedule = COL_LR_{schedule}, .decay = {decay!r}, .clip = {clip!r},")
-    print(f"     .accumulate = {accumulate}, .momentum = {momentum!r},")
+    print(f"     .accumulate = {accumulate}, .momentum = {momentum!r}, .trust = {trust!r}, .bias_scale = {bias_scale!r},")
     print(f"     .rates = {{{numbers(rates)}}},")
     print(f"     .norms = {{{numbers(norms)}}},")
     print(f"     .parameters = {{{numbers(parameters)}}}}},")
@@ -197,4 +235,11 @@ training("ADAM", "LINEAR", 0.1, 0.5, 1)
 training("SGD", "COSINE", 0.1, 0.0, 1)
 training("SGD", "CONSTANT", 0.1, 0.5, 2)
 training("SGD", "LINEAR", 0.0, 0.5, 1, momentum=0.0)
+training("LARS", "SQUARE", 0.3, 0.5, 1, trust=0.2)
+training("LARS", "COSINE", 0.1, 0.0, 2, momentum=0.0, trust=1.0, bias_scale=0.0)
+training("LARS", "CONSTANT", 0.0, 0.001, 1, trust=1.0)  # ratios above 50
+training("LARS", "CONSTANT", 30.0, 0.0, 1, trust=0.5)  # gradients above 10
+training("LAMB", "SQUARE", 0.3, 0.5, 1)
+training("LAMB", "LINEAR", 0.0, 0.0, 3)
+training("LAMB", "CONSTANT", 0.1, 1.0, 1, bias_scale=0.0)
 print("};")

@@ -369,6 +369,38 @@ static void test_several_files(void **state)
     col_tokenizer_destroy(bytes);
 }
 
+/* A folder as WikiText's: the bytes as they are, and a part for validation of its own. */
+static void test_wikitext(void **state)
+{
+    folder *f = *state;
+    col_tokenizer *bytes = col_tokenizer_bytes();
+    col_corpus_options options = {.tokenizer = bytes};
+    const char *paths[] = {folder_file(f, "wiki"), folder_file(f, "more.txt")};
+    col_corpus *corpus = NULL;
+    col_range train, validation;
+    assert_ok(col_make_folder(paths[0]));
+    write_text(paths[1], "z");
+    assert_fails(col_corpus_open(paths, 2, &options, &corpus), COL_BAD_INPUT, "wiki.train.raw");
+    write_text(folder_file(f, "wiki/wiki.train.tokens"), " \n = A = \n \n");
+    write_text(folder_file(f, "wiki/wiki.test.tokens"), "never");
+    assert_ok(col_corpus_open(paths, 2, &options, &corpus));
+    EXPECT(corpus, ' ', '\n', ' ', '=', ' ', 'A', ' ', '=', ' ', '\n', ' ', '\n', 256, 'z', 256);
+    assert_ok(col_corpus_split(corpus, 0.2, &train, &validation));
+    assert_true(train.count == 12 && validation.first == 12 && validation.count == 3);
+    col_corpus_close(corpus);
+    write_text(folder_file(f, "wiki/wiki.train.raw"), "b");
+    write_text(folder_file(f, "wiki/wiki.valid.raw"), "cd");
+    assert_ok(col_corpus_open(paths, 2, &options, &corpus));
+    EXPECT(corpus, 'b', 256, 'z', 256, 'c', 'd', 256);
+    for (int validates = 0; validates < 2; validates++) {
+        assert_ok(col_corpus_split(corpus, 0.9 * validates, &train, &validation));
+        assert_true(train.first == 0 && train.count == 4 && validation.first == 4);
+        assert_int_equal(validation.count, validates ? 3 : 0);
+    }
+    col_corpus_close(corpus);
+    col_tokenizer_destroy(bytes);
+}
+
 static void test_refusals(void **state)
 {
     folder *f = *state;
@@ -406,11 +438,17 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(test_plain_text),           FOLDER_TEST(test_json_lines),
-        FOLDER_TEST(test_large_files),          FOLDER_TEST(test_cache_follows_source),
-        FOLDER_TEST(test_damaged_cache),        FOLDER_TEST(test_foreign_cache),
-        FOLDER_TEST(test_cache_cannot_be_kept), FOLDER_TEST(test_llmc),
-        FOLDER_TEST(test_several_files),        FOLDER_TEST(test_refusals),
+        FOLDER_TEST(test_plain_text),
+        FOLDER_TEST(test_json_lines),
+        FOLDER_TEST(test_large_files),
+        FOLDER_TEST(test_cache_follows_source),
+        FOLDER_TEST(test_damaged_cache),
+        FOLDER_TEST(test_foreign_cache),
+        FOLDER_TEST(test_cache_cannot_be_kept),
+        FOLDER_TEST(test_llmc),
+        FOLDER_TEST(test_several_files),
+        FOLDER_TEST(test_wikitext),
+        FOLDER_TEST(test_refusals),
     };
     return cmocka_run_group_tests_name("corpus", tests, NULL, NULL);
 }
