@@ -3,6 +3,7 @@
  * {"metadata": …, "weight_map": {tensor: file}}; each tensor is taken from the file that the index names, and
  * tensors of a shard that the index does not name are left out. */
 #include "runtime/store/safetensors_parse.h"
+#include "runtime/store/weights.h"
 #include "ir/base/file.h"
 
 #include <jansson.h>
@@ -117,7 +118,9 @@ static col_status add_weight_map(col_safetensors *set, const char *path, const j
         }
         col_map_set(wanted, tensor, file);
     }
+    const char *folder = folder_size ? col_arena_strndup(set->arena, path, (size_t)folder_size) : ".";
     for (size_t i = 0; i < paths.len; i++) {
+        COL_TRY(col_error_annotate(col_weights_confine(folder, paths.data[i]), "%s", path));
         COL_TRY(col_error_annotate(add_file(set, paths.data[i], wanted), "%s", path));
     }
     for (size_t i = 0; i < wanted->len; i++) {

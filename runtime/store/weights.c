@@ -2,8 +2,10 @@
 #include "runtime/store/weights.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "ir/base/file.h"
 #include "ir/base/map.h"
 #include "ir/base/str.h"
 
@@ -209,6 +211,24 @@ col_status col_weights_match(const col_safetensors *set, const char *path, const
             add_fault(&m.extra, col_arena_printf(arena, "'%s'", t->name));
     }
     return faults_status(&m, path, rule.remedy);
+}
+
+col_status col_weights_confine(const char *folder, const char *path)
+{
+    if (!col_file_exists(path) || col_file_is_below(folder, path)) return NULL;
+    char *real = realpath(folder, NULL);
+    col_str blobs = {0};
+    col_str_append(&blobs, real ? real : "");
+    free(real);
+    char *revision = blobs.data ? strrchr(blobs.data, '/') : NULL;
+    if (revision) *revision = '\0';
+    bool is_snapshot = revision && ends_with(blobs.data, "/snapshots");
+    if (is_snapshot) strcpy(strrchr(blobs.data, '/'), "/blobs"); /* shorter */
+    bool is_blob = is_snapshot && col_file_is_below(blobs.data, path);
+    col_str_fini(&blobs);
+    if (is_blob) return NULL;
+    return col_error_make(COL_BAD_INPUT,
+                          "'%s' links to a file outside its folder: put the file itself there (cp -L)", path);
 }
 
 /* Wider types. */

@@ -30,6 +30,10 @@ COL_MUST_USE col_status col_weights_match(const col_safetensors *set, const char
                                           col_weights_rule rule, col_arena *arena,
                                           const col_stored_tensor **out_tensors);
 
+/* Refuses a file that exists but, links followed, lies outside the folder. The blobs of Hugging Face's cache, to
+ * which the files of a folder `snapshots/REVISION` link, count as inside. */
+COL_MUST_USE col_status col_weights_confine(const char *folder, const char *path);
+
 /* The name of a torchvision ResNet's variable in Hugging Face's ResNetForImageClassification, in the arena; NULL
  * for other names. */
 const char *col_weights_resnet_name(const char *name, col_arena *arena);
