@@ -3,11 +3,12 @@
 1e-4, and every tensor bit-equal after import and export. Shards, 16-bit weights, other spellings of names; and what is
 refused, with nothing written.
 
-    hf.py COLC GOLDEN
+    hf.py COLC GOLDEN FAMILY_C DOCUMENT
 """
 import array
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import tempfile
 import gpt2_small as small
 import hf_cases as cases
 
-colc, golden_path = map(os.path.abspath, sys.argv[1:])
+colc, golden_path, family_path, document_path = map(os.path.abspath, sys.argv[1:])
 with open(golden_path, encoding="utf-8") as golden_file:
     golden = json.load(golden_file)
 
@@ -85,6 +86,20 @@ def check_case(case):
         assert any(h in key for h in harmless) or made.get(key) == value, (case, key, value, made.get(key))
     call("import", "hf", again, "-o", f"{case}/twice")
     check_logits(case, f"{case}/twice/model.ir", f"{case}/twice", case)
+
+
+def check_document():
+    """docs/huggingface.md has the fields of family.c, table by table."""
+    with open(family_path, encoding="utf-8") as file:
+        source = file.read()
+    with open(document_path, encoding="utf-8") as file:
+        tables = re.findall(r"^\| (\w+)(?: of any model)? \| \|\n\|[-|]+\n((?:\| `\w+` .*\n)+)", file.read(), re.M)
+    assert len(tables) == 6, [name for name, _ in tables]
+    for name, rows in tables:
+        array_name = "col_hf_common_fields" if name == "field" else f"{name}_fields"
+        body = re.search(array_name + r"\[\] = \{\n(.*?)\n\};", source, re.S)[1]
+        want = re.findall(r'^    [A-Z]+\("(\w+)"', body, re.M) + (["id2label"] if name == "field" else [])
+        assert re.findall(r"^\| `(\w+)`", rows, re.M) == want, (name, want)
 
 
 def check_shards():
@@ -304,6 +319,7 @@ with tempfile.TemporaryDirectory() as temporary:
     os.chdir(temporary)
     for each in sorted(golden):
         check_case(each)
+    check_document()
     made_index = check_shards()
     check_small_types()
     check_names()
