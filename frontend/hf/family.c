@@ -149,7 +149,7 @@ static const col_hf_family families[] = {
 
 /* Fields of config.json, of any model, that say nothing of what is computed, or only how to generate text. */
 static const char *const harmless[] = {
-    "architectures", "attn_implementation", "auto_map", "bad_words_ids", "begin_suppress_tokens", "bos_token_id",
+    "activation_dropout", "architectures", "attn_implementation", "auto_map", "bad_words_ids", "begin_suppress_tokens", "bos_token_id",
     "chunk_size_feed_forward", "cls_token_id", "cross_attention_hidden_size", "decoder_start_token_id",
     "diversity_penalty", "do_sample", "dtype", "early_stopping", "encoder_no_repeat_ngram_size", "encoder_stride",
     "eos_token_id", "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id",

@@ -161,13 +161,17 @@ static bool is_superfluous(const matcher *m, const col_stored_tensor *t)
                                           "embeddings.position_ids"};
     static const char *const tied[] = {"lm_head.weight", "cls.predictions.decoder.weight",
                                        "cls.predictions.decoder.bias"};
-    static const char *const heads[] = {"bert.pooler.dense.", "cls.seq_relationship."};
+    static const struct {
+        const char *start, *beside; /* a head, and what a model has that does without */
+    } heads[] = {{"bert.pooler.dense.", "cls.predictions.bias"},
+                 {"cls.seq_relationship.", "cls.predictions.bias"},
+                 {"vit.pooler.dense.", "vit.layernorm.weight"}};
     if (!m->is_foreign) return true;
     for (size_t i = 0; i < COL_COUNT(buffers); i++) {
         if (ends_with(t->name, buffers[i])) return false;
     }
     for (size_t i = 0; i < COL_COUNT(heads); i++) {
-        if (starts_with(t->name, heads[i]) && col_map_get(m->used, "cls.predictions.bias")) return false;
+        if (starts_with(t->name, heads[i].start) && col_map_get(m->used, heads[i].beside)) return false;
     }
     for (size_t i = 0; i < COL_COUNT(tied); i++) {
         if (ends_with(t->name, tied[i])) return !is_copy(m, t);

@@ -24,7 +24,7 @@ typedef struct col_weights_rule {
  * (LayerNorm.gamma), or that of Hugging Face's ResNet; F16 and BF16 go where F32 is wanted. What is missing, of
  * another shape or type, or superfluous is one COL_BAD_INPUT error that lists it; `path` is for its text.
  * Superfluous are not: causal masks, positions, counts of batches, copies of a tensor that is tied, and the
- * heads that BERT was trained with beside the one that is wanted. */
+ * heads that BERT and ViT have beside the one that is wanted. */
 COL_MUST_USE col_status col_weights_match(const col_safetensors *set, const char *path,
                                           const col_wanted_tensor *wanted, size_t count,
                                           col_weights_rule rule, col_arena *arena,
