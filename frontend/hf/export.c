@@ -53,9 +53,7 @@ static const char *graph_text(const col_graph *graph, col_arena *arena)
 
 static bool is_shipped(export *ex)
 {
-    const char *stray;
-    const char *text =
-        col_hf_text(ex->family, ex->graph->settings.data, ex->graph->settings.len, ex->arena, &stray);
+    const char *text = col_hf_text(ex->family, ex->graph->settings.data, ex->graph->settings.len, ex->arena);
     col_source source = {"shipped", text, text ? strlen(text) : 0};
     col_graph *shipped;
     return text && !col_error_ignore(col_parse_model(&source, NULL, ex->arena, &shipped)) &&

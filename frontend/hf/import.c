@@ -50,9 +50,8 @@ static col_status read_config(import *im)
 
 static col_status make_graph(import *im)
 {
-    const char *stray;
     const char *text =
-        col_hf_text(im->config.family, im->config.settings.data, im->config.settings.len, im->arena, &stray);
+        col_hf_text(im->config.family, im->config.settings.data, im->config.settings.len, im->arena);
     COL_ASSERT(text);
     im->text = col_arena_printf(
         im->arena,

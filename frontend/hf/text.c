@@ -61,7 +61,7 @@ static size_t append_parameters(const char **at, const col_setting *settings, si
 }
 
 const char *col_hf_text(const col_hf_family *family, const col_setting *settings, size_t count,
-                        col_arena *arena, const char **out_stray)
+                        col_arena *arena)
 {
     const char *opening = col_arena_printf(arena, "\nmodel %s(", family->name);
     const char *at = strstr(family->text, opening);
@@ -71,17 +71,7 @@ const char *col_hf_text(const col_hf_family *family, const col_setting *settings
     col_str_append_bytes(&out, family->text, (size_t)(at - family->text));
     size_t met = append_parameters(&at, settings, count, &out);
     col_str_append(&out, at);
-    const char *text = col_arena_strdup(arena, col_str_text(&out));
-    *out_stray = NULL;
-    if (met < count) {
-        for (size_t i = 0; i < count && !*out_stray; i++) {
-            col_str_clear(&out);
-            const char *rest = strstr(family->text, opening);
-            rest += strlen(opening);
-            if (!append_parameters(&rest, &settings[i], 1, &out)) *out_stray = settings[i].name;
-        }
-        text = NULL;
-    }
+    const char *text = met == count ? col_arena_strdup(arena, col_str_text(&out)) : NULL;
     col_str_fini(&out);
     return text;
 }

@@ -6,8 +6,8 @@
 #include "ir/graph.h"
 
 /* The family's text, with the values of the settings in place of its header's defaults, in `arena`. Defaults that
- * are not set stay expressions of the others. NULL, and the setting in `*out_stray`, when the header lacks one. */
+ * are not set stay expressions of the others. NULL when the header lacks one of the settings. */
 const char *col_hf_text(const col_hf_family *family, const col_setting *settings, size_t count,
-                        col_arena *arena, const char **out_stray);
+                        col_arena *arena);
 
 #endif

@@ -41,9 +41,8 @@ static void check_back(const col_hf_config *config, const col_graph *graph, col_
 static void check_config(const char *bytes, size_t size, bool parses, col_arena *arena)
 {
     col_hf_config config;
-    const char *stray;
     if (col_error_ignore(col_hf_config_read("fuzz", bytes, size, arena, &config))) return;
-    const char *text = col_hf_text(config.family, config.settings.data, config.settings.len, arena, &stray);
+    const char *text = col_hf_text(config.family, config.settings.data, config.settings.len, arena);
     COL_ASSERT(text && config.class);
     if (!parses || is_large(&config)) return;
     col_source source = {"model.ir", text, strlen(text)};
