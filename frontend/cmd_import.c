@@ -1,15 +1,16 @@
-/* colc import: a model in another format as .ir and .safetensors. */
+/* colc import: a model of ONNX or Hugging Face as .ir and .safetensors. */
 #include <stdio.h>
 #include <string.h>
 
 #include "frontend/commands.h"
+#include "frontend/hf/import.h"
 #include "frontend/onnx/import.h"
 
 static const col_option import_options[] = {
     {"output", "DIR", "folder for model.ir and model.safetensors (-o)", false},
-    {"input", "NAME=FILE", "a .npy or .pb: settles sizes and shapes that depend on this input; repeats",
-     true},
-    {"size", "NAME=N", "a size that the model leaves open; repeats", true},
+    {"input", "NAME=FILE",
+     "ONNX: a .npy or .pb that settles sizes and shapes that depend on this input; repeats", true},
+    {"size", "NAME=N", "ONNX: a size that the model leaves open; repeats", true},
 };
 
 static col_status read_options(const col_options *options, col_arena *arena, col_onnx_options *out)
@@ -48,19 +49,49 @@ static void print_summary(const col_onnx_model *model, const char *folder)
            model->weights.len, col_format_count(count, elements));
 }
 
-static col_status import(col_options *options, const col_command *command, col_arena *arena)
+static col_status import_hf(const col_options *options, const char *from, const char *folder,
+                            col_arena *arena)
+{
+    col_hf_report report;
+    char count[COL_HUMAN_SIZE];
+    if (col_options_has(options, "input") || col_options_has(options, "size")) {
+        return col_error_make(COL_BAD_INPUT,
+                              "--input and --size are for ONNX files: a model of Hugging Face has its "
+                              "sizes in config.json");
+    }
+    COL_TRY(col_hf_import(from, folder, arena, &report));
+    printf("%s/model.ir: %s, %zu tensors of %s elements; weights %s\n", folder, report.family, report.tensors,
+           col_format_count(count, report.elements), report.copied ? "copied" : "linked");
+    if (report.unknown) {
+        fprintf(stderr, "notice: %s/config.json: %s passed over: colc does not know what it means\n", from,
+                report.unknown);
+    }
+    return NULL;
+}
+
+static col_status import_onnx(const col_options *options, const char *file, const char *folder,
+                              col_arena *arena)
 {
     col_onnx_options given;
     col_onnx_model model;
-    const char *folder = col_options_get(options, "output");
-    if (options->positionals.len != 2 || strcmp(options->positionals.data[0], "onnx") || !folder)
-        return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
     COL_TRY(read_options(options, arena, &given));
-    col_status status = col_onnx_import(options->positionals.data[1], &given, arena, &model);
+    col_status status = col_onnx_import(file, &given, arena, &model);
     if (!status) status = col_onnx_write(&model, folder);
     if (!status) print_summary(&model, folder);
     col_onnx_close(&model);
     return status;
+}
+
+static col_status import(col_options *options, const col_command *command, col_arena *arena)
+{
+    const char *folder = col_options_get(options, "output");
+    const char *const *given = options->positionals.data;
+    bool is_hf = options->positionals.len == 2 && !strcmp(given[0], "hf");
+    bool is_onnx = options->positionals.len == 2 && !strcmp(given[0], "onnx");
+    if (!folder || !(is_hf || is_onnx))
+        return col_error_make(COL_BAD_INPUT, "usage: colc %s %s", command->name, command->usage);
+    return is_hf ? import_hf(options, given[1], folder, arena)
+                 : import_onnx(options, given[1], folder, arena);
 }
 
 col_status col_command_import(const col_command *command, int argc, char **argv)

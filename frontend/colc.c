@@ -19,8 +19,10 @@ static const col_command commands[] = {
     {"sweep", "MODEL.ir [--memory 100%,80%,...] [--batch 8,16,...|auto] [options]",
      "time and peak memory over memory limits or batch sizes", col_command_sweep},
     {"probe", "-o MACHINE.yaml [--target cpu]", "measure this machine, to plan for it", col_command_probe},
-    {"import", "onnx FILE -o DIR [options]", "bring a model of another format into .ir and .safetensors",
-     col_command_import},
+    {"import", "onnx FILE | hf DIR -o DIR [options]",
+     "bring a model of ONNX or Hugging Face into .ir and .safetensors", col_command_import},
+    {"export", "hf MODEL.ir|DIR [--weights DIR] -o DIR",
+     "give a model back as a folder that transformers loads", col_command_export},
     {"opt", "MODEL.ir --passes A,B,C", "print the graph after the passes", col_command_opt},
     {"solve", "offsets|checkpoint|sharding FILE [options]", "solve a bare problem", col_command_solve},
 };

@@ -24,6 +24,7 @@ COL_MUST_USE col_status col_command_verify(const col_command *command, int argc,
 COL_MUST_USE col_status col_command_sweep(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_probe(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_import(const col_command *command, int argc, char **argv);
+COL_MUST_USE col_status col_command_export(const col_command *command, int argc, char **argv);
 COL_MUST_USE col_status col_command_solve(const col_command *command, int argc, char **argv);
 
 /* Prints usage, summary and the option tables to stdout. */

@@ -1,11 +1,10 @@
 #include "runtime/tensors.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-#include "ir/base/map.h"
-#include "ir/base/str.h"
 #include "runtime/store/checkpoint.h"
+#include "runtime/store/weights.h"
 
 col_store_dtype col_tensors_dtype(Col__Plan__Dtype dtype)
 {
@@ -27,121 +26,6 @@ col_store_dtype col_tensors_dtype(Col__Plan__Dtype dtype)
     }
 }
 
-/* Faults found while matching; a few of each kind are named, the rest counted. */
-enum { NAMED_FAULTS = 5 };
-
-typedef struct fault_list {
-    col_str text;
-    size_t count;
-} fault_list;
-
-typedef struct matcher {
-    col_arena *arena;
-    const col_safetensors *set;
-    col_tensors_match match;
-    col_map *used; /* names of tensors that a variable takes */
-    fault_list missing, different, extra;
-} matcher;
-
-static void add_fault(fault_list *list, const char *text)
-{
-    if (list->count++ < NAMED_FAULTS) col_str_printf(&list->text, "%s%s", list->count > 1 ? ", " : "", text);
-}
-
-static const char *shape_text(col_arena *arena, const char *dtype, size_t rank, const int64_t *dims)
-{
-    const char *text = col_arena_printf(arena, "%s[", dtype);
-    for (size_t i = 0; i < rank; i++)
-        text = col_arena_printf(arena, "%s%s%lld", text, i ? ", " : "", (long long)dims[i]);
-    return col_arena_printf(arena, "%s]", text);
-}
-
-static bool fits(const col_plan_variable *v, const col_stored_tensor *t)
-{
-    if (t->dtype != col_tensors_dtype(v->dtype) || t->rank != v->n_dims) return false;
-    return v->n_dims == 0 || !memcmp(t->shape, v->dims, v->n_dims * sizeof *v->dims);
-}
-
-static const col_stored_tensor *match_variable(matcher *m, const col_plan_variable *v)
-{
-    static const char *const prefixes[] = {"transformer."};
-    const col_stored_tensor *t = col_safetensors_find_prefixed(
-        m->set, v->name, prefixes, m->match == COL_TENSORS_FOREIGN ? COL_COUNT(prefixes) : 0);
-    const char *wanted =
-        shape_text(m->arena, col_store_dtype_name(col_tensors_dtype(v->dtype)), v->n_dims, v->dims);
-    if (!t) {
-        add_fault(&m->missing, col_arena_printf(m->arena, "'%s' %s", v->name, wanted));
-        return NULL;
-    }
-    col_map_set(m->used, t->name, (void *)(uintptr_t)t);
-    if (fits(v, t)) return t;
-    add_fault(&m->different,
-              col_arena_printf(m->arena, "'%s' is %s and should be %s", v->name,
-                               shape_text(m->arena, col_store_dtype_name(t->dtype), t->rank, t->shape),
-                               wanted));
-    return NULL;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t size = strlen(text), tail = strlen(end);
-    return size >= tail && !strcmp(text + size - tail, end);
-}
-
-/* Whether the tensor is no weight of its own: the masks that Hugging Face's GPT-2 keeps beside its weights,
- * the counts of PyTorch's batch norms, or a head that repeats the embeddings that it is tied to. */
-static bool is_buffer(const matcher *m, const col_stored_tensor *t)
-{
-    if (m->match == COL_TENSORS_OURS) return false;
-    if (ends_with(t->name, ".num_batches_tracked") || ends_with(t->name, ".attn.bias") ||
-        ends_with(t->name, ".attn.masked_bias"))
-        return true;
-    if (!ends_with(t->name, "lm_head.weight")) return false;
-    for (size_t i = 0; i < m->used->len; i++) {
-        const col_stored_tensor *other = m->used->entries[i].value;
-        if (other->bytes == t->bytes && other->dtype == t->dtype && !memcmp(other->data, t->data, t->bytes))
-            return true;
-    }
-    return false;
-}
-
-static void find_extra(matcher *m)
-{
-    for (size_t i = 0; i < col_safetensors_count(m->set); i++) {
-        const col_stored_tensor *t = col_safetensors_at(m->set, i);
-        if (!col_map_get(m->used, t->name) && !is_buffer(m, t))
-            add_fault(&m->extra, col_arena_printf(m->arena, "'%s'", t->name));
-    }
-}
-
-static void print_faults(col_str *out, const fault_list *list, const char *what)
-{
-    if (!list->count) return;
-    col_str_printf(out, "%s%zu %s: %s%s", out->len ? "; " : "", list->count, what, col_str_text(&list->text),
-                   list->count > NAMED_FAULTS ? ", ..." : "");
-}
-
-static col_status faults_status(matcher *m, const char *path)
-{
-    col_str text = {0};
-    print_faults(&text, &m->missing, "missing");
-    print_faults(&text, &m->different, "of another shape or type");
-    print_faults(&text, &m->extra, "that the model lacks");
-    col_status status = NULL;
-    if (text.len) {
-        status =
-            col_error_make(COL_BAD_INPUT,
-                           "the tensors of '%s' are not those of the model: %s. Compile the model with the "
-                           "settings that they were made with (--set), or give the weights of this model",
-                           path, text.data);
-    }
-    col_str_fini(&text);
-    col_str_fini(&m->missing.text);
-    col_str_fini(&m->different.text);
-    col_str_fini(&m->extra.text);
-    return status;
-}
-
 static bool belongs(const col_plan_variable *v, col_tensors_part part)
 {
     bool state = v->kind == COL__PLAN__VARIABLE_KIND__STATE;
@@ -149,21 +33,42 @@ static bool belongs(const col_plan_variable *v, col_tensors_part part)
     return v->kind == COL__PLAN__VARIABLE_KIND__PARAM || (state && v->buffer);
 }
 
-static col_status load(matcher *m, col_session *session, col_tensors_part part, const char *path)
+/* Writes the variable, from a smaller type through memory of its own. */
+static col_status write_variable(col_session *session, const col_plan_variable *v, const col_stored_tensor *t)
+{
+    uint64_t bytes = col_plan_variable_bytes(v);
+    if (t->dtype == col_tensors_dtype(v->dtype))
+        return col_session_write(session, v->name, t->data, t->bytes);
+    float *widened = malloc(COL_MAX(bytes, 1));
+    if (!widened) return col_error_make(COL_DEVICE, "no memory to convert '%s' to F32", t->name);
+    col_weights_widen(t->dtype, t->data, bytes / sizeof *widened, widened);
+    col_status status = col_session_write(session, v->name, widened, bytes);
+    free(widened);
+    return status;
+}
+
+static col_status load(col_session *session, col_tensors_part part, const col_safetensors *set,
+                       col_tensors_match match, const char *path, col_arena *arena)
 {
     const col_plan *plan = col_session_plan(session);
-    const col_stored_tensor **sources = COL_NEW_ARRAY(m->arena, const col_stored_tensor *, plan->n_variables);
+    col_wanted_tensor *wanted = COL_NEW_ARRAY(arena, col_wanted_tensor, plan->n_variables);
+    const col_plan_variable **variables = COL_NEW_ARRAY(arena, const col_plan_variable *, plan->n_variables);
+    const col_stored_tensor **found = COL_NEW_ARRAY(arena, const col_stored_tensor *, plan->n_variables);
+    size_t count = 0;
     for (size_t i = 0; i < plan->n_variables; i++) {
-        if (belongs(plan->variables[i], part)) sources[i] = match_variable(m, plan->variables[i]);
+        const col_plan_variable *v = plan->variables[i];
+        if (!belongs(v, part)) continue;
+        variables[count] = v;
+        wanted[count++] =
+            (col_wanted_tensor){v->name, col_tensors_dtype(v->dtype), (uint32_t)v->n_dims, v->dims};
     }
-    find_extra(m);
-    COL_TRY(faults_status(m, path));
-    for (size_t i = 0; i < plan->n_variables; i++) {
-        if (!sources[i]) continue;
-        COL_TRY(col_error_annotate(
-            col_session_write(session, plan->variables[i]->name, sources[i]->data, sources[i]->bytes), "'%s'",
-            path));
-    }
+    col_weights_rule rule = {
+        match == COL_TENSORS_FOREIGN,
+        "Compile the model with the settings that they were made with (--set), or give the "
+        "weights of this model"};
+    COL_TRY(col_weights_match(set, path, wanted, count, rule, arena, found));
+    for (size_t i = 0; i < count; i++)
+        COL_TRY(col_error_annotate(write_variable(session, variables[i], found[i]), "'%s'", path));
     return NULL;
 }
 
@@ -171,8 +76,7 @@ col_status col_tensors_load(col_session *session, col_tensors_part part, const c
                             col_tensors_match match, const char *path)
 {
     col_arena *arena = col_arena_create();
-    matcher m = {.arena = arena, .set = set, .match = match, .used = col_map_create(arena)};
-    col_status status = load(&m, session, part, path);
+    col_status status = load(session, part, set, match, path, arena);
     col_arena_destroy(arena);
     return status;
 }

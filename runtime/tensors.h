@@ -10,9 +10,7 @@ col_store_dtype col_tensors_dtype(Col__Plan__Dtype dtype);
 
 typedef enum col_tensors_match {
     COL_TENSORS_OURS,    /* saved by us: the same names, no more and no less */
-    COL_TENSORS_FOREIGN, /* weights from anywhere: names may stand behind "transformer.", and buffers that
-                            hold nothing trained (causal masks, a copy of tied embeddings, counts of
-                            batches) are passed over */
+    COL_TENSORS_FOREIGN, /* weights from anywhere, under other names and in smaller types (store/weights.h) */
 } col_tensors_match;
 
 /* Which of the plan's variables. */

@@ -263,3 +263,14 @@ bool col_file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
 }
+
+bool col_file_is_below(const char *folder, const char *path)
+{
+    char *inside = realpath(folder, NULL), *file = realpath(path, NULL);
+    size_t size = inside ? strlen(inside) : 0;
+    if (size == 1) size = 0; /* the root */
+    bool is_below = inside && file && !strncmp(file, inside, size) && file[size] == '/';
+    free(inside);
+    free(file);
+    return is_below;
+}

@@ -49,5 +49,7 @@ COL_MUST_USE col_status col_file_flush_stdout(void);
 /* Makes the folder and its missing parents. */
 COL_MUST_USE col_status col_make_folder(const char *path);
 bool col_file_exists(const char *path);
+/* Whether the path, all links followed, is of something that exists below the folder. */
+bool col_file_is_below(const char *folder, const char *path);
 
 #endif

@@ -1,4 +1,4 @@
-/* Internal to runtime/store: the header of one safetensors file. */
+/* Internal to runtime/store: the header of one safetensors file, and the index of several. */
 #ifndef COL_STORE_SAFETENSORS_PARSE_H
 #define COL_STORE_SAFETENSORS_PARSE_H
 
@@ -29,6 +29,17 @@ typedef struct col_safetensors_header {
 /* Validates a whole file. `path` is for messages; the result lives in the arena and points into `bytes`. */
 COL_MUST_USE col_status col_safetensors_parse(col_arena *arena, const char *path, const unsigned char *bytes,
                                               size_t size, col_safetensors_header *out_header);
+
+/* The index of a sharded model. */
+typedef struct col_safetensors_index {
+    COL_VEC(const char *) files; /* names below the index's folder, each once */
+    col_map *owners;             /* tensor -> its file's name */
+} col_safetensors_index;
+
+/* Reads an index's text; `path` is for messages. Names that leave the folder, and files that are no safetensors, are
+ * refused. Links are not followed here. */
+COL_MUST_USE col_status col_safetensors_index_parse(col_arena *arena, const char *path, const char *text,
+                                                    size_t size, col_safetensors_index *out);
 
 /* XXH3-64 of 8 + N header bytes, the 16 digits of its own checksum counted as zeros. */
 uint64_t col_safetensors_header_checksum(const unsigned char *bytes, size_t size);

@@ -1,11 +1,9 @@
-/* A set of safetensors files behind one handle: a single file is a set of one. The index of a sharded model
- * is
- * {"metadata": …, "weight_map": {tensor: file}}; each tensor is taken from the file that the index names, and
- * tensors of a shard that the index does not name are left out. */
+/* A set of safetensors files behind one handle: a single file is a set of one. Of a sharded model each tensor is
+ * taken from the file that the index names; tensors of a shard that the index does not name are left out. */
 #include "runtime/store/safetensors_parse.h"
+#include "runtime/store/weights.h"
 #include "ir/base/file.h"
 
-#include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <xxhash.h>
@@ -39,9 +37,9 @@ void col_safetensors_close(col_safetensors *set)
     col_arena_destroy(set->arena);
 }
 
-/* Adds the tensors of a file that `wanted` (tensor -> path; NULL: all) takes from it. */
+/* Adds the tensors of a file that `owners` (tensor -> name of its file; NULL: all) takes from it. */
 static col_status add_bytes(col_safetensors *set, const char *path, const void *bytes, size_t size,
-                            const col_map *wanted)
+                            const char *name, const col_map *owners)
 {
     col_safetensors_header header;
     COL_TRY(col_safetensors_parse(set->arena, path, bytes, size, &header));
@@ -50,8 +48,8 @@ static col_status add_bytes(col_safetensors *set, const char *path, const void *
     file->metadata = header.metadata;
     for (size_t i = 0; i < header.tensors.len; i++) {
         col_stored_tensor *t = &header.tensors.data[i];
-        const char *owner = wanted ? col_map_get(wanted, t->name) : path;
-        if (!owner || strcmp(owner, path)) continue;
+        const char *owner = owners ? col_map_get(owners, t->name) : name;
+        if (!owner || strcmp(owner, name)) continue;
         t->file = (uint32_t)set->files.len - 1;
         col_vec_push(set->arena, &set->tensors, *t);
         col_map_set(set->by_name, t->name, (void *)(uintptr_t)set->tensors.len);
@@ -59,24 +57,13 @@ static col_status add_bytes(col_safetensors *set, const char *path, const void *
     return NULL;
 }
 
-static col_status add_file(col_safetensors *set, const char *path, const col_map *wanted)
+static col_status add_file(col_safetensors *set, const char *path, const char *name, const col_map *owners)
 {
     path = col_arena_strdup(set->arena, path);
     open_file file = {0};
     COL_TRY(col_file_map(path, &file.mapping));
     col_vec_push(set->arena, &set->files, file);
-    return add_bytes(set, path, file.mapping.data, file.mapping.size, wanted);
-}
-
-/* Whether the name stays inside the folder of the index. */
-static bool is_confined(const char *name)
-{
-    if (!*name || *name == '/') return false;
-    for (const char *at = name; at; at = strchr(at, '/')) {
-        at += *at == '/';
-        if (!strncmp(at, "..", 2) && (at[2] == '/' || !at[2])) return false;
-    }
-    return true;
+    return add_bytes(set, path, file.mapping.data, file.mapping.size, name, owners);
 }
 
 static bool has_suffix(const char *text, const char *suffix)
@@ -85,71 +72,30 @@ static bool has_suffix(const char *text, const char *suffix)
     return n >= m && !strcmp(text + n - m, suffix);
 }
 
-static col_status add_weight_map(col_safetensors *set, const char *path, const json_t *weight_map)
-{
-    const char *slash = strrchr(path, '/'), *tensor;
-    int folder_size = slash ? (int)(slash - path) + 1 : 0;
-    col_map *wanted = col_map_create(set->arena), *seen = col_map_create(set->arena);
-    COL_VEC(const char *) paths = {0};
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)weight_map, tensor, value)
-    {
-        const char *name = json_string_value(value);
-        if (!name || !is_confined(name)) {
-            return col_error_make(
-                COL_BAD_INPUT,
-                "%s: tensor '%.200s' is in '%.200s', which is not a file below the folder of the "
-                "index; use an index whose files lie beside it",
-                path, tensor, name ? name : "(not a string)");
-        }
-        if (!has_suffix(name, ".safetensors")) {
-            if (has_suffix(name, ".bin") || has_suffix(name, ".pt"))
-                return col_safetensors_refuse_pickle(name);
-            return col_error_make(COL_BAD_INPUT,
-                                  "%s: '%.200s' is not a .safetensors file; download or save the model again",
-                                  path, name);
-        }
-        char *file = col_map_get(seen, name);
-        if (!file) {
-            file = col_arena_printf(set->arena, "%.*s%s", folder_size, path, name);
-            col_map_set(seen, name, file);
-            col_vec_push(set->arena, &paths, file);
-        }
-        col_map_set(wanted, tensor, file);
-    }
-    for (size_t i = 0; i < paths.len; i++) {
-        COL_TRY(col_error_annotate(add_file(set, paths.data[i], wanted), "%s", path));
-    }
-    for (size_t i = 0; i < wanted->len; i++) {
-        const char *name = wanted->entries[i].key;
-        if (col_map_get(set->by_name, name)) continue;
-        return col_error_make(COL_BAD_INPUT,
-                              "%s: '%s' has no tensor '%.200s', though the index puts it there; "
-                              "download or save the model again",
-                              path, (const char *)wanted->entries[i].value, name);
-    }
-    return NULL;
-}
-
 static col_status add_index(col_safetensors *set, const char *path)
 {
     char *text = NULL;
     size_t size = 0;
+    col_safetensors_index index;
     COL_TRY(col_file_read(set->arena, path, COL_SAFETENSORS_HEADER_LIMIT, &text, &size));
-    json_error_t error;
-    json_t *index = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    if (!index) {
-        return col_error_make(COL_BAD_INPUT, "%s:%d:%d: %s; download or save the index again", path,
-                              error.line, error.column, error.text);
+    COL_TRY(col_safetensors_index_parse(set->arena, path, text, size, &index));
+    const char *slash = strrchr(path, '/');
+    const char *folder = slash ? col_arena_strndup(set->arena, path, (size_t)(slash - path) + 1) : "./";
+    for (size_t i = 0; i < index.files.len; i++) {
+        const char *name = index.files.data[i], *file = col_arena_printf(set->arena, "%s%s", folder, name);
+        col_status status = col_weights_confine(folder, file);
+        if (!status) status = add_file(set, slash ? file : name, name, index.owners);
+        COL_TRY(col_error_annotate(status, "%s", path));
     }
-    const json_t *weight_map = json_object_get(index, "weight_map");
-    col_status status =
-        json_is_object(weight_map)
-            ? add_weight_map(set, path, weight_map)
-            : col_error_make(COL_BAD_INPUT, "%s: no object 'weight_map'; this is not an index of safetensors",
-                             path);
-    json_decref(index);
-    return status;
+    for (size_t i = 0; i < index.owners->len; i++) {
+        const char *name = index.owners->entries[i].key;
+        if (col_map_get(set->by_name, name)) continue;
+        return col_error_make(COL_BAD_INPUT,
+                              "%s: '%s' has no tensor '%.200s', though the index puts it there; "
+                              "download or save the model again",
+                              path, (const char *)index.owners->entries[i].value, name);
+    }
+    return NULL;
 }
 
 /* Finds what to open for BASE in the folder, and opens it. */
@@ -157,7 +103,7 @@ static col_status add_base(col_safetensors *set, const char *folder, const char 
 {
     static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"};
     char *single = col_arena_printf(set->arena, "%s/%s.safetensors", folder, base);
-    if (col_file_exists(single)) return add_file(set, single, NULL);
+    if (col_file_exists(single)) return add_file(set, single, single, NULL);
     char *index = col_arena_printf(set->arena, "%s/%s.safetensors.index.json", folder, base);
     if (col_file_exists(index)) return add_index(set, index);
     for (size_t i = 0; i < COL_COUNT(pickles); i++) {
@@ -175,7 +121,7 @@ static col_status add_path(col_safetensors *set, const char *path)
 {
     struct stat info;
     if (!stat(path, &info) && S_ISDIR(info.st_mode)) return add_base(set, path, "model");
-    return has_suffix(path, ".index.json") ? add_index(set, path) : add_file(set, path, NULL);
+    return has_suffix(path, ".index.json") ? add_index(set, path) : add_file(set, path, path, NULL);
 }
 
 static col_status finish(col_safetensors *set, col_status status, col_safetensors **out_set)
@@ -205,7 +151,7 @@ col_status col_safetensors_open_bytes(const char *name, const void *bytes, size_
 {
     col_safetensors *set = create();
     col_vec_push(set->arena, &set->files, (open_file){0});
-    return finish(set, add_bytes(set, col_arena_strdup(set->arena, name), bytes, size, NULL), out_set);
+    return finish(set, add_bytes(set, col_arena_strdup(set->arena, name), bytes, size, name, NULL), out_set);
 }
 
 size_t col_safetensors_count(const col_safetensors *set)

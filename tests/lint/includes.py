@@ -21,9 +21,10 @@ ARROWS = {
 }
 
 # Single headers that a folder sees of another: the executor's public face. `colc verify` runs plans through
-# sessions, and checks the options that it hands to `colrun`; importers write the files that it reads.
+# sessions, and checks the options that it hands to `colrun`; importers read and write the files that it reads.
 FACES = {
-    "frontend": ["runtime/command_options.h", "runtime/session.h", "runtime/store/npy.h", "runtime/store/safetensors.h"],
+    "frontend": ["runtime/command_options.h", "runtime/session.h", "runtime/store/checkpoint.h",
+                 "runtime/store/npy.h", "runtime/store/safetensors.h", "runtime/store/weights.h"],
 }
 
 # Foreign headers by library. What is in no list and not in LIBC is refused everywhere but in tests.
