@@ -19,7 +19,7 @@ enum { BATCH_GRAIN = 16 }; /* the largest batch is found to within a 16th */
 static const char default_limits[] = "100%,90%,80%,70%,60%,50%,40%,30%";
 static const char *const forced[] = {"none", "all", "sqrt"};
 
-/* --memory and --batch take lists here, and stand before those of compiling. */
+/* --memory and --batch take lists here. These stand before those of compiling. */
 static const col_option own_options[] = {
     {"memory", "LIST",
      "limits of a device: parts of the peak without recomputation, or sizes: 100%,80%,60% or 40GiB,20GiB "
@@ -27,6 +27,7 @@ static const col_option own_options[] = {
      false},
     {"batch", "LIST|auto", "batch sizes: 8,16,32, or auto: the one with the highest throughput that fits",
      false},
+    {"checkpoint", "NAME", NULL, false}, /* refused with its reason */
     {"measure", NULL, "train a few steps of each plan on this machine, too", false},
     {"measure-steps", "N", "steps that are timed (default 5)", false},
     {"threads", "N", "CPU threads for --measure (as many as the process may use)", false},

@@ -7,7 +7,14 @@ void col_command_help(const col_command *command, const col_option *const *table
                       size_t table_count)
 {
     col_str text = {0};
-    for (size_t i = 0; i < table_count; i++) col_options_help(tables[i], sizes[i], &text);
+    for (size_t i = 0; i < table_count; i++) {
+        for (size_t n = 0; n < sizes[i]; n++) {
+            /* A command's own option stands for one of that name in a table that it shares. */
+            const col_option *option = &tables[i][n];
+            if (col_option_find(tables, sizes, table_count, option->name) == option)
+                col_options_help(option, 1, &text);
+        }
+    }
     printf("usage: colc %s %s\n%s.\n\n%s", command->name, command->usage, command->summary,
            col_str_text(&text));
     col_str_fini(&text);

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "frontend/report.h"
+#include "ir/units.h"
 
-enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16, ALIGNMENT = 64 };
+enum { COLUMNS = 72, ROWS = 10, LARGEST_SHOWN = 16 };
 
 /* What the buffer takes in the arena. */
 static uint64_t placed_bytes(const Col__Plan__LiveBuffer *b)
 {
-    return (b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (uint64_t)col_plan_padded((int64_t)b->bytes);
 }
 
 /* Adds each buffer where it begins and takes it away where it ends. */

@@ -5,8 +5,9 @@
 #include "frontend/explain.h"
 #include "frontend/explain_html.h"
 #include "frontend/report.h"
+#include "ir/units.h"
 
-enum { COLUMNS = 72, ROWS = 10, LINES = 24, ALIGNMENT = 64 };
+enum { COLUMNS = 72, ROWS = 10, LINES = 24 };
 
 /* ---- finding ---- */
 
@@ -108,7 +109,7 @@ static void find_values(col_explain_recompute *r, const Col__Plan__MemoryReport 
     for (size_t i = 0; i < m->n_buffers; i++) {
         const Col__Plan__LiveBuffer *b = m->buffers[i];
         uint32_t turn = b->first < r->count ? r->program->instructions[b->first]->turn : 0;
-        int64_t placed = (int64_t)((b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+        int64_t placed = col_plan_padded((int64_t)b->bytes);
         if (!turn) continue;
         if (!is_asked(r->program, b)) {
             add_over(change, b->first, COL_MIN((size_t)b->last + 1, r->count), -placed);

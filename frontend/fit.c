@@ -10,6 +10,8 @@
  * without a thought of memory and recomputation after it, so that neither does better. */
 #include "frontend/compiler.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/predict.h"
@@ -18,7 +20,10 @@ enum {
     SHARDING_TRIES = 4, /* at a plan that takes no more memory than there is */
     AGAIN_TRIES = 4,    /* for each size of groups, the same for recomputation */
     NAMED_TRIES = 4,    /* at a smaller limit than the one to be named */
-    ALIGNMENT = 64,     /* of the arena's size */
+    GRID = 1024,        /* parts of the model's peak, in which its limits are given */
+    LEVEL = 16,         /* of them between the levels that are tried below the limit, ... */
+    LOWER_TRIES = 16,   /* ... of which there are so many, ... */
+    LOWER_UNITS = 6000, /* ... or fewer: to lay out so many units in all */
     ENOUGH = 4,         /* sizes of groups in a row that bring nothing: no more are tried */
     SWEPT_NODES =
         5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
@@ -26,6 +31,8 @@ enum {
 static const double AGAIN_GAP = 0.001; /* at which the solver may stop ... */
 static const double AGAIN_WORK = 3e8;  /* ... and when it must: after some tenths of a second ... */
 static const double ALL_WORK = 1e9;    /* ... and for groups of all sizes together */
+static const double LOWER_WORK = 1e8;  /* ... and at a lower level */
+static const double LUCK = 1.04;       /* by which plans may be faster than the model says */
 static const double ANY_SECONDS = 1e8;
 static const double HOPELESS = 1.05;     /* by the least memory of other sizes: not laid out */
 static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not worth another try */
@@ -47,9 +54,9 @@ static bool is_checkpoint(const col_compiler *c, const char *name)
 
 /* A plan that was laid out. */
 typedef struct attempt {
-    const col_recompute_answer *answer; /* NULL: nothing is computed again */
-    int64_t bytes;                      /* of the arena; 0: there is none yet */
-    double seconds;                     /* of a step, predicted */
+    int64_t bytes;  /* of the arena; 0: there is none yet */
+    double seconds; /* of a step, predicted */
+    int32_t joined; /* blocks of a group where the solver found what is computed again; else 0 */
 } attempt;
 
 typedef struct search {
@@ -63,6 +70,7 @@ typedef struct search {
     /* Of the model's peak over the temporaries of a plan: the one that keeps everything, one of least memory; and
      * what is expected. */
     int64_t kept_excess, least_excess, excess;
+    int64_t keep_peak;         /* of the model where everything is kept */
     attempt kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
     /* Of all. */
     attempt best;               /* the fastest that fits */
@@ -99,7 +107,8 @@ static col_status lay_out(search *s, const col_recompute_answer *answer)
     step->again_seconds = col_solve_clock() - s->start;
     s->c->is_searching = true;
     COL_TRY(col_compiler_finish(s->c, s->stopped));
-    s->last = (attempt){answer, (int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan)};
+    s->last = (attempt){(int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan),
+                        answer ? answer->joined : 0};
     bool fits = s->last.bytes <= s->limit;
     if (fits && (!s->best.bytes || s->last.seconds < s->best.seconds)) keep_best(s);
     return NULL;
@@ -136,6 +145,13 @@ static int64_t last_temporaries(const search *s)
     return s->last.bytes - (int64_t)s->c->plan->state_bytes;
 }
 
+/* Limits of the model are multiples of a fixed part of its peak, so that limits next to each other get the same plan. */
+static int64_t on_grid(const search *s, int64_t memory, int64_t level)
+{
+    int64_t grain = COL_MAX(s->keep_peak / GRID, 1) * level;
+    return memory / grain * grain;
+}
+
 /* Gives the solver what there is by its own account: `s->excess` is what it counts more than plans take, as of the
  * last one. With a plan that fits at hand, only faster ones are of interest. */
 static col_status search_group(search *s, int32_t joined, bool *out_found)
@@ -144,19 +160,48 @@ static col_status search_group(search *s, int32_t joined, bool *out_found)
     int64_t close = (int64_t)(AGAIN_CLOSE * (double)room), excess = s->excess, high = INT64_MAX;
     *out_found = false;
     for (int i = 0; i < AGAIN_TRIES && !ends(s); i++) {
-        int64_t memory = COL_MIN(room + excess, high);
+        int64_t memory = on_grid(s, COL_MIN(room + excess, high), 1);
         double below = s->best.bytes ? s->best.seconds * (1 - WORTH) - s->kept.seconds : ANY_SECONDS;
         col_recompute_answer *answer;
         if (memory <= 0 || below <= 0 || s->work <= 0) return NULL;
         COL_TRY(solve(s, memory, joined, COL_MIN(AGAIN_WORK, s->work), below, &answer));
         s->work -= answer->work;
+        if (getenv("FITLOG"))
+            fprintf(stderr,
+                    "joined %d try %d mem %ld st %d obj %.6f bound %.6f gap %.5f again %d work %.2g\n",
+                    joined, i, memory, answer->status, answer->seconds * 1e3, answer->bound * 1e3,
+                    answer->gap, answer->again, answer->work);
         if (answer->status == COL_SOLVE_LIMIT || answer->again_seconds >= below) return NULL;
         COL_TRY(lay_out(s, answer));
+        if (getenv("FITLOG"))
+            fprintf(stderr, "   bytes %ld left %ld model %ld secs %.6f best %.6f\n", s->last.bytes,
+                    (s->limit - s->last.bytes), answer->peak, s->last.seconds * 1e3, s->best.seconds * 1e3);
         excess = answer->peak - last_temporaries(s);
         bool fits = s->last.bytes <= s->limit;
         *out_found |= fits;
         if (fits && room + excess <= memory + close) return NULL;
         if (!fits) high = memory - close;
+    }
+    return NULL;
+}
+
+/* Plans of less memory may be faster than the model says, where what is computed again fuses well. Those of the
+ * next lower levels, which are the same for all limits near this one, are laid out as well: so that more memory is
+ * hardly ever slower. */
+static col_status search_lower(search *s, int32_t joined)
+{
+    int64_t room = s->limit - (int64_t)s->c->plan->state_bytes, seen = 0;
+    int64_t memory = on_grid(s, room + s->excess, LEVEL),
+            step = on_grid(s, s->keep_peak, GRID) / GRID * LEVEL;
+    int32_t tries = LOWER_UNITS / (int32_t)s->c->programs[0].units->count;
+    for (int i = 0; i < COL_MIN(tries, LOWER_TRIES) && memory > 0 && !ends(s); i++, memory -= step) {
+        col_recompute_answer *answer;
+        COL_TRY(solve(s, memory, joined, LOWER_WORK, ANY_SECONDS, &answer));
+        if (answer->status == COL_SOLVE_LIMIT) return NULL;
+        if (s->kept.seconds + answer->again_seconds > s->best.seconds * LUCK) return NULL;
+        if (answer->peak == seen) continue;
+        seen = answer->peak;
+        COL_TRY(lay_out(s, answer));
     }
     return NULL;
 }
@@ -170,7 +215,10 @@ static col_status search_groups(search *s)
         COL_TRY(search_group(s, joined, &found));
         without = found || !s->best.bytes ? 0 : without + 1;
     }
-    return NULL;
+    int32_t joined = s->best.joined;
+    if (!joined || ends(s)) return NULL; /* nothing fits, or a plan of another split is better */
+    COL_TRY(search_lower(s, joined));
+    return joined == 1 || ends(s) ? NULL : search_lower(s, 1);
 }
 
 static col_status lay_out_least(search *s, const col_recompute_answer *answer)
@@ -214,8 +262,8 @@ static col_status search_tight(search *s)
 static col_status search_again(search *s)
 {
     make_model(s);
-    s->excess = s->kept_excess =
-        col_recompute_keep_peak(s->model) - (int64_t)s->c->programs[0].memory.temporary_bytes;
+    s->keep_peak = col_recompute_keep_peak(s->model);
+    s->excess = s->kept_excess = s->keep_peak - (int64_t)s->c->programs[0].memory.temporary_bytes;
     bool had = s->best.bytes > 0;
     COL_TRY(search_groups(s));
     if (had || s->best.bytes || ends(s)) return NULL;
@@ -227,7 +275,7 @@ static col_status search_again(search *s)
  * the least of these takes, by limits at which this very search ends with a plan. */
 static col_status lower_needed(search *s, int64_t *needed)
 {
-    int64_t limit = s->limit, next = *needed - ALIGNMENT;
+    int64_t limit = s->limit, next = *needed - COL_PLAN_ALIGNMENT;
     for (int i = 0; i < NAMED_TRIES && next > (int64_t)s->c->plan->state_bytes && !ends(s); i++) {
         s->limit = next;
         s->best.bytes = 0;
@@ -236,7 +284,7 @@ static col_status lower_needed(search *s, int64_t *needed)
         if (!s->best.bytes) COL_TRY(search_tight(s));
         if (!s->best.bytes) break;
         *needed = next;
-        next = s->best.bytes < next ? s->best.bytes : next - ALIGNMENT;
+        next = s->best.bytes < next ? s->best.bytes : next - COL_PLAN_ALIGNMENT;
     }
     s->limit = limit;
     s->best.bytes = 0;

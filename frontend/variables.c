@@ -4,8 +4,6 @@
 
 #include "codegen/emit.h"
 
-enum { ALIGNMENT = 64 };
-
 void col_variables_init(col_variables *v, col_arena *arena)
 {
     *v = (col_variables){.arena = arena,
@@ -135,12 +133,12 @@ col_status col_variables_add(col_variables *v, const col_graph *graph)
         Col__Plan__Variable *made = make_variable(v, graph, var);
         if (var->kind == COL_VAR_INPUT) bound_index(v, var, made);
         made->offset = v->bytes;
-        if (__builtin_add_overflow(v->bytes, (uint64_t)col_type_bytes(var->type) + ALIGNMENT - 1,
+        if (__builtin_add_overflow(v->bytes, (uint64_t)col_type_bytes(var->type) + COL_PLAN_ALIGNMENT - 1,
                                    &v->bytes) ||
             v->bytes > INT64_MAX) {
             return col_error_make(COL_BAD_INPUT, "the model's variables do not fit 63-bit addresses");
         }
-        v->bytes = v->bytes / ALIGNMENT * ALIGNMENT;
+        v->bytes = v->bytes / COL_PLAN_ALIGNMENT * COL_PLAN_ALIGNMENT;
         col_map_set(v->by_name, var->name, made);
         col_vec_push(v->arena, &v->list, made);
     }

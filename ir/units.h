@@ -29,6 +29,14 @@ col_units *col_units_of(const col_graph *graph, col_arena *arena);
 /* The turn of a unit that does nothing but compute forward values again; else 0. */
 int32_t col_unit_turn(const col_unit *unit);
 
+/* Every buffer of a plan begins at a multiple of this, and takes one. */
+enum { COL_PLAN_ALIGNMENT = 64 };
+
+static inline int64_t col_plan_padded(int64_t bytes)
+{
+    return (bytes + COL_PLAN_ALIGNMENT - 1) / COL_PLAN_ALIGNMENT * COL_PLAN_ALIGNMENT;
+}
+
 /* Where each value with bytes of its own lies: made by memory planning, read by plan emission. */
 typedef struct col_placement {
     bool placed;

@@ -15,7 +15,7 @@
 #include "ir/view.h"
 #include "solver/offsets.h"
 
-enum { ALIGNMENT = 64, NOT_A_BUFFER = UINT32_MAX };
+enum { NOT_A_BUFFER = UINT32_MAX };
 static const double GAP = 0.005; /* over the least memory: not worth seconds of search */
 
 /* Parts of a concat. */
@@ -247,9 +247,9 @@ static col_status solve_offsets(planner *p, uint64_t base)
     int64_t *change = COL_NEW_ARRAY(p->arena, int64_t, p->units->count + 3);
     for (size_t i = 0; i < count; i++) {
         const buffer *b = &p->buffers.data[i];
-        uint64_t size = (b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        uint64_t size = (uint64_t)col_plan_padded((int64_t)b->bytes);
         list[i] = (col_offsets_buffer){
-            .lower = b->first, .upper = (uint64_t)b->last + 1, .size = size, .alignment = ALIGNMENT};
+            .lower = b->first, .upper = (uint64_t)b->last + 1, .size = size, .alignment = COL_PLAN_ALIGNMENT};
         change[b->first] += (int64_t)size;
         change[b->last + 1] -= (int64_t)size;
     }

@@ -29,7 +29,6 @@ typedef COL_VEC(form) form_list;
 
 typedef struct partitioner {
     const col_sharding *sharding;
-    const col_machine *machine;
     col_graph *graph; /* the new one */
     col_arena *scratch;
     col_builder b;

@@ -27,8 +27,8 @@ typedef struct col_recompute_plan {
     int32_t *order;  /* by id of a backward node: its place among them, or COL_RECOMPUTE_READERS */
 } col_recompute_plan;
 
-/* Brings the backward phase into the order of the plan, and copies forward nodes into the backward phase, right before the first node there that needs the copy, and marks
- * them with their turn (col_node.turn). A copy reads what is kept, and copies of its turn or an earlier
+/* Brings the backward phase into the order of the plan, and copies forward nodes into the backward phase, right
+ * before the first node there that needs the copy, and marks them with their turn (col_node.turn). A copy reads what is kept, and copies of its turn or an earlier
  * one. Needs no groups; fuse and schedule come after it. `out_nests` (NULL: not wanted) gets what fuse must keep
  * to for the same results, bit by bit; in the graph's arena. */
 void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan, col_nests *out_nests);
@@ -48,6 +48,7 @@ typedef struct col_recompute_answer {
     int64_t peak;               /* bytes by the model, without variables */
     int64_t least_memory;       /* proved: no plan of these turns takes less */
     int32_t variables, rows;    /* of the problem after reductions */
+    int32_t joined;             /* blocks of a group */
     int32_t turns, kept, again; /* forward values kept for the backward phase, and computed again */
 } col_recompute_answer;
 

@@ -14,11 +14,6 @@
 #include "ir/work.h"
 #include "passes/schedule.h"
 
-static int64_t padded(int64_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static bool is_forward(const col_recompute_model *m, int32_t position)
 {
     return position < m->forward_units;
@@ -171,7 +166,7 @@ static void list_items(col_recompute_model *m)
         const col_unit *unit = &m->units->units[u];
         for (uint32_t i = 0; i < unit->write_count; i++) {
             const col_node *node = unit->writes[i]->producer;
-            int64_t bytes = padded(col_type_bytes(unit->writes[i]->type));
+            int64_t bytes = col_plan_padded(col_type_bytes(unit->writes[i]->type));
             if (m->item_of[node->id] >= 0) {
                 m->items.data[m->item_of[node->id]].bytes += bytes;
                 continue;
@@ -264,7 +259,7 @@ static void measure_others(col_recompute_model *m, col_arena *scratch)
         for (uint32_t i = 0; i < unit->write_count; i++) {
             const col_value *value = unit->writes[i];
             if (assigned[value->id]) continue;
-            int64_t bytes = padded(col_type_bytes(value->type));
+            int64_t bytes = col_plan_padded(col_type_bytes(value->type));
             change[u] += bytes;
             change[COL_MAX(last[value->id], u) + !reused[value->id]] -= bytes;
         }

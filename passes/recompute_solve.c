@@ -199,7 +199,7 @@ static void add_others(solver *s)
 {
     const col_recompute_model *m = s->m;
     int64_t items = 0, *usage = NULL, *cost = zeros(s, 1);
-    int32_t from = 0, position = 0;
+    int32_t position = 0;
     cost[0] = m->cost;
     add_node(s, 1, 0, 0, cost, zeros(s, 1));
     for (int32_t time = 0; time < s->end; time++) {
@@ -215,10 +215,9 @@ static void add_others(solver *s)
             s->nodes.data[s->nodes.len - 1].upper = time + 1;
             continue;
         }
-        from = time;
         usage = zeros(s, 1);
         *usage = bytes;
-        add_node(s, 1, from, time + 1, zeros(s, 1), usage);
+        add_node(s, 1, time, time + 1, zeros(s, 1), usage);
     }
 }
 
@@ -288,6 +287,7 @@ col_status col_recompute_solve(const col_recompute_model *model, const col_recom
     col_status status = col_sharding_solve(s.arena, &problem, &how, &solution);
     if (!status) {
         recompute_plan_init(model, s.t, arena, &out->plan);
+        out->joined = COL_MAX(limits->joined, 1);
         out->turns = s.t->count;
         out->status = solution.status;
         out->bound = 1e-9 * (double)solution.bound;

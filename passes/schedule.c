@@ -10,8 +10,8 @@
  * good where the author's order is, and a greedy list schedule that always takes the ready unit that frees
  * the most (counter-example to greedy alone: it likes to start many branches that each shrink a little, and
  * keeps all of their results), and between the two: by text, but first whatever lowers the live bytes, so that
- * sums and slices of gradients do not wait for the end of the phase. What is computed again (passes/recompute.c) comes as late as it can, when
- * nothing else is ready, or where it stands. Finding the best order is NP-hard (Sethi, 1975). */
+ * sums and slices of gradients do not wait for the end of the phase. What is computed again (passes/recompute.c)
+ * comes as late as it can, when nothing else is ready, or where it stands. Finding the best order is NP-hard (Sethi, 1975). */
 #include "passes/schedule.h"
 
 #include <string.h>
@@ -245,11 +245,12 @@ static bool can_move(const improver *v, uint32_t from, uint32_t at)
  * lowers the peak; again and again. */
 static void lower_peak(const scheduler *s, uint32_t *order)
 {
-    improver v = {.s = s, .order = order};
+    size_t size = sizeof *s->readers * s->graph->next_value_id;
+    improver v = {.s = s, .order = order, .readers = col_arena_copy(s->arena, s->readers, size)};
     uint32_t count = s->units->count;
     for (int i = 0; i < IMPROVEMENTS; i++) {
         uint32_t at = 0;
-        v.readers = col_arena_copy(s->arena, s->readers, sizeof *s->readers * s->graph->next_value_id);
+        memcpy(v.readers, s->readers, size);
         window_peak(&v, 0, 0, count, &at);
         uint32_t from = at > WINDOW ? at - WINDOW : 0, to = COL_MIN(count, at + WINDOW);
         int64_t live = 0;

@@ -48,7 +48,8 @@ typedef struct col_shard_options {
     int threads;        /* of the solver; 0: two, which may find one of several equal answers each time */
     /* Layouts that are settled, by variable name (another program of the plan chose them); NULL: none. */
     const col_map *settled; /* const col_layout * */
-    /* Of plan auto: also solve for every forced plan, which the report then lists; the best of them is where auto starts. */
+    /* Of plan auto: also solve for every forced plan, which the report then lists; the best of them is where auto
+     * starts. */
     bool compare;
     /* The report of plan auto when this forced plan is tried in its place: what the others reach is listed from there; NULL:
      * it is not. */

@@ -38,7 +38,7 @@ static int64_t *usages(shard_problem *b, const col_value *value, int32_t count, 
         col_layout_local(&b->m.layouts.list.data[layouts[k]], &b->m.options->mesh, value->type.shape.rank,
                          value->type.shape.dims, dims);
         for (int d = 0; d < value->type.shape.rank; d++) bytes *= dims[d];
-        usage[k] = (bytes + 63) / 64 * 64;
+        usage[k] = col_plan_padded(bytes);
     }
     return usage;
 }

@@ -80,7 +80,8 @@ static int32_t *translate(const shard_problem *c, const int32_t *choice, const s
                 find_strategy(&b->m.by_unit[to->position], &c->m.by_unit[to->position].strategies[choice[i]]);
             break;
         case SHARD_FOLLOWER:
-            while (b->nodes.data[i].usage[out[i]] != c->nodes.data[i].usage[choice[i]]) out[i]++;
+            while (out[i] < count && b->nodes.data[i].usage[out[i]] != c->nodes.data[i].usage[choice[i]])
+                out[i]++;
             break;
         case SHARD_OUTPUTS: break;
         }

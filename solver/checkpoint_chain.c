@@ -10,8 +10,7 @@
  *     save s:   f_s + b_s + C(s + 1, t, m - saved_s)               if m >= save_need(s, t)
  *     keep a[s], run to x, s < x <= t:
  *               f_s + .. + f_{x-1} + C(x, t, m - a[x]) + C(s, x - 1, m)
- *                                                                  if m >= forward_need of s .. x - 1 under
- * d[t + 1]
+ *                                                       if m >= forward_need of s .. x - 1 under d[t + 1]
  *
  * Memory is counted in slots of u bytes. Every size and need is rounded down, so C at floor(M / u) is a lower
  * bound for the true chain; answers are traced for that many slots and for ever fewer, until one, played with

@@ -1,11 +1,15 @@
 /* Recomputation on a graph: from what is cheap to what is not, until the gap is met or time is up.
  *
- *   keeping everything     the least time of all; done where it fits
- *   bound_runs             a bound that costs nothing, from single runs j of the base order: what was made
- *                          before j and is wanted after it is there, or runs again later; so the seconds are
- * at least those of a fractional knapsack policy_search          decisions by gaps between uses, greedily and
- * by local search graph_model_solve      the integer programme, exact for all schedules of
- * checkpoint_graph.h; for graphs that are not too large for it */
+ *   keeping everything   the least time of all; done where it fits
+ *
+ *   bound_runs           a bound that costs nothing, from single runs j of the base order: what was made
+ *                        before j and is wanted after it is there, or runs again later; so the seconds
+ *                        are at least those of a fractional knapsack
+ *
+ *   policy_search        decisions by gaps between uses, greedily and by local search
+ *
+ *   graph_model_solve    the integer programme, exact for all schedules of checkpoint_graph.h; for graphs
+ *                        that are not too large for it */
 #include "solver/checkpoint_graph_model.h"
 
 #include <inttypes.h>

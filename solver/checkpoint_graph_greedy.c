@@ -91,11 +91,9 @@ static int by_turn(const void *a, const void *b)
 }
 
 /* Turns in which base runs want the node's value, its own first; ascending, each once. Returns how many. */
-static uint32_t wants(const col_checkpoint_graph *graph, uint32_t node, const uint32_t *users, uint32_t count,
-                      int32_t *turns)
+static uint32_t wants(uint32_t node, const uint32_t *users, uint32_t count, int32_t *turns)
 {
     uint32_t n = 0;
-    (void)graph;
     turns[n++] = (int32_t)node;
     for (uint32_t i = 0; i < count; i++) turns[n++] = (int32_t)users[i];
     qsort(turns, n, sizeof *turns, by_turn);
@@ -135,7 +133,7 @@ static gaps make_gaps(const col_checkpoint_graph *graph, col_arena *arena)
     for (uint32_t v = 0; v < n; v++) {
         g.first[v] = (uint32_t)list.len;
         if (graph->nodes[v].kind != COL_CHECKPOINT_NODE_FORWARD) continue;
-        uint32_t count = wants(graph, v, users + first[v], first[v + 1] - first[v], turns);
+        uint32_t count = wants(v, users + first[v], first[v + 1] - first[v], turns);
         for (uint32_t i = 0; i + 1 < count; i++) {
             gap made = {v, turns[i], turns[i + 1], KEEP};
             col_vec_push(arena, &list, made);

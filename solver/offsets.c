@@ -229,7 +229,8 @@ static void solve_large(progress *p, const col_offsets_problem *problem, const c
             large[part.count++] = problem->buffers[m->items[j].buffer];
     }
     double left = p->deadline - col_solve_clock();
-    col_offsets_limits share = {.seconds = left / 2, .nodes = limits->nodes / 2, .gap = limits->gap / 2};
+    col_offsets_limits share = {
+        .seconds = left / 2, .nodes = (limits->nodes + 1) / 2, .gap = limits->gap / 2};
     col_offsets_solution solution;
     if (left <= 0 || col_error_ignore(col_offsets_solve(&part, &share, p->scratch, &solution))) return;
     p->nodes += solution.nodes;

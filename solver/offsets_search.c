@@ -410,11 +410,11 @@ static void init_tree(tree *t, const offsets_model *m, int64_t capacity, col_are
     t->max_align = 1;
     t->plain = true;
     for (size_t j = 0; j < n; j++) {
-        const offsets_item *item = &m->items[j], *before = item - 1;
+        const offsets_item *item = &m->items[j], *before = j > 0 ? item - 1 : NULL;
         t->name[j] = mix(j);
         t->q.open[j] = (uint32_t)j;
         t->q.earliest[j] = COL_MAX(item->place, 0);
-        t->twin[j] = j > 0 && item->place < 0 && before->place < 0 && before->first == item->first &&
+        t->twin[j] = before && item->place < 0 && before->place < 0 && before->first == item->first &&
                      before->last == item->last && before->size == item->size && before->align == item->align;
         t->max_align = COL_MAX(t->max_align, item->align);
         t->plain = t->plain && item->place < 0 && item->align == m->grain;

@@ -53,7 +53,8 @@ static inline void search_set(search *q, int64_t *where, int64_t value)
     *where = value;
 }
 
-/* Raises e and f to their fixpoint (or near it, offsets_bounds.c) after the floors or the open items of sections [begin, end) changed.
+/* Raises e and f to their fixpoint (or near it, offsets_bounds.c) after the floors or the open items of sections
+ * [begin, end) changed.
  * False: no answer extends this state. */
 bool search_tighten(search *q, int32_t begin, int32_t end);
 

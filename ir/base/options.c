@@ -168,6 +168,7 @@ col_status col_options_choice(const col_options *options, const char *name, cons
 void col_options_help(const col_option *table, size_t count, col_str *out)
 {
     for (size_t i = 0; i < count; i++) {
+        if (!table[i].help) continue;
         size_t start = out->len;
         col_str_printf(out, "  --%s%s%s%s", table[i].name, table[i].argument ? " " : "",
                        table[i].argument ? table[i].argument : "", table[i].repeats ? "..." : "");

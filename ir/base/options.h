@@ -8,7 +8,7 @@
 typedef struct col_option {
     const char *name;     /* "memory" for --memory */
     const char *argument; /* what stands for the value in the help, "SIZE"; NULL: a flag without value */
-    const char *help;     /* one line */
+    const char *help;     /* one line; NULL: not listed */
     bool repeats; /* may be given several times, and `--data a b c` takes all that follow up to the next
                      option */
 } col_option;
