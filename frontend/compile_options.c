@@ -56,8 +56,9 @@ bool col_compile_has_option(const col_option *option)
 
 enum {
     MOST_RANKS = 1 << 20,
-    GPU_RESULTS = 1 << 16, /* reductions to fewer leave threads without work, ... */
-    GPU_ELEMENTS = 1 << 12 /* ... where each sums more */
+    GPU_RESULTS = 1 << 16,  /* reductions to fewer leave threads without work, ... */
+    GPU_ELEMENTS = 1 << 12, /* ... where each sums more, ... */
+    GPU_ROWS = 1 << 9       /* ... or a column of so many rows */
 };
 
 static const char *const uses[] = {"train", "forward", "generate"};
@@ -246,6 +247,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     if (out->is_cuda) {
         out->passes.few_results = GPU_RESULTS;
         out->passes.many_elements = GPU_ELEMENTS;
+        out->passes.many_rows = GPU_ROWS;
     }
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));

@@ -46,41 +46,55 @@ static int64_t middle_factor(int64_t n)
     return best;
 }
 
-/* sum(x, axes) becomes sum(sum(x, last of the axes), the others); one long axis is first cut in two. */
+/* The smallest factor of n that leaves at least `wanted` of `each`; n itself where none does. */
+static int64_t least_factor(int64_t n, int64_t each, int64_t wanted)
+{
+    for (int64_t f = 1; f < n; f++) {
+        if (n % f == 0 && f * each >= wanted) return f;
+    }
+    return n;
+}
+
+/* Makes two of an axis, the first of size `factor`. */
+static col_value *cut_axis(col_builder *b, col_value *x, int64_t axis, int64_t factor)
+{
+    col_shape shape = x->type.shape, cut = {.rank = shape.rank + 1};
+    for (int i = 0; i < cut.rank; i++) cut.dims[i] = shape.dims[i <= axis ? i : i - 1];
+    cut.dims[axis] = factor;
+    cut.dims[axis + 1] = shape.dims[axis] / factor;
+    return col_build_reshape(b, x, cut);
+}
+
+/* sum(x, axes) becomes sum(sum(x, last of the axes), the others). Where that axis is the only one it is cut in
+ * two first; so it is where columns are summed and the others leave too few of them at once. */
 static void cut_reduction(col_builder *b, col_node *node, const col_pass_options *options)
 {
     col_value *x = col_node_operand(node, 0), *result = &node->results[0];
-    int count;
+    int count, others = 0;
     const int64_t *axes = col_node_ints(node, COL_ATTR_AXES, &count);
-    int64_t results = col_shape_numel(result->type.shape);
-    int64_t elements = col_shape_numel(x->type.shape) / COL_MAX(results, 1);
-    if (results >= options->few_results || elements <= options->many_elements) return;
+    col_shape shape = x->type.shape;
+    int64_t results = col_shape_numel(result->type.shape), outer[COL_MAX_RANK], inner = axes[0];
+    int64_t elements = col_shape_numel(shape) / COL_MAX(results, 1);
+    for (int i = 1; i < count; i++) inner = COL_MAX(inner, axes[i]);
+    bool columns = inner < shape.rank - 1;
+    if (results >= options->few_results ||
+        elements <= (columns ? options->many_rows : options->many_elements))
+        return;
+    for (int i = 0; i < count; i++) {
+        if (axes[i] != inner) outer[others++] = axes[i];
+    }
+    int64_t size = shape.dims[inner], factor = others ? 1 : middle_factor(size);
+    if (columns) factor = least_factor(size, elements / size * results, options->few_results);
+    bool is_cut = factor > 1 && factor < size && shape.rank < COL_MAX_RANK;
+    if (!others && !is_cut) return;
     col_dtype dtype = x->type.dtype;
     if (dtype == COL_BF16 || dtype == COL_F16) x = col_build_cast(b, x, COL_F32); /* for the sums between */
-    col_shape shape = x->type.shape;
-    int64_t outer[COL_MAX_RANK], inner;
-    if (count > 1) {
-        int last = 0;
-        for (int i = 1; i < count; i++) last = axes[i] > axes[last] ? i : last;
-        inner = axes[last];
-        int n = 0;
-        for (int i = 0; i < count; i++) {
-            if (i != last) outer[n++] = axes[i];
-        }
-        count = n;
-    } else {
-        int64_t size = shape.dims[axes[0]], factor = middle_factor(size);
-        if (factor == 1 || shape.rank == COL_MAX_RANK) return;
-        col_shape cut = {.rank = shape.rank + 1};
-        for (int i = 0; i < cut.rank; i++) cut.dims[i] = shape.dims[i <= axes[0] ? i : i - 1];
-        cut.dims[axes[0]] = factor;
-        cut.dims[axes[0] + 1] = size / factor;
-        outer[0] = axes[0];
-        inner = axes[0] + 1;
-        x = col_build_reshape(b, x, cut);
+    if (is_cut) {
+        x = cut_axis(b, x, inner, factor);
+        outer[others++] = inner++;
     }
     x = col_build_reduce(b, node->op, x, 1, &inner, true);
-    x = col_build_reduce(b, node->op, x, count, outer, true);
+    x = col_build_reduce(b, node->op, x, others, outer, true);
     x = col_build_cast(b, x, dtype);
     col_value_replace(b->graph, result, col_build_reshape(b, x, result->type.shape));
     col_graph_remove(node);

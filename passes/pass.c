@@ -19,6 +19,7 @@ col_pass_options col_pass_options_default(void)
         .precision = COL_F32,
         .few_results = 64,
         .many_elements = 1 << 15,
+        .many_rows = 1 << 15,
         .overlap_memory = 1.0 / 16,
     };
 }

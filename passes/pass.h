@@ -42,7 +42,8 @@ typedef struct col_pass_options {
     int64_t cache_length;        /* positions that a key-value cache holds */
     col_dtype precision;         /* that products compute in: f32, or bf16 or f16 with f32 beside it */
     int64_t few_results;         /* reductions to fewer, ... */
-    int64_t many_elements;       /* ... of more elements each, are cut into two levels */
+    int64_t many_elements;       /* ... of more elements each, ... */
+    int64_t many_rows;           /* ... or more rows where they are columns, are cut into two levels */
     const col_nests *nests;      /* that `fuse` keeps to; NULL: it chooses all of them */
     bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
     const col_machine *machine;  /* that the program is for; NULL: none in particular */

@@ -10,6 +10,7 @@
  * Node by node, in the order of the graph:
  *   narrow   einsum, attention, conv      f32 operands are cast down
  *   wide     sums, normalisations, losses, exponentials and their like: narrow operands are cast up
+ *   batch    normalisations of a batch compute wide and give what they normalise in the type that it had
  *   follow   the others: where narrow and f32 meet, what is made of parameters and constants alone is cast
  * down, and where something else is f32 the narrow ones are cast up The types of results are inferred anew.
  * Equal casts are merged by `cse`. */
@@ -78,6 +79,22 @@ static void settle(col_builder *b, col_node *node, col_dtype narrow)
     cast_operands(b, node, type == narrow ? COL_F32 : narrow, type);
 }
 
+/* The result in the narrow type, for all that reads it. */
+static void narrow_result(col_builder *b, col_node *node, col_dtype narrow)
+{
+    col_value *result = &node->results[0];
+    b->before = node->next;
+    col_value *cast = col_build_cast(b, result, narrow);
+    for (col_operand *use = result->first_use, *next; use; use = next) {
+        next = use->next_use;
+        if (use->user != cast->producer) col_node_set_operand(use->user, use->index, cast);
+    }
+    for (size_t i = 0; i < b->graph->outputs.len; i++) {
+        col_output *output = &b->graph->outputs.data[i];
+        if (output->value == result) output->value = cast;
+    }
+}
+
 col_status col_pass_precision(col_graph *graph, const col_pass_options *options)
 {
     col_dtype narrow = options->precision;
@@ -87,9 +104,11 @@ col_status col_pass_precision(col_graph *graph, const col_pass_options *options)
     COL_ASSERT(narrow == COL_BF16 || narrow == COL_F16);
     COL_FOR_EACH_NODE (node, graph) {
         col_builder_at(&b, node);
+        bool keeps_type = node->op == COL_OP_BATCH_NORM && col_node_operand(node, 0)->type.dtype == narrow;
         settle(&b, node, narrow);
         if (!col_op_info_of(node->op)->infer(node, &diags))
             COL_PANIC("mixed precision does not fit %s", col_op_info_of(node->op)->name);
+        if (keeps_type) narrow_result(&b, node, narrow);
     }
     b.before = NULL;
     b.scope = "";

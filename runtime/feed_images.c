@@ -1,4 +1,6 @@
-/* Images: pixel_values f32[batch, 3, height, width] and labels i32[batch] (runtime/data/images.h). */
+/* Images: pixel_values f32[batch, 3, height, width] and labels i32[batch] (runtime/data/images.h). While the
+ * device computes, a thread prepares the micro-batch that a training run takes next. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,13 +9,22 @@
 #include "runtime/feed.h"
 #include "runtime/tokens.h"
 
+typedef struct micro_batch {
+    bool is_validation;
+    uint64_t first;      /* sample */
+    int64_t count;       /* labels that count */
+    float *pixel_values; /* [batch, pixels] */
+    int32_t *labels;     /* [batch] */
+} micro_batch;
+
 typedef struct pictures {
     col_images *images;
     col_image_range training, validation;
     uint64_t seed;
     int64_t batch, pixels; /* numbers of one image */
-    float *pixel_values;   /* [batch, pixels] */
-    int32_t *labels;       /* [batch] */
+    micro_batch now, next;
+    pthread_t thread; /* fills `next` */
+    bool is_filling;
 } pictures;
 
 static col_status check(const col_plan *plan)
@@ -29,6 +40,14 @@ static col_status check(const col_plan *plan)
         return col_error_make(COL_BAD_INPUT,
                               "the input 'labels' is not i32[batch] with the batch of 'pixel_values'");
     return NULL;
+}
+
+static void allocate(const pictures *p, micro_batch *m)
+{
+    m->pixel_values = calloc((size_t)(p->batch * p->pixels), sizeof *m->pixel_values);
+    m->labels = calloc((size_t)p->batch, sizeof *m->labels);
+    if (!m->pixel_values || !m->labels)
+        col_out_of_memory((size_t)(p->batch * p->pixels) * sizeof *m->pixel_values);
 }
 
 static col_status open_images(col_feed *feed, const col_plan *plan, const col_train_settings *s,
@@ -47,10 +66,8 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     p->seed = (uint64_t)s->seed;
     p->batch = feed->batch = feed->units = x->dims[0];
     p->pixels = COL_IMAGE_CHANNELS * x->dims[2] * x->dims[3];
-    p->pixel_values = calloc((size_t)(p->batch * p->pixels), sizeof *p->pixel_values);
-    p->labels = calloc((size_t)p->batch, sizeof *p->labels);
-    if (!p->pixel_values || !p->labels)
-        col_out_of_memory((size_t)(p->batch * p->pixels) * sizeof *p->pixel_values);
+    allocate(p, &p->now);
+    allocate(p, &p->next);
     feed->tokenizer = COL_TOKENIZER_NONE;
     feed->validation_samples = p->validation.count;
     feed->fingerprint = col_images_fingerprint(p->images);
@@ -63,34 +80,87 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     return NULL;
 }
 
+static void fill(const pictures *p, micro_batch *m)
+{
+    const col_image_range *range = m->is_validation ? &p->validation : &p->training;
+    m->count = 0;
+    for (int64_t i = 0; i < p->batch; i++) {
+        uint64_t at = m->first + (uint64_t)i;
+        float *pixels = m->pixel_values + i * p->pixels;
+        if (!m->is_validation) at = col_shuffle(at, range->count, p->seed);
+        if (at < range->count) {
+            col_images_read(p->images, range->first + at, pixels, &m->labels[i]);
+            ++m->count;
+        } else {
+            memset(pixels, 0, (size_t)p->pixels * sizeof *pixels);
+            m->labels[i] = COL_LABEL_IGNORED;
+        }
+    }
+}
+
+static void *work(void *data)
+{
+    pictures *p = data;
+    fill(p, &p->next);
+    return NULL;
+}
+
+/* Where no thread can be had, the micro-batch is filled when it is needed. */
+static void start_filling(pictures *p, uint64_t first)
+{
+    p->next.is_validation = false;
+    p->next.first = first;
+    p->is_filling = !pthread_create(&p->thread, NULL, work, p);
+}
+
+static void stop_filling(pictures *p)
+{
+    if (p->is_filling) pthread_join(p->thread, NULL);
+    p->is_filling = false;
+}
+
+/* Makes `now` the micro-batch that is asked for. */
+static void take(pictures *p, bool validation, uint64_t first)
+{
+    if (!validation && p->is_filling && p->next.first == first) {
+        stop_filling(p);
+        micro_batch filled = p->next;
+        p->next = p->now;
+        p->now = filled;
+        return;
+    }
+    p->now.is_validation = validation;
+    p->now.first = first;
+    fill(p, &p->now);
+}
+
 static col_status write_images(col_feed *feed, col_session *session, bool validation, uint64_t first,
                                int64_t *out_labels)
 {
-    const pictures *p = feed->data;
-    const col_image_range *range = validation ? &p->validation : &p->training;
-    *out_labels = 0;
-    for (int64_t i = 0; i < p->batch; i++) {
-        uint64_t at = first + (uint64_t)i;
-        float *pixels = p->pixel_values + i * p->pixels;
-        if (!validation) at = col_shuffle(at, range->count, p->seed);
-        if (at < range->count) {
-            col_images_read(p->images, range->first + at, pixels, &p->labels[i]);
-            ++*out_labels;
-        } else {
-            memset(pixels, 0, (size_t)p->pixels * sizeof *pixels);
-            p->labels[i] = COL_LABEL_IGNORED;
-        }
-    }
+    pictures *p = feed->data;
+    take(p, validation, first);
+    *out_labels = p->now.count;
     uint64_t bytes = (uint64_t)(p->batch * p->pixels) * sizeof(float);
-    COL_TRY(col_session_write(session, "pixel_values", p->pixel_values, bytes));
-    return col_session_write(session, "labels", p->labels, (uint64_t)p->batch * sizeof *p->labels);
+    if (!validation) {
+        stop_filling(p);
+        start_filling(p, first + (uint64_t)p->batch);
+    }
+    COL_TRY(col_session_write(session, "pixel_values", p->now.pixel_values, bytes));
+    return col_session_write(session, "labels", p->now.labels, (uint64_t)p->batch * sizeof *p->now.labels);
+}
+
+static void release(micro_batch *m)
+{
+    free(m->pixel_values);
+    free(m->labels);
 }
 
 static void close_images(col_feed *feed)
 {
     pictures *p = feed->data;
-    free(p->pixel_values);
-    free(p->labels);
+    stop_filling(p);
+    release(&p->now);
+    release(&p->next);
     col_images_close(p->images);
 }
 

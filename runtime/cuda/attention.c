@@ -1,11 +1,13 @@
-/* Attention by the kernels of attention_mma.cuh, which take bf16 operands in rows of whole 16-byte words,
- * and else of attention.cuh. */
+/* Attention by the kernels of attention_wgmma.cuh (compute capability 9.0) or attention_mma.cuh, which take
+ * bf16 operands in rows of whole 16-byte words, and else of attention.cuh. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { TEAM = 8, DELTA_THREADS = 256, MOST_HEAD = 256, MOST_TENSOR_HEAD = 128 };
+enum { TEAM = 8, DELTA_THREADS = 256, DELTA_EACH = 8, MOST_HEAD = 256, MOST_TENSOR_HEAD = 128 };
+
+typedef enum family { PLAIN, TENSOR, HOPPER } family;
 
 /* Of one kernel: rows of a block, its threads, bytes of shared memory. */
 typedef struct shape {
@@ -83,6 +85,17 @@ static void shape_for_tensor_cores(attention *a, int size)
     a->keys.shared += 4 * others * sizeof(float);
 }
 
+/* The shapes of attention_wgmma.cuh. */
+static void shape_for_hopper(attention *a, int size)
+{
+    enum { ELEMENT = 2, ROWS = 64, FORWARD_ROWS = 128 };
+    size_t tile = (size_t)(ROWS * size * ELEMENT), stages = size > 64 ? 2 : 3, ring = stages * 2 * tile;
+    a->forward = (shape){FORWARD_ROWS, 2 * tile + ring, 256, 0, {0}};
+    a->queries = (shape){ROWS, 2 * tile + ring, 128, 0, {0}};
+    a->keys = a->queries;
+    a->keys.shared += stages * 2 * ROWS * sizeof(float);
+}
+
 static bool is_whole_words(const col_plan_view *view)
 {
     enum { WORD = 16, ELEMENTS = 8 };
@@ -124,26 +137,35 @@ static col_status make_shape(const cuda_context *context, const cuda_call *call,
     return find(context, what, type, size, s->shared, &s->kernel);
 }
 
+static family choose_family(const cuda_context *context, const col_plan_instruction *in)
+{
+    if (!suits_tensor_cores(context, in)) return PLAIN;
+    return context->capability == 90 ? HOPPER : TENSOR;
+}
+
+/* Names are col_attention_KIND_WHAT_SIZE. */
 static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
 {
     const cuda_attention *d = &a->description;
     const col_plan_instruction *in = call->instruction;
-    const char *type = cuda_type_suffix(in->reads[0]->dtype);
-    bool tensor = suits_tensor_cores(context, in);
+    family family = choose_family(context, in);
     int size = d->d <= 64 ? 64 : d->d <= 128 ? 128 : MOST_HEAD;
-    if (tensor)
-        shape_for_tensor_cores(a, size);
-    else
-        shape_plainly(a, size);
-    if (call->run == run_forward)
-        return make_shape(context, call, tensor ? "tensor_forward" : "forward", type, size, d->t,
-                          &a->forward);
-    int64_t lines = (int64_t)d->b * d->h * d->t;
-    cuda_want(context, (size_t)lines * sizeof(float));
-    COL_TRY(cuda_blocks_of(in->name, lines * 32, DELTA_THREADS, &a->delta_blocks));
-    COL_TRY(find(context, "delta", type, 0, 0, &a->delta));
-    COL_TRY(make_shape(context, call, tensor ? "tensor_keys" : "keys", type, size, d->s, &a->keys));
-    return make_shape(context, call, tensor ? "tensor_queries" : "queries", type, size, d->t, &a->queries);
+    const char *type = cuda_type_suffix(in->reads[0]->dtype);
+    const char *simple = d->mask || d->rng || d->scale <= 0 ? "general" : "plain";
+    static const char *const names[][3] = {[PLAIN] = {"forward", "keys", "queries"},
+                                           [TENSOR] = {"tensor_forward", "tensor_keys", "tensor_queries"},
+                                           [HOPPER] = {"hopper_forward", "hopper_keys", "hopper_queries"}};
+    const char *const *what = names[family], *suffix = family == HOPPER ? simple : type;
+    void (*const shapes[])(attention *, int) = {shape_plainly, shape_for_tensor_cores, shape_for_hopper};
+    shapes[family](a, size);
+    if (call->run == run_forward) return make_shape(context, call, what[0], suffix, size, d->t, &a->forward);
+    int64_t lines = (int64_t)d->b * d->h * d->t, threads = family == HOPPER ? size / DELTA_EACH : 32;
+    cuda_want(context, (size_t)lines * 2 * sizeof(float));
+    COL_TRY(cuda_blocks_of(in->name, lines * threads, DELTA_THREADS, &a->delta_blocks));
+    COL_TRY(family == HOPPER ? find(context, "hopper", "delta", size, 0, &a->delta)
+                             : find(context, "delta", type, 0, 0, &a->delta));
+    COL_TRY(make_shape(context, call, what[1], suffix, size, d->s, &a->keys));
+    return make_shape(context, call, what[2], suffix, size, d->t, &a->queries);
 }
 
 static col_status check(const col_plan_instruction *in)

@@ -82,7 +82,7 @@ static col_status check_processor(const col_plan *plan, int major, int minor)
                           minor, LEAST_MAJOR);
 }
 
-static col_status check_device(const col_plan *plan)
+static col_status check_device(const col_plan *plan, int *out_capability)
 {
     int major = 0, minor = 0;
     size_t available = 0, all = 0;
@@ -91,6 +91,7 @@ static col_status check_device(const col_plan *plan)
     CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, 0);
     CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &minor, cudaDevAttrComputeCapabilityMinor, 0);
     COL_TRY(check_processor(plan, major, minor));
+    *out_capability = 10 * major + minor;
     CUDA_TRY("opening the GPU", cudaMemGetInfo, &available, &all);
     if (plan->arena_bytes + RESERVE <= available) return NULL;
     char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE], total[COL_HUMAN_SIZE];
@@ -200,7 +201,7 @@ static col_status prepare_all(col_device *device)
     cuda_context *context = &device->context;
     const col_plan *plan = device->plan;
     int shared = 0;
-    COL_TRY(check_device(plan));
+    COL_TRY(check_device(plan, &context->capability));
     CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
     context->shared_bytes = (size_t)shared;
     CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);

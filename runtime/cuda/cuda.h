@@ -48,6 +48,7 @@ typedef struct cuda_context {
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
     size_t shared_bytes; /* of a block, at most */
+    int capability;      /* 90: compute capability 9.0 */
 } cuda_context;
 
 /* Asks for so much of the workspace. */

@@ -372,3 +372,6 @@ BY_TYPE(f16, __half)
 
 #include "runtime/cuda/attention.cuh"
 #include "runtime/cuda/attention_mma.cuh"
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#include "runtime/cuda/attention_wgmma.cuh"
+#endif

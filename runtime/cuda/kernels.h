@@ -39,7 +39,7 @@ typedef struct cuda_heads {
 
 typedef struct cuda_attention {
     cuda_heads q, k, v, out, dout, dq, dk, dv;
-    float *lse, *delta; /* delta: [b, h, t], the backward pass's own */
+    float *lse, *delta; /* delta: [2, b, h, t], the backward pass's own */
     int64_t lse_batch, lse_head, lse_row;
     const void *mask; /* of the operands' type; NULL: none */
     int64_t mask_strides[4];
