@@ -113,6 +113,7 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(check_commands(session, options->command));
     ranks.comm = session->comm;
     ranks.sharing = col_transport_sharing(session->comm);
+    ranks.device.place = col_transport_place(session->comm);
     /* Rank 0 prints; errors go to standard error from wherever they are. */
     if (!col_session_leads(session) && !freopen("/dev/null", "w", stdout))
         return col_error_from_errno(errno, "cannot open /dev/null");

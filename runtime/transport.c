@@ -21,8 +21,18 @@ col_status col_transport_open(const char *name, const col_plan *plan, double tim
     return open(&mesh, col_plan_hash(plan), timeout, out_comm);
 }
 
+static int number_of(const char *name)
+{
+    const char *value = getenv(name);
+    return value ? atoi(value) : 0;
+}
+
+int col_transport_place(const col_comm *comm)
+{
+    return comm ? COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_RANK"), 0) : 0;
+}
+
 int col_transport_sharing(const col_comm *comm)
 {
-    const char *ranks = comm ? getenv("OMPI_COMM_WORLD_LOCAL_SIZE") : NULL;
-    return ranks ? COL_MAX(atoi(ranks), 1) : 0;
+    return comm ? COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_SIZE"), 1) : 0;
 }

@@ -11,5 +11,7 @@ COL_MUST_USE col_status col_transport_open(const char *name, const col_plan *pla
                                            col_comm **out_comm);
 /* Ranks of the communicator that are on this host; 0 for none (NULL). */
 int col_transport_sharing(const col_comm *comm);
+/* The place of this rank among them; 0 for NULL. */
+int col_transport_place(const col_comm *comm);
 
 #endif

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ir/base/str.h"
 #include "runtime/pieces.h"
 
 /* Members of a group. */
@@ -33,7 +34,8 @@ typedef struct seat {
     bool waits;                     /* at the last of them, */
     col_group group;                /* for these */
     places awaited;                 /* of the group */
-    const col_plan_instruction *in; /* the collective that it is in or was in last */
+    const col_plan_instruction *in; /* the collective that it is in or was in last; NULL: a meeting */
+    uint64_t place;                 /* of its device (col_comm_type.watch) */
     const void *from;
     void *to;
     const void **sources; /* scratch: an address per rank */
@@ -62,16 +64,34 @@ static void wake_all(col_local *local)
     for (int64_t i = 0; i < local->count; i++) pthread_cond_signal(&local->seats[i].wake);
 }
 
-static const char *kind_of(const col_plan_instruction *in)
+/* What a rank is in: "all-reduce 'h.0.sum'". */
+static const char *what_of(const seat *s, col_str *text)
 {
-    return col_plan_collective_name(in->collective->kind);
+    if (!s->in) return "meeting of all ranks";
+    col_str_printf(text, "%s '%s'", col_plan_collective_name(s->in->collective->kind), s->in->name);
+    return col_str_text(text);
 }
 
 static col_status given_up(const seat *s)
 {
-    return col_error_make(col_error_code(s->local->failure), "rank %lld gives up the %s '%s': %s",
-                          (long long)s->comm.rank, kind_of(s->in), s->in->name,
-                          col_error_message(s->local->failure));
+    col_str text = {0};
+    col_status status =
+        col_error_make(col_error_code(s->local->failure), "rank %lld gives up the %s: %s",
+                       (long long)s->comm.rank, what_of(s, &text), col_error_message(s->local->failure));
+    col_str_fini(&text);
+    return status;
+}
+
+static col_status did_not_come(const seat *s, const seat *late)
+{
+    col_str text = {0};
+    col_status status = col_error_make(
+        COL_DEVICE,
+        "rank %lld did not come to the %s, where rank %lld waits, within %g s; give "
+        "--timeout if ranks may take longer",
+        (long long)late->comm.rank, what_of(s, &text), (long long)s->comm.rank, s->comm.timeout);
+    col_str_fini(&text);
+    return status;
 }
 
 /* The first rank whose patience ends says who is late: the rank that it waits for, or the one that this rank
@@ -86,11 +106,7 @@ static void accuse(const seat *s)
         s = late;
         late = next;
     }
-    local->failure = col_error_make(
-        COL_DEVICE,
-        "rank %lld did not come to the %s '%s', where rank %lld waits, within %g s; give "
-        "--timeout if ranks may take longer",
-        (long long)late->comm.rank, kind_of(s->in), s->in->name, (long long)s->comm.rank, s->comm.timeout);
+    local->failure = did_not_come(s, late);
     wake_all(local);
 }
 
@@ -179,8 +195,6 @@ static col_status all_reduce(seat *s, const col_group *group)
         col_piece_copy(&chunk, (const char *)member_of(s, group, i)->to + at * element,
                        (char *)s->to + at * element);
     }
-    s->comm.sent[COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE] +=
-        (uint64_t)(((count - (end - start)) + (n - 1) * (end - start)) * element);
     return NULL;
 }
 
@@ -201,11 +215,9 @@ static void exchange_pieces(seat *s, const col_group *group)
     const Col__Plan__Collective *how = s->in->collective;
     col_piece piece = col_piece_of(s->in, group->size);
     int64_t element = (int64_t)piece.element, n = group->size;
-    bool broadcasts = how->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST;
-    uint64_t bytes = (uint64_t)(col_piece_numel(&piece) * element);
     if (how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER) {
         reduce_pieces(s, group, &piece);
-    } else if (broadcasts) {
+    } else if (how->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST) {
         col_piece_copy(&piece, member_of(s, group, how->root)->from, s->to);
     } else {
         for (int64_t k = 0; k < n; k++) {
@@ -215,7 +227,6 @@ static void exchange_pieces(seat *s, const col_group *group)
                            (char *)s->to + i * piece.to_step * element);
         }
     }
-    if (!broadcasts || group->self == how->root) s->comm.sent[how->kind] += (uint64_t)(n - 1) * bytes;
 }
 
 static col_status send_receive(seat *s, const col_group *group)
@@ -232,7 +243,6 @@ static col_status send_receive(seat *s, const col_group *group)
         memset(s->to, 0, bytes);
     else
         memcpy(s->to, member_of(s, group, sender)->from, bytes);
-    if (receiver >= 0) s->comm.sent[COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE] += bytes;
     return meet_partners(s, group, to, from);
 }
 
@@ -245,6 +255,7 @@ static col_status local_run(col_comm *comm, const col_plan_instruction *in, cons
     s->from = from;
     s->to = to;
     pthread_mutex_unlock(&s->local->lock);
+    comm->sent[in->collective->kind] += col_group_sent(&group, in);
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE) return send_receive(s, &group);
     COL_TRY(meet(s, &group));
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE)
@@ -252,6 +263,44 @@ static col_status local_run(col_comm *comm, const col_plan_instruction *in, cons
     else
         exchange_pieces(s, &group);
     return meet(s, &group);
+}
+
+static col_status local_exchange(col_comm *comm, const void *mine, void *all, uint64_t bytes)
+{
+    static const uint32_t axes[COL_MESH_RANK] = {0, 1, 2, 3, 4, 5};
+    seat *s = (seat *)comm;
+    col_group everybody = col_group_of(&comm->mesh, comm->rank, (size_t)comm->mesh.rank, axes);
+    pthread_mutex_lock(&s->local->lock);
+    s->in = NULL;
+    s->from = mine;
+    pthread_mutex_unlock(&s->local->lock);
+    COL_TRY(meet(s, &everybody));
+    for (int64_t i = 0; i < everybody.size; i++)
+        memcpy((char *)all + (uint64_t)i * bytes, s->local->seats[i].from, bytes);
+    return meet(s, &everybody);
+}
+
+static col_status local_watch(col_comm *comm, const col_plan_instruction *in, uint64_t place, bool late)
+{
+    seat *s = (seat *)comm, *last = s;
+    col_local *local = s->local;
+    pthread_mutex_lock(&local->lock);
+    s->in = in;
+    s->place = place;
+    for (int64_t i = 0; i < local->count && late; i++) {
+        if (local->seats[i].place < last->place) last = &local->seats[i];
+    }
+    if (late && !local->failure) {
+        col_str text = {0};
+        local->failure = last == s ? col_error_make(COL_DEVICE, "rank %lld: the %s does not end within %g s",
+                                                    (long long)comm->rank, what_of(s, &text), comm->timeout)
+                                   : did_not_come(s, last);
+        col_str_fini(&text);
+        wake_all(local);
+    }
+    col_status status = local->failure ? given_up(s) : NULL;
+    pthread_mutex_unlock(&local->lock);
+    return status;
 }
 
 static void local_fail(col_comm *comm, col_status status)
@@ -273,7 +322,13 @@ static void local_close(col_comm *comm)
 }
 
 static const col_comm_type local_type = {
-    .name = "local", .run = local_run, .fail = local_fail, .close = local_close};
+    .name = "local",
+    .run = local_run,
+    .exchange = local_exchange,
+    .watch = local_watch,
+    .fail = local_fail,
+    .close = local_close,
+};
 
 col_local *col_local_create(const col_mesh *mesh, double timeout)
 {
