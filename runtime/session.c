@@ -42,7 +42,7 @@ col_status col_session_options_read(const col_options *options, col_session_opti
     COL_TRY(col_options_double(options, "timeout", 1e-3, 1e9, &out->timeout));
     out->device.threads = (int)threads;
     if (!col_options_has(options, "comm")) return NULL;
-    static const char *const transports[] = {"local", "mpi"};
+    static const char *const transports[] = {"local", "mpi", "tcp"};
     int transport = 0;
     COL_TRY(col_options_choice(options, "comm", transports, COL_COUNT(transports), &transport));
     out->transport = transports[transport];

@@ -6,11 +6,10 @@
 #include "ir/plan/plan_io.h"
 #include "runtime/module.h"
 #include "runtime/mpi/mpi.h"
+#include "runtime/tcp/tcp.h"
 
-col_status col_transport_open(const char *name, const col_plan *plan, double timeout, col_comm **out_comm)
+static col_status open_mpi(const col_plan *plan, double timeout, col_comm **out_comm)
 {
-    *out_comm = NULL;
-    if (name ? !strcmp(name, "local") : !getenv("OMPI_COMM_WORLD_SIZE")) return NULL;
     col_mpi_open_fn open = NULL;
     void *symbol;
     COL_TRY(col_module_find("colc_mpi.so", COL_MPI_OPEN,
@@ -21,6 +20,28 @@ col_status col_transport_open(const char *name, const col_plan *plan, double tim
     return open(&mesh, col_plan_hash(plan), timeout, out_comm);
 }
 
+static col_status open_tcp(const col_plan *plan, double timeout, col_comm **out_comm)
+{
+    col_mesh mesh = col_plan_mesh(plan);
+    if (strcmp(plan->target, "cuda")) {
+        return col_error_make(
+            COL_BAD_INPUT,
+            "processes that torchrun or srun started exchange tensors between GPUs alone, and the plan is "
+            "for the target '%s': start it with mpirun, or give --comm local",
+            plan->target);
+    }
+    return col_tcp_open(&mesh, col_plan_hash(plan), timeout, out_comm);
+}
+
+col_status col_transport_open(const char *name, const col_plan *plan, double timeout, col_comm **out_comm)
+{
+    col_tcp_place place;
+    *out_comm = NULL;
+    if (!name) name = getenv("OMPI_COMM_WORLD_SIZE") ? "mpi" : col_tcp_find_place(&place) ? "tcp" : "local";
+    if (!strcmp(name, "local")) return NULL;
+    return strcmp(name, "tcp") ? open_mpi(plan, timeout, out_comm) : open_tcp(plan, timeout, out_comm);
+}
+
 static int number_of(const char *name)
 {
     const char *value = getenv(name);
@@ -29,10 +50,17 @@ static int number_of(const char *name)
 
 int col_transport_place(const col_comm *comm)
 {
-    return comm ? COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_RANK"), 0) : 0;
+    col_tcp_place place;
+    if (!comm) return 0;
+    if (!strcmp(comm->type->name, "tcp") && col_tcp_find_place(&place)) return (int)place.local_rank;
+    return COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_RANK"), 0);
 }
 
 int col_transport_sharing(const col_comm *comm)
 {
-    return comm ? COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_SIZE"), 1) : 0;
+    col_tcp_place place;
+    if (!comm) return 0;
+    if (!strcmp(comm->type->name, "tcp") && col_tcp_find_place(&place))
+        return (int)COL_MAX(place.local_size, 1);
+    return COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_SIZE"), 1);
 }
