@@ -23,8 +23,8 @@ typedef struct col_comm_type {
     /* The collective of an instruction, with its read and write at these addresses, in memory of the host. NULL
      * where a transport only says what processes need to know of each other. */
     col_status (*run)(col_comm *comm, const col_plan_instruction *instruction, const void *from, void *to);
-    /* `root`'s bytes to all ranks of the mesh; NULL where ranks share their memory. Every rank's bytes to all, in
-     * the order of ranks. Not counted. */
+    /* NULL where ranks share their memory, as `watch` is: `root`'s bytes to all ranks of the mesh, and every rank's
+     * bytes to all, in the order of ranks. Not counted. */
     col_status (*broadcast)(col_comm *comm, int64_t root, void *data, uint64_t bytes);
     col_status (*exchange)(col_comm *comm, const void *mine, void *all, uint64_t bytes);
     /* For devices that run collectives themselves, between GPUs: called now and then by a rank that waits for its
@@ -43,6 +43,7 @@ struct col_comm {
     int64_t rank;
     double timeout;                /* seconds */
     uint64_t sent[COL_COMM_KINDS]; /* bytes that this rank has sent, by kind */
+    int sharing, place;            /* of processes: how many are on this host, and which of them this is */
 };
 
 #endif

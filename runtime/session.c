@@ -112,8 +112,8 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
     COL_TRY(check_commands(session, options->command));
     ranks.comm = session->comm;
-    ranks.sharing = col_transport_sharing(session->comm);
-    ranks.device.place = col_transport_place(session->comm);
+    ranks.sharing = session->comm ? session->comm->sharing : 0;
+    ranks.device.place = session->comm ? session->comm->place : 0;
     /* Rank 0 prints; errors go to standard error from wherever they are. */
     if (!col_session_leads(session) && !freopen("/dev/null", "w", stdout))
         return col_error_from_errno(errno, "cannot open /dev/null");

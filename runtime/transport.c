@@ -8,6 +8,12 @@
 #include "runtime/mpi/mpi.h"
 #include "runtime/tcp/tcp.h"
 
+static int number_of(const char *name)
+{
+    const char *value = getenv(name);
+    return value ? atoi(value) : 0;
+}
+
 static col_status open_mpi(const col_plan *plan, double timeout, col_comm **out_comm)
 {
     col_mpi_open_fn open = NULL;
@@ -17,7 +23,18 @@ static col_status open_mpi(const col_plan *plan, double timeout, col_comm **out_
                             &symbol));
     memcpy(&open, &symbol, sizeof open);
     col_mesh mesh = col_plan_mesh(plan);
-    return open(&mesh, col_plan_hash(plan), timeout, out_comm);
+    COL_TRY(open(&mesh, col_plan_hash(plan), timeout, out_comm));
+    (*out_comm)->sharing = COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_SIZE"), 1);
+    (*out_comm)->place = COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_RANK"), 0);
+    return NULL;
+}
+
+/* GPUs have a process each: within one, a rank that waits for others in the driver may hold what they need. */
+static col_status open_local(const col_plan *plan, double timeout, col_comm **out_comm)
+{
+    col_mesh mesh = col_plan_mesh(plan);
+    if (strcmp(plan->target, "cuda") || !plan->n_mesh) return NULL;
+    return col_tcp_fork(&mesh, timeout, out_comm);
 }
 
 static col_status open_tcp(const col_plan *plan, double timeout, col_comm **out_comm)
@@ -38,29 +55,6 @@ col_status col_transport_open(const char *name, const col_plan *plan, double tim
     col_tcp_place place;
     *out_comm = NULL;
     if (!name) name = getenv("OMPI_COMM_WORLD_SIZE") ? "mpi" : col_tcp_find_place(&place) ? "tcp" : "local";
-    if (!strcmp(name, "local")) return NULL;
+    if (!strcmp(name, "local")) return open_local(plan, timeout, out_comm);
     return strcmp(name, "tcp") ? open_mpi(plan, timeout, out_comm) : open_tcp(plan, timeout, out_comm);
-}
-
-static int number_of(const char *name)
-{
-    const char *value = getenv(name);
-    return value ? atoi(value) : 0;
-}
-
-int col_transport_place(const col_comm *comm)
-{
-    col_tcp_place place;
-    if (!comm) return 0;
-    if (!strcmp(comm->type->name, "tcp") && col_tcp_find_place(&place)) return (int)place.local_rank;
-    return COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_RANK"), 0);
-}
-
-int col_transport_sharing(const col_comm *comm)
-{
-    col_tcp_place place;
-    if (!comm) return 0;
-    if (!strcmp(comm->type->name, "tcp") && col_tcp_find_place(&place))
-        return (int)COL_MAX(place.local_size, 1);
-    return COL_MAX(number_of("OMPI_COMM_WORLD_LOCAL_SIZE"), 1);
 }

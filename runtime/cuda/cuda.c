@@ -91,6 +91,8 @@ static col_status choose_gpu(col_device *device)
     const col_device_options *options = &device->options;
     int count = 0;
     COL_TRY(check_driver(&count));
+    if (device->plan->n_mesh && !options->comm->type->watch)
+        return col_error_make(COL_BAD_INPUT, "GPUs need a process for each rank, and these ranks are threads");
     device->gpu = options->place % count;
     CUDA_TRY("opening the GPU", cudaSetDevice, device->gpu);
     if (!device->plan->n_mesh) return NULL;

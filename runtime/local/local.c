@@ -34,8 +34,7 @@ typedef struct seat {
     bool waits;                     /* at the last of them, */
     col_group group;                /* for these */
     places awaited;                 /* of the group */
-    const col_plan_instruction *in; /* the collective that it is in or was in last; NULL: a meeting */
-    uint64_t place;                 /* of its device (col_comm_type.watch) */
+    const col_plan_instruction *in; /* the collective that it is in or was in last */
     const void *from;
     void *to;
     const void **sources; /* scratch: an address per rank */
@@ -67,7 +66,6 @@ static void wake_all(col_local *local)
 /* What a rank is in: "all-reduce 'h.0.sum'". */
 static const char *what_of(const seat *s, col_str *text)
 {
-    if (!s->in) return "meeting of all ranks";
     col_str_printf(text, "%s '%s'", col_plan_collective_name(s->in->collective->kind), s->in->name);
     return col_str_text(text);
 }
@@ -265,44 +263,6 @@ static col_status local_run(col_comm *comm, const col_plan_instruction *in, cons
     return meet(s, &group);
 }
 
-static col_status local_exchange(col_comm *comm, const void *mine, void *all, uint64_t bytes)
-{
-    static const uint32_t axes[COL_MESH_RANK] = {0, 1, 2, 3, 4, 5};
-    seat *s = (seat *)comm;
-    col_group everybody = col_group_of(&comm->mesh, comm->rank, (size_t)comm->mesh.rank, axes);
-    pthread_mutex_lock(&s->local->lock);
-    s->in = NULL;
-    s->from = mine;
-    pthread_mutex_unlock(&s->local->lock);
-    COL_TRY(meet(s, &everybody));
-    for (int64_t i = 0; i < everybody.size; i++)
-        memcpy((char *)all + (uint64_t)i * bytes, s->local->seats[i].from, bytes);
-    return meet(s, &everybody);
-}
-
-static col_status local_watch(col_comm *comm, const col_plan_instruction *in, uint64_t place, bool late)
-{
-    seat *s = (seat *)comm, *last = s;
-    col_local *local = s->local;
-    pthread_mutex_lock(&local->lock);
-    s->in = in;
-    s->place = place;
-    for (int64_t i = 0; i < local->count && late; i++) {
-        if (local->seats[i].place < last->place) last = &local->seats[i];
-    }
-    if (late && !local->failure) {
-        col_str text = {0};
-        local->failure = last == s ? col_error_make(COL_DEVICE, "rank %lld: the %s does not end within %g s",
-                                                    (long long)comm->rank, what_of(s, &text), comm->timeout)
-                                   : did_not_come(s, last);
-        col_str_fini(&text);
-        wake_all(local);
-    }
-    col_status status = local->failure ? given_up(s) : NULL;
-    pthread_mutex_unlock(&local->lock);
-    return status;
-}
-
 static void local_fail(col_comm *comm, col_status status)
 {
     seat *s = (seat *)comm;
@@ -324,8 +284,6 @@ static void local_close(col_comm *comm)
 static const col_comm_type local_type = {
     .name = "local",
     .run = local_run,
-    .exchange = local_exchange,
-    .watch = local_watch,
     .fail = local_fail,
     .close = local_close,
 };

@@ -13,9 +13,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,7 +29,9 @@
 enum { DATA = 1, FAIL, ASK, PLACE, LATE };
 
 enum {
-    GRACE = 2, /* seconds for an answer */
+    GRACE = 2,           /* seconds for an answer */
+    LEAVING = 60,        /* seconds for children to end */
+    LEAVING_FAILED = 15, /* seconds for them to let their devices end */
     MOST_TEXT = 4096,
 };
 
@@ -44,6 +49,7 @@ typedef struct tcp {
     uint64_t place;
     uint64_t *places; /* by rank, of those that have answered */
     bool *answered;
+    pid_t *children; /* by rank; NULL: there are none */
 } tcp;
 
 static bool leads(const tcp *t)
@@ -377,6 +383,18 @@ static void tcp_fail(col_comm *comm, col_status status)
     tell_failure(t, -1);
 }
 
+/* Those that do not end, or cannot, for they were stopped, are ended. */
+static void wait_for_children(tcp *t)
+{
+    double deadline = col_seconds() + (t->failure ? LEAVING_FAILED : LEAVING);
+    for (int64_t r = 1; r < t->size; r++) {
+        while (t->children[r] > 0 && waitpid(t->children[r], NULL, WNOHANG) == 0) {
+            if (col_seconds() > deadline) kill(t->children[r], SIGKILL);
+            nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+        }
+    }
+}
+
 /* Ranks leave together: one that left alone would be taken for one that was killed. */
 static void tcp_close(col_comm *comm)
 {
@@ -387,8 +405,10 @@ static void tcp_close(col_comm *comm)
     for (int64_t p = 0; p < t->peer_count; p++) {
         if (t->peers[p] >= 0) close(t->peers[p]);
     }
+    if (t->children) wait_for_children(t);
     col_error_free(t->failure);
     free(all);
+    free(t->children);
     free(t->peers);
     free(t->places);
     free(t->answered);
@@ -435,6 +455,22 @@ static col_status check_plans(tcp *t, uint64_t hash)
     return status;
 }
 
+/* Its peers are still to come. */
+static tcp *make(const col_mesh *mesh, int64_t rank, double timeout)
+{
+    tcp *t = calloc(1, sizeof *t);
+    if (!t) col_out_of_memory(sizeof *t);
+    t->comm = (col_comm){.type = &tcp_type, .mesh = *mesh, .rank = rank, .timeout = timeout};
+    t->size = col_mesh_size(mesh);
+    t->peer_count = rank ? 1 : t->size;
+    t->peers = calloc((size_t)t->size, sizeof *t->peers);
+    t->places = calloc((size_t)t->size, sizeof *t->places);
+    t->answered = calloc((size_t)t->size, sizeof *t->answered);
+    if (!t->peers || !t->places || !t->answered) col_out_of_memory(0);
+    for (int64_t p = 0; p < t->size; p++) t->peers[p] = -1;
+    return t;
+}
+
 col_status col_tcp_open(const col_mesh *mesh, uint64_t plan_hash, double timeout, col_comm **out_comm)
 {
     col_tcp_place place;
@@ -443,17 +479,57 @@ col_status col_tcp_open(const col_mesh *mesh, uint64_t plan_hash, double timeout
                               "--comm tcp is for processes that torchrun or srun started: RANK and "
                               "WORLD_SIZE do not say which of several this is");
     COL_TRY(check_size(mesh, place.size));
-    tcp *t = calloc(1, sizeof *t);
-    if (!t) col_out_of_memory(sizeof *t);
-    t->comm = (col_comm){.type = &tcp_type, .mesh = *mesh, .rank = place.rank, .timeout = timeout};
-    t->size = place.size;
-    t->peer_count = place.rank ? 1 : place.size;
-    t->peers = calloc((size_t)t->peer_count, sizeof *t->peers);
-    t->places = calloc((size_t)t->size, sizeof *t->places);
-    t->answered = calloc((size_t)t->size, sizeof *t->answered);
-    if (!t->peers || !t->places || !t->answered) col_out_of_memory(0);
+    tcp *t = make(mesh, place.rank, timeout);
+    t->comm.sharing = (int)COL_MAX(place.local_size, 1);
+    t->comm.place = (int)place.local_rank;
     col_status status = col_tcp_connect(&place, timeout, t->peers);
     status = status ? ended(t, status) : check_plans(t, plan_hash);
+    if (status)
+        tcp_close(&t->comm);
+    else
+        *out_comm = &t->comm;
+    return status;
+}
+
+/* In the child: it has no children, and one peer. */
+static void become(tcp *t, int64_t rank, int peer)
+{
+    for (int64_t r = 1; r < rank; r++) {
+        close(t->peers[r]);
+        t->peers[r] = -1;
+    }
+    free(t->children);
+    t->children = NULL;
+    t->comm.rank = t->comm.place = (int)rank;
+    t->peer_count = 1;
+    t->peers[0] = peer;
+}
+
+col_status col_tcp_fork(const col_mesh *mesh, double timeout, col_comm **out_comm)
+{
+    tcp *t = make(mesh, 0, timeout);
+    col_status status = NULL;
+    t->comm.sharing = (int)t->size;
+    t->children = calloc((size_t)t->size, sizeof *t->children);
+    if (!t->children) col_out_of_memory(0);
+    fflush(NULL);
+    for (int64_t r = 1; r < t->size && t->children && !status; r++) {
+        int pair[2];
+        pid_t child = -1;
+        if (!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) child = fork();
+        if (child < 0) {
+            status =
+                ended(t, col_error_from_errno(errno, "cannot start a process for rank %lld", (long long)r));
+            break;
+        }
+        close(pair[child ? 1 : 0]);
+        if (!child) {
+            become(t, r, pair[1]);
+        } else {
+            t->peers[r] = pair[0];
+            t->children[r] = child;
+        }
+    }
     if (status)
         tcp_close(&t->comm);
     else

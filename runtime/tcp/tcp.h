@@ -1,5 +1,5 @@
-/* Ranks that are processes which a launcher started and told of each other in the environment, as torchrun does, or
- * srun: what they need to know of each other goes over TCP. Their tensors do not: collectives are the devices' own
+/* Ranks that are processes, forked here, or started by a launcher that told them of each other in the environment, as
+ * torchrun does, or srun: what they need to know of each other goes over TCP. Their tensors do not: collectives are the devices' own
  * (col_comm_type.run is NULL). */
 #ifndef COL_RUNTIME_TCP_TCP_H
 #define COL_RUNTIME_TCP_TCP_H
@@ -22,5 +22,9 @@ bool col_tcp_find_place(col_tcp_place *out_place);
  * reach the port may join: for networks that are trusted. */
 COL_MUST_USE col_status col_tcp_open(const col_mesh *mesh, uint64_t plan_hash, double timeout,
                                      col_comm **out_comm);
+
+/* A process for each rank, on this host: this one is rank 0, the others are its children, which return from here as
+ * it does. For a process with one thread. Closing rank 0's end waits for the children, and ends those that stay. */
+COL_MUST_USE col_status col_tcp_fork(const col_mesh *mesh, double timeout, col_comm **out_comm);
 
 #endif

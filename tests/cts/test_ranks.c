@@ -8,12 +8,11 @@
 
 #include <dirent.h>
 #include <math.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "ir/plan/plan_io.h"
-#include "runtime/local/local.h"
 #include "runtime/session.h"
+#include "runtime/tcp/tcp.h"
 #include "tests/unit/temporary_folder.h"
 
 #ifdef COL_TEST_MPI
@@ -166,80 +165,31 @@ static void test_session(void **state)
     cts_end(&many);
 }
 
-/* A device that cannot be opened for the mesh: says why. */
-static bool is_missing(const ranks_suite *s, const char *mesh)
-{
-    cts_case c = session_plan(s, mesh, "", 24);
-    col_ranks *ranks = NULL;
-    col_ranks_options options = {.timeout = 60};
-    col_status status = col_ranks_open(c.maker.plan, s->type, &options, &ranks);
-    if (status) fprintf(stderr, "skipped: %s\n", col_error_message(status));
-    col_ranks_close(ranks);
-    cts_end(&c);
-    return col_error_ignore(status);
-}
-
-/* Ranks that only watch each other, as those do whose devices run collectives: what they exchange, and who is named
- * when one fails or stays behind. */
-typedef struct watcher {
-    col_comm *comm;
-    const col_plan_instruction *in;
-    int64_t all[3];
-    bool fails;
-    col_status status;
-} watcher;
-
-static void *watch_others(void *context)
-{
-    watcher *w = context;
-    int64_t mine = 10 * w->comm->rank;
-    w->status = w->comm->type->exchange(w->comm, &mine, w->all, sizeof mine);
-    if (w->status) return NULL;
-    if (w->fails && w->comm->rank == 1) {
-        col_status fault = col_error_make(COL_DEVICE, "the device is on fire");
-        (w->comm->type->fail)(w->comm, fault); /* in brackets: cmocka has a macro of that name */
-        w->status = fault;
-        return NULL;
-    }
-    /* Rank 1 stands where it did, the others are in the collective. */
-    uint64_t place = w->comm->rank == 1 ? 2 : 3;
-    for (int look = 0; !w->status; look++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
-        bool late = w->comm->rank == 0 && look > 100 && !w->fails;
-        w->status = w->comm->type->watch(w->comm, place == 3 ? w->in : NULL, place, late);
-    }
-    return NULL;
-}
-
-static void run_watchers(const col_plan_instruction *in, bool fails, const char *message)
+/* A process for each GPU of one mesh: a rank that cannot open its own says why. */
+static int test_processes(ranks_suite *s, const char *text)
 {
     col_mesh mesh;
-    pthread_t threads[3];
-    watcher watchers[3];
-    assert_true(col_mesh_parse("3", &mesh));
-    col_local *local = col_local_create(&mesh, 60);
-    for (int r = 0; r < 3; r++) {
-        watchers[r] = (watcher){.comm = col_local_comm(local, r), .in = in, .fails = fails};
-        assert_int_equal(pthread_create(&threads[r], NULL, watch_others, &watchers[r]), 0);
-    }
-    for (int r = 0; r < 3; r++) {
-        pthread_join(threads[r], NULL);
-        for (int i = 0; i < 3; i++) assert_int_equal(watchers[r].all[i], 10 * i);
-        assert_fails(watchers[r].status, COL_DEVICE, message);
-    }
-    col_local_destroy(local);
-}
-
-static void test_meeting(void **state)
-{
-    (void)state;
-    Col__Plan__Collective how = COL__PLAN__COLLECTIVE__INIT;
-    col_plan_instruction in = COL__PLAN__INSTRUCTION__INIT;
-    in.name = (char[]){"h.0.sum"};
-    in.kind_case = COL__PLAN__INSTRUCTION__KIND_COLLECTIVE;
-    in.collective = &how;
-    run_watchers(&in, true, "the device is on fire");
-    run_watchers(&in, false, "rank 1 did not come to the all-reduce 'h.0.sum', where rank 0 waits");
+    col_ranks *ranks = NULL;
+    if (!col_mesh_parse(text, &mesh)) return 2;
+    s->meshes = (const char *const[]){text};
+    s->mesh_count = 1;
+    assert_ok(col_tcp_fork(&mesh, 60, &s->comm));
+    cts_case c = session_plan(s, text, "", 24);
+    col_ranks_options options = {
+        .comm = s->comm, .sharing = s->comm->sharing, .device.place = s->comm->place};
+    col_status status = col_ranks_open(c.maker.plan, s->type, &options, &ranks);
+    if (status) fprintf(stderr, "skipped: %s\n", col_error_message(status));
+    bool is_missing = col_error_ignore(status);
+    col_ranks_close(ranks);
+    cts_end(&c);
+    const struct CMUnitTest tests[] = {
+        {"collectives", test_collectives, NULL, NULL, s},
+        {"streams", test_streams, NULL, NULL, s},
+        {"variables", test_variables, NULL, NULL, s},
+    };
+    int failed = is_missing ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
+    s->comm->type->close(s->comm);
+    return failed;
 }
 
 /* Plans that the verifier must refuse. */
@@ -305,17 +255,10 @@ int main(int argc, char **argv)
     s.comm->type->close(s.comm);
     return failed;
 #else
-    if (argc > 3) {
-        s.meshes = (const char *const[]){argv[3]};
-        s.mesh_count = 1;
-        if (is_missing(&s, argv[3])) return 77;
-        const struct CMUnitTest between[] = {TEST(collectives), TEST(streams), TEST(variables),
-                                             TEST(meeting)};
-        return cmocka_run_group_tests(between, NULL, NULL);
-    }
-    const struct CMUnitTest tests[] = {TEST(collectives), TEST(streams),       TEST(nan),       TEST(meeting),
-                                       TEST(variables),   TEST(failing_rank),  TEST(late_rank), TEST(session),
-                                       TEST(refused),     TEST(refused_starts)};
+    if (argc > 3) return test_processes(&s, argv[3]);
+    const struct CMUnitTest tests[] = {TEST(collectives), TEST(streams),      TEST(nan),
+                                       TEST(variables),   TEST(failing_rank), TEST(late_rank),
+                                       TEST(session),     TEST(refused),      TEST(refused_starts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 #endif
 }

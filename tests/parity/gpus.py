@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Two GPUs against one: every forced plan and `auto` train small models from the same numbers. Losses agree, the same run gives
-the same bits twice, with overlap or without, and as threads or processes; the bytes that collectives send are those that the
+the same bits twice, with overlap or without, and however its processes are started; the bytes that collectives send are those that the
 plan predicts; what two ranks saved one goes on from; a rank that is killed, stops or sleeps ends the others with status 4.
 Skips, saying why, where there are no two GPUs.
 
@@ -63,9 +63,9 @@ class Bench:
             for overlap in ("on", "off"):
                 self.two(model, name, "--overlap", overlap)
 
-    def command(self, plan, folder, *options):
-        return [self.o.colrun, "train", plan, "--data", "synthetic", "--steps", str(STEPS), "--seed", "3", "--log-dir", folder, "--quiet",
-                *options]
+    def command(self, plan, folder, *options, steps=STEPS, timeout=30):
+        return [self.o.colrun, "train", plan, "--data", "synthetic", "--steps", str(steps), "--seed", "3", "--log-dir", folder, "--quiet",
+                "--timeout", str(timeout), *options]
 
     def train(self, plan, *options, starts=None):
         """Losses and rows of a run; `starts` runs the command otherwise."""
@@ -160,8 +160,8 @@ def run_processes(command):
 def check_processes(bench):
     plan = bench.two("gpt2", "zero1")
     bench.expect(numbers(bench.train(plan)) == numbers(bench.train(plan, starts=run_processes)),
-                 "processes give other numbers than threads")
-    print("processes give what threads give", flush=True)
+                 "processes that are started as torchrun does give other numbers")
+    print("processes that are started as torchrun does give the same", flush=True)
 
 
 def check_faults(bench):
@@ -170,7 +170,7 @@ def check_faults(bench):
     for name, number, words in (("killed", signal.SIGKILL, "lost the connection to rank 1"),
                                 ("stopped", signal.SIGSTOP, "rank 1 did not come to the all-reduce '")):
         folder = tempfile.mkdtemp(dir=bench.folder)
-        ranks = start(bench.command(plan, folder, "--steps", "1000000", "--timeout", "3"))
+        ranks = start(bench.command(plan, folder, steps=1000000, timeout=3))
         log = os.path.join(folder, "metrics.jsonl")
         end = time.monotonic() + 60
         while not (os.path.exists(log) and os.path.getsize(log) > 1000) and time.monotonic() < end and ranks[0].poll() is None:
