@@ -92,7 +92,8 @@ static col_status choose_gpu(col_device *device)
     int count = 0;
     COL_TRY(check_driver(&count));
     if (device->plan->n_mesh && !options->comm->type->watch)
-        return col_error_make(COL_BAD_INPUT, "GPUs need a process for each rank, and these ranks are threads");
+        return col_error_make(COL_BAD_INPUT,
+                              "GPUs need a process for each rank, and these ranks are threads");
     device->gpu = options->place % count;
     CUDA_TRY("opening the GPU", cudaSetDevice, device->gpu);
     if (!device->plan->n_mesh) return NULL;
@@ -245,15 +246,22 @@ static col_status prepare_all(col_device *device)
     return NULL;
 }
 
+/* One that runs goes when it has ended. */
+static void destroy_graphs(col_device *device)
+{
+    for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
+        if (device->programs[p].graph) cudaGraphExecDestroy(device->programs[p].graph);
+        device->programs[p].graph = NULL;
+    }
+}
+
 static void cuda_close(col_device *device)
 {
     if (!device) return;
     cuda_context *context = &device->context;
     cudaSetDevice(device->gpu);
+    destroy_graphs(device);
     cuda_link_close(context);
-    for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
-        if (device->programs[p].graph) cudaGraphExecDestroy(device->programs[p].graph);
-    }
     for (size_t i = 0; i < context->nodes.len; i++) cudnnBackendDestroyDescriptor(context->nodes.data[i]);
     if (context->dnn) cudnnDestroy(context->dnn);
     if (context->blas) cublasLtDestroy(context->blas);
@@ -373,14 +381,9 @@ static col_status run_program(const col_device *device, prepared_program *p)
     return NULL;
 }
 
-static col_status cuda_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
+static col_status run_to_end(col_device *device, prepared_program *p, int64_t *out_bad)
 {
-    prepared_program *p = NULL;
-    for (size_t i = 0; i < device->plan->n_programs; i++) {
-        if (device->programs[i].program == program) p = &device->programs[i];
-    }
-    COL_ASSERT(p);
-    if (out_bad) *out_bad = -1;
+    const col_plan_program *program = p->program;
     CUDA_TRY(program->name, cudaSetDevice, device->gpu);
     cuda_link_begin(&device->context, program);
     if (out_bad || device->options.observe)
@@ -390,6 +393,21 @@ static col_status cuda_run(col_device *device, const col_plan_program *program, 
     COL_TRY(finish(device, program->name));
     cuda_link_count(&device->context, program);
     return NULL;
+}
+
+static col_status cuda_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
+{
+    prepared_program *p = NULL;
+    for (size_t i = 0; i < device->plan->n_programs; i++) {
+        if (device->programs[i].program == program) p = &device->programs[i];
+    }
+    COL_ASSERT(p);
+    if (out_bad) *out_bad = -1;
+    col_status status = run_to_end(device, p, out_bad);
+    if (!status) return NULL;
+    destroy_graphs(device);
+    cuda_link_abort(&device->context);
+    return status;
 }
 
 static col_status cuda_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)

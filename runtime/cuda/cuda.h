@@ -83,7 +83,7 @@ COL_MUST_USE col_status cuda_wait_prepare(const cuda_call *calls, cuda_call *cal
 /* Whether every rank of the mesh has a GPU of its own, of which this host shows `count`; all ranks come. */
 COL_MUST_USE col_status cuda_link_check(col_comm *comm, int gpu, int count);
 /* Of a plan with a mesh: joins the GPU with those of the other ranks, which all come. Closing is for a context without
- * links too. */
+ * links too, and comes after the graphs that were captured with them are destroyed. */
 COL_MUST_USE col_status cuda_link_open(cuda_context *context, const col_plan *plan, col_comm *comm);
 void cuda_link_close(cuda_context *context);
 /* Memory for packed pieces, when all is prepared. */
@@ -91,7 +91,9 @@ COL_MUST_USE col_status cuda_link_reserve(cuda_context *context);
 /* Before a program is launched; after it has ended, counts what its collectives have sent. */
 void cuda_link_begin(const cuda_context *context, const col_plan_program *program);
 void cuda_link_count(const cuda_context *context, const col_plan_program *program);
-/* Until the GPU has nothing left to do, or another rank has failed, is gone or late: nothing runs on it then either. */
+/* After a failure, when the graphs of the programs are destroyed: ends what waits for other ranks on the GPU. */
+void cuda_link_abort(const cuda_context *context);
+/* Until the GPU has nothing left to do, or another rank has failed, is gone or late. */
 COL_MUST_USE col_status cuda_link_wait(const cuda_context *context, const char *where);
 
 /* A kernel of kernels.cu by its name. */

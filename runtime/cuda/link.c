@@ -150,9 +150,10 @@ static cudaError_t query(const cuda_context *context)
     return error;
 }
 
-/* After an abort, kernels that wait for another rank end. */
-static void let_end(const cuda_context *context)
+void cuda_link_abort(const cuda_context *context)
 {
+    if (!context->link) return;
+    context->link->type->abort(context->link->nccl);
     double end = col_seconds() + PATIENCE;
     while (query(context) == cudaErrorNotReady && col_seconds() < end)
         nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
@@ -164,11 +165,7 @@ col_status cuda_link_wait(const cuda_context *context, const char *where)
         cudaError_t error = query(context);
         if (error == cudaSuccess) return NULL;
         if (error != cudaErrorNotReady) return cuda_failure(where, "cudaStreamQuery", error);
-        col_status status = polls % LOOKS ? NULL : look_around(context->link);
-        if (status) {
-            let_end(context);
-            return status;
-        }
+        if (polls % LOOKS == 0) COL_TRY(look_around(context->link));
         if (polls < EAGER_POLLS)
             sched_yield();
         else

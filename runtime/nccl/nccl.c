@@ -49,7 +49,7 @@ static col_status failure(const col_nccl *n, const char *where, const char *call
                           ncclGetErrorString(error), more && *more ? ": " : "", more && *more ? more : "");
 }
 
-static void abort_all(col_nccl *n)
+static void nccl_abort(col_nccl *n)
 {
     if (n->failed) return;
     n->failed = true;
@@ -83,7 +83,6 @@ static col_status watch(col_nccl *n, const col_plan_instruction *in, uint64_t pl
     bool late = in && col_seconds() - n->since > n->comm->timeout;
     col_status status = n->comm->type->watch(n->comm, in, place, late);
     if (!status) status = check(n, in ? in->name : "waiting for the GPU");
-    if (status) abort_all(n);
     return status;
 }
 
@@ -99,7 +98,6 @@ static col_status settle(col_nccl *n, const ncclComm_t *comm, const char *where,
         if (result != ncclInProgress) break;
         COL_TRY(watch(n, n->instruction, n->place));
         if (!n->instruction && col_seconds() - start > n->comm->timeout) {
-            abort_all(n);
             return col_error_make(COL_DEVICE,
                                   "rank %lld: %s does not end within %g s; give --timeout if it may",
                                   (long long)n->comm->rank, where, n->comm->timeout);
@@ -109,10 +107,7 @@ static col_status settle(col_nccl *n, const ncclComm_t *comm, const char *where,
         else
             nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
     }
-    if (result == ncclSuccess) return NULL;
-    col_status status = failure(n, where, call, result);
-    abort_all(n);
-    return status;
+    return result == ncclSuccess ? NULL : failure(n, where, call, result);
 }
 
 /* Opening. */
@@ -198,23 +193,25 @@ static col_status open_groups(col_nccl *n, const col_plan *plan)
     return NULL;
 }
 
+static void close_one(col_nccl *n, ncclComm_t comm)
+{
+    if (!comm || n->failed) return;
+    if (col_error_ignore(settle(n, &comm, "closing", "ncclCommFinalize", ncclCommFinalize(comm))))
+        nccl_abort(n);
+    else
+        ncclCommDestroy(comm);
+}
+
 /* Finalizing waits for the other ranks; after a failure there is nothing left but memory. */
 static void nccl_close(col_nccl *n)
 {
     if (!n) return;
     n->instruction = NULL;
-    for (size_t i = 0; i < n->count && !n->failed; i++) {
-        ncclComm_t comm = n->groups[i].comm;
-        if (comm == n->all) continue;
-        if (!col_error_ignore(settle(n, &comm, "closing", "ncclCommFinalize", ncclCommFinalize(comm)))) {
-            n->groups[i].comm = NULL;
-            ncclCommDestroy(comm);
-        }
+    for (; n->count; n->count--) {
+        ncclComm_t comm = n->groups[n->count - 1].comm;
+        if (comm != n->all) close_one(n, comm);
     }
-    if (n->all && !n->failed &&
-        !col_error_ignore(settle(n, &n->all, "closing", "ncclCommFinalize", ncclCommFinalize(n->all)))) {
-        ncclCommDestroy(n->all);
-    }
+    close_one(n, n->all);
     free(n->groups);
     free(n);
 }
@@ -226,7 +223,7 @@ static col_status nccl_open(const col_plan *plan, col_comm *comm, col_nccl **out
     n->comm = comm;
     col_status status = open_groups(n, plan);
     if (status) {
-        abort_all(n);
+        nccl_abort(n);
         nccl_close(n);
     } else {
         *out_nccl = n;
@@ -322,4 +319,4 @@ static col_status nccl_run(col_nccl *n, const col_plan_instruction *in, uint64_t
 }
 
 const col_nccl_type col_nccl_module = {
-    .open = nccl_open, .close = nccl_close, .run = nccl_run, .watch = watch};
+    .open = nccl_open, .close = nccl_close, .run = nccl_run, .watch = watch, .abort = nccl_abort};

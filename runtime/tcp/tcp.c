@@ -29,9 +29,9 @@
 enum { DATA = 1, FAIL, ASK, PLACE, LATE };
 
 enum {
-    GRACE = 2,           /* seconds for an answer */
-    LEAVING = 60,        /* seconds for children to end */
-    LEAVING_FAILED = 15, /* seconds for them to let their devices end */
+    GRACE = 2,          /* seconds for an answer */
+    LEAVING = 60,       /* seconds for children to end */
+    LEAVING_FAILED = 5, /* seconds for them to let their devices end */
     MOST_TEXT = 4096,
 };
 

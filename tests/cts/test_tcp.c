@@ -1,11 +1,11 @@
 /* Processes that a launcher started, over TCP: what they exchange, what they are told of each other, and what they end
  * with when one fails, is killed, stops or stays behind. Each process of a test is a child of it. */
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -155,6 +155,52 @@ static void test_late_ranks(void **state)
     }
 }
 
+/* Rank 0 forks the others: it ends with the code and says the message, and none of them is left. */
+static void run_forked(int what, col_code code, const char *message)
+{
+    pid_t *pids = mmap(NULL, RANKS * sizeof *pids, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    FILE *said = tmpfile();
+    char text[1024] = "";
+    int ended;
+    assert_true(pids != MAP_FAILED && said);
+    pid_t first = fork();
+    if (!first) {
+        col_mesh mesh;
+        col_comm *comm;
+        assert_true(col_mesh_parse("3", &mesh));
+        col_status status = col_tcp_fork(&mesh, 30, &comm);
+        assert_null(status);
+        bool leads = comm->rank == 0;
+        pids[comm->rank] = getpid();
+        assert_true(comm->place == comm->rank && comm->sharing == RANKS);
+        status = exchange_all(comm);
+        if (!status && what != AGREE) status = watch_others(comm, what, true);
+        if (status) (comm->type->fail)(comm, status);
+        comm->type->close(comm);
+        if (leads) fprintf(said, "%s", col_error_message(status));
+        fflush(said);
+        _exit((int)col_error_code(status));
+    }
+    assert_int_equal(waitpid(first, &ended, 0), first);
+    rewind(said);
+    (void)!fread(text, 1, sizeof text - 1, said);
+    fclose(said);
+    if (!WIFEXITED(ended) || WEXITSTATUS(ended) != (int)code || !strstr(text, message))
+        fail_msg("rank 0 ended with %d, not %d: %s", ended, (int)code, text);
+    for (int r = 0; r < RANKS; r++) assert_true(pids[r] > 0 && kill(pids[r], 0) == -1);
+    munmap(pids, RANKS * sizeof *pids);
+}
+
+static void test_forked_ranks(void **state)
+{
+    (void)state;
+    run_forked(AGREE, COL_OK, "");
+    run_forked(FAILS, COL_DEVICE, "rank 1 failed: the device is on fire");
+    run_forked(IS_KILLED, COL_DEVICE, "rank 0 lost the connection to rank 1, which has ended or was killed");
+    run_forked(STOPS, COL_DEVICE,
+               "rank 1 did not come to the all-reduce 'h.0.sum', where rank 0 waits, within 30 s");
+}
+
 static void test_environment(void **state)
 {
     (void)state;
@@ -192,9 +238,8 @@ int main(void)
     set_number("WORLD_SIZE", RANKS);
     unsetenv("RANK");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agreement),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_late_ranks),
+        cmocka_unit_test(test_agreement),   cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_late_ranks),  cmocka_unit_test(test_forked_ranks),
         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
