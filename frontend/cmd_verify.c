@@ -59,6 +59,11 @@ static col_status verify_compiled(const char *path, const col_compile_options *c
 {
     col_plan *plan;
     const char *own = NULL;
+    if (compile->is_cuda && col_mesh_size(&compile->mesh) > 1)
+        return col_error_make(
+            COL_BAD_INPUT,
+            "colc verify runs in one process, and several GPUs need one each: leave --mesh out, or "
+            "verify it for --target cpu");
     COL_TRY(col_compile(compile, arena, &plan));
     if (!plan) return NULL;
     COL_TRY(make_temporary(arena, &own));

@@ -251,8 +251,6 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     }
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));
-    if (out->is_cuda && col_mesh_size(&out->mesh) > 1)
-        return col_error_make(COL_BAD_INPUT, "--mesh: this version compiles for one GPU; leave --mesh out");
     if (precision) out->machine.precision = COL_PRECISION_BF16;
     out->given = options;
     out->gpu_processor = col_options_get(options, "gpu");

@@ -20,12 +20,18 @@ typedef struct col_comm col_comm;
 
 typedef struct col_comm_type {
     const char *name;
-    /* The collective of an instruction, with its read and write at these addresses. */
+    /* The collective of an instruction, with its read and write at these addresses, in memory of the host. NULL
+     * where a transport only says what processes need to know of each other. */
     col_status (*run)(col_comm *comm, const col_plan_instruction *instruction, const void *from, void *to);
-    /* NULL where ranks share their memory, else: `root`'s bytes to all ranks of the mesh, and every rank's
+    /* NULL where ranks share their memory, as `watch` is: `root`'s bytes to all ranks of the mesh, and every rank's
      * bytes to all, in the order of ranks. Not counted. */
     col_status (*broadcast)(col_comm *comm, int64_t root, void *data, uint64_t bytes);
     col_status (*exchange)(col_comm *comm, const void *mine, void *all, uint64_t bytes);
+    /* For devices that run collectives themselves, between GPUs: called now and then by a rank that waits for its
+     * device, which stands in the collective `instruction` (NULL: in none), with a number that grows along the run
+     * and is the same on all ranks in the same collective. Fails when another rank has failed or is gone; with
+     * `late`, when patience is over, it always fails, and names the rank that did not come. */
+    col_status (*watch)(col_comm *comm, const col_plan_instruction *instruction, uint64_t place, bool late);
     /* This rank has failed; `status` stays the caller's. */
     void (*fail)(col_comm *comm, col_status status);
     void (*close)(col_comm *comm);
@@ -37,6 +43,7 @@ struct col_comm {
     int64_t rank;
     double timeout;                /* seconds */
     uint64_t sent[COL_COMM_KINDS]; /* bytes that this rank has sent, by kind */
+    int sharing, place;            /* of processes: how many are on this host, and which of them this is */
 };
 
 #endif

@@ -7,7 +7,7 @@
 #define SESSION_OPTIONS \
     {"threads", "N", "CPU threads, shared by the ranks (as many as the process may use)", false}, \
     {"ranks", "N", "ranks that the plan must be for (as many as it is for)", false}, \
-    {"comm", "local|mpi", "ranks are threads, or processes (mpi when mpirun started this one)", false}, \
+    {"comm", "local|mpi|tcp", "ranks are threads, or processes (of what started this one)", false}, \
     {"timeout", "SECONDS", "how long a rank may wait for another (300)", false}
 /* clang-format on */
 

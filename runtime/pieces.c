@@ -144,6 +144,24 @@ int64_t col_chunk_start(int64_t count, int64_t n, int64_t i)
     return count / n * i + COL_MIN(i, count % n);
 }
 
+uint64_t col_group_sent(const col_group *group, const col_plan_instruction *instruction)
+{
+    const Col__Plan__Collective *how = instruction->collective;
+    const col_plan_view *from = instruction->reads[0];
+    int64_t count = col_plan_numel(from->n_dims, from->dims), n = group->size, self = group->self;
+    int64_t own = col_chunk_start(count, n, self + 1) - col_chunk_start(count, n, self), elements = 0;
+    switch (how->kind) {
+    case COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE: elements = (count - own) + (n - 1) * own; break;
+    case COL__PLAN__COLLECTIVE_KIND__ALL_GATHER: elements = (n - 1) * count; break;
+    case COL__PLAN__COLLECTIVE_KIND__BROADCAST: elements = self == how->root ? (n - 1) * count : 0; break;
+    case COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE:
+        elements = col_group_partner(group, how->shift) >= 0 ? count : 0;
+        break;
+    default: elements = (n - 1) * (count / n); break;
+    }
+    return (uint64_t)elements * col_plan_dtype_size(from->dtype);
+}
+
 /* Reductions. */
 
 enum { BLOCK = 1024 }; /* elements reduced at a time, so that sums stay in the cache */

@@ -52,6 +52,9 @@ void col_piece_copy(const col_piece *piece, const void *from, void *to);
 void col_piece_pack(const col_piece *piece, const void *from, void *packed);
 void col_piece_unpack(const col_piece *piece, const void *packed, void *to);
 
+/* Bytes that the one who asks sends in its group's collective: its share of col_plan_collective_bytes. */
+uint64_t col_group_sent(const col_group *group, const col_plan_instruction *instruction);
+
 /* First element of chunk i of n of `count` elements; chunk n starts at the end. */
 int64_t col_chunk_start(int64_t count, int64_t n, int64_t i);
 

@@ -46,6 +46,7 @@ static col_status open_device(member *m, const col_plan_program *program, bool l
     (void)look;
     col_device_options options = m->ranks->options;
     options.comm = m->comm;
+    options.place += (int)(m - m->ranks->members);
     if (m->comm && m->comm->rank) options.observe = NULL;
     return m->ranks->type->open(m->ranks->plan, &options, &m->device);
 }

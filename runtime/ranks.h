@@ -11,10 +11,11 @@ typedef struct col_ranks col_ranks;
 enum { COL_RANKS_MOST_LOCAL = 256 };
 
 typedef struct col_ranks_options {
-    col_device_options device; /* threads and observer; rank 0 alone is observed */
-    double timeout;            /* of a collective among threads; seconds */
-    col_comm *comm;            /* to other processes, the caller's; NULL: all ranks are threads */
-    int sharing;               /* with `comm`: ranks on this host */
+    col_device_options
+        device;     /* threads, observer, and the place of the first rank here; rank 0 alone is observed */
+    double timeout; /* of a collective among threads; seconds */
+    col_comm *comm; /* to other processes, the caller's; NULL: all ranks are threads */
+    int sharing;    /* with `comm`: ranks on this host */
 } col_ranks_options;
 
 /* The plan is verified and outlives the ranks. */

@@ -42,7 +42,7 @@ col_status col_session_options_read(const col_options *options, col_session_opti
     COL_TRY(col_options_double(options, "timeout", 1e-3, 1e9, &out->timeout));
     out->device.threads = (int)threads;
     if (!col_options_has(options, "comm")) return NULL;
-    static const char *const transports[] = {"local", "mpi"};
+    static const char *const transports[] = {"local", "mpi", "tcp"};
     int transport = 0;
     COL_TRY(col_options_choice(options, "comm", transports, COL_COUNT(transports), &transport));
     out->transport = transports[transport];
@@ -112,7 +112,8 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
     COL_TRY(check_commands(session, options->command));
     ranks.comm = session->comm;
-    ranks.sharing = col_transport_sharing(session->comm);
+    ranks.sharing = session->comm ? session->comm->sharing : 0;
+    ranks.device.place = session->comm ? session->comm->place : 0;
     /* Rank 0 prints; errors go to standard error from wherever they are. */
     if (!col_session_leads(session) && !freopen("/dev/null", "w", stdout))
         return col_error_from_errno(errno, "cannot open /dev/null");

@@ -9,11 +9,11 @@
 typedef struct col_session col_session;
 
 typedef struct col_session_options {
-    const char *target;        /* the device's name; NULL: the plan's */
-    int64_t ranks;             /* that the plan must be for; 0: any number */
-    double timeout;            /* seconds that a collective may wait for a rank; 0: 300 */
-    const char *transport;     /* between ranks: "local", "mpi"; NULL: mpi when mpirun started this process */
-    uint64_t command;          /* hash of what else this process was told to do; all must be told the same */
+    const char *target;    /* the device's name; NULL: the plan's */
+    int64_t ranks;         /* that the plan must be for; 0: any number */
+    double timeout;        /* seconds that a collective may wait for a rank; 0: 300 */
+    const char *transport; /* between ranks: "local", "mpi", "tcp"; NULL: what started this process says */
+    uint64_t command;      /* hash of what else this process was told to do; all must be told the same */
     col_device_options device; /* threads and observer */
 } col_session_options;
 

@@ -26,6 +26,7 @@ typedef struct prepared_program {
 struct col_device {
     const col_plan *plan;
     col_device_options options;
+    int gpu;
     cuda_context context;
     unsigned char *arena;
     cudaLibrary_t library; /* the plan's kernels; NULL: it has none */
@@ -35,7 +36,7 @@ struct col_device {
 
 /* The machine. */
 
-static col_status check_driver(void)
+static col_status check_driver(int *out_count)
 {
     int count = 0, version = 0;
     cudaDriverGetVersion(&version);
@@ -55,6 +56,7 @@ static col_status check_driver(void)
                               "this machine has no NVIDIA GPU that this process may use: see nvidia-smi and "
                               "CUDA_VISIBLE_DEVICES, or compile the model with --target cpu");
     }
+    *out_count = count;
     return error ? cuda_failure("finding GPUs", "cudaGetDeviceCount", error) : NULL;
 }
 
@@ -82,14 +84,31 @@ static col_status check_processor(const col_plan *plan, int major, int minor)
                           minor, LEAST_MAJOR);
 }
 
-static col_status check_device(const col_plan *plan, int *out_capability)
+/* Each rank takes the GPU of its place. Where a launcher shows each process one GPU alone, that is the first; so whether
+ * there are enough is for the GPUs' identities to say. */
+static col_status choose_gpu(col_device *device)
 {
-    int major = 0, minor = 0;
+    const col_device_options *options = &device->options;
+    int count = 0;
+    COL_TRY(check_driver(&count));
+    if (device->plan->n_mesh && !options->comm->type->watch)
+        return col_error_make(COL_BAD_INPUT,
+                              "GPUs need a process for each rank, and these ranks are threads");
+    device->gpu = options->place % count;
+    CUDA_TRY("opening the GPU", cudaSetDevice, device->gpu);
+    if (!device->plan->n_mesh) return NULL;
+    return cuda_link_check(options->comm, device->gpu, count);
+}
+
+static col_status check_device(col_device *device, int *out_capability)
+{
+    const col_plan *plan = device->plan;
+    int major = 0, minor = 0, gpu;
     size_t available = 0, all = 0;
-    COL_TRY(check_driver());
-    CUDA_TRY("opening the GPU", cudaSetDevice, 0);
-    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, 0);
-    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &minor, cudaDevAttrComputeCapabilityMinor, 0);
+    COL_TRY(choose_gpu(device));
+    gpu = device->gpu;
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, gpu);
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &minor, cudaDevAttrComputeCapabilityMinor, gpu);
     COL_TRY(check_processor(plan, major, minor));
     *out_capability = 10 * major + minor;
     CUDA_TRY("opening the GPU", cudaMemGetInfo, &available, &all);
@@ -158,9 +177,11 @@ static col_status prepare_kernel(col_device *device, cuda_call *call)
     return NULL;
 }
 
-static col_status prepare(col_device *device, const col_plan_instruction *in, cuda_call *call)
+/* Instruction `index` of a program whose calls are `calls`. */
+static col_status prepare(col_device *device, const col_plan_instruction *in, cuda_call *calls, size_t index)
 {
     cuda_context *context = &device->context;
+    cuda_call *call = &calls[index];
     call->instruction = in;
     call->args = COL_NEW_ARRAY(context->memory, void *, in->n_reads + in->n_writes);
     for (size_t i = 0; i < in->n_reads; i++) call->args[i] = device->arena + in->reads[i]->offset;
@@ -177,11 +198,9 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, cu
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: return cuda_update_slice_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_COPY: return cuda_copy_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_FILL: return cuda_fill_prepare(context, call);
-    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
-    case COL__PLAN__INSTRUCTION__KIND_WAIT:
-    case COL__PLAN__INSTRUCTION__KIND_SHARD:
-        return col_error_make(
-            COL_BAD_INPUT, "'%s': this version runs on one GPU; compile the model without --mesh", in->name);
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return cuda_collective_prepare(context, call, index);
+    case COL__PLAN__INSTRUCTION__KIND_WAIT: return cuda_wait_prepare(calls, call);
+    case COL__PLAN__INSTRUCTION__KIND_SHARD: return cuda_shard_prepare(context, call);
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
     }
 }
@@ -201,8 +220,9 @@ static col_status prepare_all(col_device *device)
     cuda_context *context = &device->context;
     const col_plan *plan = device->plan;
     int shared = 0;
-    COL_TRY(check_device(plan, &context->capability));
-    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+    COL_TRY(check_device(device, &context->capability));
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+             device->gpu);
     context->shared_bytes = (size_t)shared;
     CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);
     COL_TRY(allocate("tensors", plan->arena_bytes, &device->arena));
@@ -212,26 +232,37 @@ static col_status prepare_all(col_device *device)
     COL_TRY(load_library("colc's own kernels", cuda_kernels_image, &context->own));
     COL_TRY(load_code(device));
     CUDA_BLAS_TRY("opening the GPU", cublasLtCreate, &context->blas);
+    COL_TRY(cuda_link_open(context, plan, device->options.comm));
     device->programs = COL_NEW_ARRAY(context->memory, prepared_program, plan->n_programs);
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         cuda_call *calls = COL_NEW_ARRAY(context->memory, cuda_call, program->n_instructions);
         for (size_t i = 0; i < program->n_instructions; i++)
-            COL_TRY(prepare(device, program->instructions[i], &calls[i]));
+            COL_TRY(prepare(device, program->instructions[i], calls, i));
         device->programs[p] = (prepared_program){.program = program, .calls = calls};
     }
     COL_TRY(allocate("the libraries' workspace", context->workspace_bytes, &context->workspace));
+    COL_TRY(cuda_link_reserve(context));
     CUDA_TRY("clearing tensors", cudaStreamSynchronize, context->stream);
     return NULL;
+}
+
+/* One that runs goes when it has ended. */
+static void destroy_graphs(col_device *device)
+{
+    for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
+        if (device->programs[p].graph) cudaGraphExecDestroy(device->programs[p].graph);
+        device->programs[p].graph = NULL;
+    }
 }
 
 static void cuda_close(col_device *device)
 {
     if (!device) return;
     cuda_context *context = &device->context;
-    for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
-        if (device->programs[p].graph) cudaGraphExecDestroy(device->programs[p].graph);
-    }
+    cudaSetDevice(device->gpu);
+    destroy_graphs(device);
+    cuda_link_close(context);
     for (size_t i = 0; i < context->nodes.len; i++) cudnnBackendDestroyDescriptor(context->nodes.data[i]);
     if (context->dnn) cudnnDestroy(context->dnn);
     if (context->blas) cublasLtDestroy(context->blas);
@@ -271,6 +302,7 @@ static col_status run_calls(const col_device *device, const prepared_program *p)
 
 static col_status finish(const col_device *device, const char *where)
 {
+    if (device->context.link) return cuda_link_wait(&device->context, where);
     CUDA_TRY(where, cudaStreamSynchronize, device->context.stream);
     return NULL;
 }
@@ -289,7 +321,13 @@ static col_status look(const col_device *device, const cuda_call *call, bool *ou
     return NULL;
 }
 
-/* One instruction after another has ended. */
+/* Its wait is what writes. */
+static bool is_started(const col_plan_instruction *in)
+{
+    return in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE && in->collective->started;
+}
+
+/* One instruction after another has ended, collectives too. */
 static col_status run_watched(const col_device *device, const prepared_program *p, int64_t *out_bad)
 {
     for (size_t i = 0; i < p->program->n_instructions; i++) {
@@ -300,7 +338,7 @@ static col_status run_watched(const col_device *device, const prepared_program *
         if (device->options.observe)
             device->options.observe(device->options.context, call->instruction, begin, col_seconds());
         bool bad = false;
-        if (out_bad && *out_bad < 0) COL_TRY(look(device, call, &bad));
+        if (out_bad && *out_bad < 0 && !is_started(call->instruction)) COL_TRY(look(device, call, &bad));
         if (bad) *out_bad = (int64_t)i;
     }
     return NULL;
@@ -344,6 +382,20 @@ static col_status run_program(const col_device *device, prepared_program *p)
     return NULL;
 }
 
+static col_status run_to_end(col_device *device, prepared_program *p, int64_t *out_bad)
+{
+    const col_plan_program *program = p->program;
+    CUDA_TRY(program->name, cudaSetDevice, device->gpu);
+    cuda_link_begin(&device->context, program);
+    if (out_bad || device->options.observe)
+        COL_TRY(run_watched(device, p, out_bad));
+    else
+        COL_TRY(run_program(device, p));
+    COL_TRY(finish(device, program->name));
+    cuda_link_count(&device->context, program);
+    return NULL;
+}
+
 static col_status cuda_run(col_device *device, const col_plan_program *program, int64_t *out_bad)
 {
     prepared_program *p = NULL;
@@ -352,15 +404,18 @@ static col_status cuda_run(col_device *device, const col_plan_program *program, 
     }
     COL_ASSERT(p);
     if (out_bad) *out_bad = -1;
-    if (out_bad || device->options.observe) return run_watched(device, p, out_bad);
-    COL_TRY(run_program(device, p));
-    return finish(device, program->name);
+    col_status status = run_to_end(device, p, out_bad);
+    if (!status) return NULL;
+    destroy_graphs(device);
+    cuda_link_abort(&device->context);
+    return status;
 }
 
 static col_status cuda_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)
 {
     COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
     if (!bytes) return NULL;
+    CUDA_TRY("writing to the GPU", cudaSetDevice, device->gpu);
     CUDA_TRY("writing to the GPU", cudaMemcpyAsync, device->arena + offset, data, bytes,
              cudaMemcpyHostToDevice, device->context.stream);
     return finish(device, "writing to the GPU");
@@ -370,6 +425,7 @@ static col_status cuda_read(col_device *device, uint64_t offset, void *data, uin
 {
     COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
     if (!bytes) return NULL;
+    CUDA_TRY("reading from the GPU", cudaSetDevice, device->gpu);
     CUDA_TRY("reading from the GPU", cudaMemcpyAsync, data, device->arena + offset, bytes,
              cudaMemcpyDeviceToHost, device->context.stream);
     return finish(device, "reading from the GPU");

@@ -1,5 +1,5 @@
-/* The CUDA device's parts. Everything runs on one stream in the order of the program; nothing is allocated
- * once the device is open. */
+/* The CUDA device's parts. Everything but collectives (link.c) runs on one stream in the order of the program;
+ * nothing is allocated once the device is open. */
 #ifndef COL_RUNTIME_CUDA_CUDA_H
 #define COL_RUNTIME_CUDA_CUDA_H
 
@@ -49,6 +49,7 @@ typedef struct cuda_context {
     size_t workspace_bytes;
     size_t shared_bytes; /* of a block, at most */
     int capability;      /* 90: compute capability 9.0 */
+    struct cuda_link *link; /* to the GPUs of other ranks; NULL: the plan has no mesh */
 } cuda_context;
 
 /* Asks for so much of the workspace. */
@@ -75,6 +76,26 @@ COL_MUST_USE col_status cuda_copy_prepare(cuda_context *context, cuda_call *call
 COL_MUST_USE col_status cuda_fill_prepare(cuda_context *context, cuda_call *call);
 COL_MUST_USE col_status cuda_update_slice_prepare(cuda_context *context, cuda_call *call);
 COL_MUST_USE col_status cuda_scatter_add_prepare(cuda_context *context, cuda_call *call);
+COL_MUST_USE col_status cuda_shard_prepare(cuda_context *context, cuda_call *call);
+/* Instruction `index` of a program, and the wait for one, whose calls are `calls`. */
+COL_MUST_USE col_status cuda_collective_prepare(cuda_context *context, cuda_call *call, size_t index);
+COL_MUST_USE col_status cuda_wait_prepare(const cuda_call *calls, cuda_call *call);
+
+/* Whether every rank of the mesh has a GPU of its own, of which this host shows `count`; all ranks come. */
+COL_MUST_USE col_status cuda_link_check(col_comm *comm, int gpu, int count);
+/* Of a plan with a mesh: joins the GPU with those of the other ranks, which all come. Closing is for a context without
+ * links too, and comes after the graphs that were captured with them are destroyed. */
+COL_MUST_USE col_status cuda_link_open(cuda_context *context, const col_plan *plan, col_comm *comm);
+void cuda_link_close(cuda_context *context);
+/* Memory for packed pieces, when all is prepared. */
+COL_MUST_USE col_status cuda_link_reserve(cuda_context *context);
+/* Before a program is launched; after it has ended, counts what its collectives have sent. */
+void cuda_link_begin(const cuda_context *context, const col_plan_program *program);
+void cuda_link_count(const cuda_context *context, const col_plan_program *program);
+/* After a failure, when the graphs of the programs are destroyed: ends what waits for other ranks on the GPU. */
+void cuda_link_abort(const cuda_context *context);
+/* Until the GPU has nothing left to do, or another rank has failed, is gone or late. */
+COL_MUST_USE col_status cuda_link_wait(const cuda_context *context, const char *where);
 
 /* A kernel of kernels.cu by its name. */
 COL_MUST_USE col_status cuda_find_own(const cuda_context *context, const char *name, cudaKernel_t *out);

@@ -42,6 +42,9 @@ __device__ void copy_any(const cuda_copy &w, void *to, const void *from)
 // `from` NULL: zeros.
 extern "C" __global__ void col_copy(cuda_copy w, void *to, const void *from) { copy_any(w, to, from); }
 
+// Tells the host where a stream is.
+extern "C" __global__ void col_mark(uint32_t *at, uint32_t value) { *at = value; }
+
 // The start is clamped so that the update lies inside the base; `step` elements of the base are one of `start`.
 extern "C" __global__ void col_update_slice(cuda_copy w, void *base, const void *update, const int32_t *start, int64_t last,
                                             int64_t step)

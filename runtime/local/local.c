@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ir/base/str.h"
 #include "runtime/pieces.h"
 
 /* Members of a group. */
@@ -62,16 +63,33 @@ static void wake_all(col_local *local)
     for (int64_t i = 0; i < local->count; i++) pthread_cond_signal(&local->seats[i].wake);
 }
 
-static const char *kind_of(const col_plan_instruction *in)
+/* What a rank is in: "all-reduce 'h.0.sum'". */
+static const char *what_of(const seat *s, col_str *text)
 {
-    return col_plan_collective_name(in->collective->kind);
+    col_str_printf(text, "%s '%s'", col_plan_collective_name(s->in->collective->kind), s->in->name);
+    return col_str_text(text);
 }
 
 static col_status given_up(const seat *s)
 {
-    return col_error_make(col_error_code(s->local->failure), "rank %lld gives up the %s '%s': %s",
-                          (long long)s->comm.rank, kind_of(s->in), s->in->name,
-                          col_error_message(s->local->failure));
+    col_str text = {0};
+    col_status status =
+        col_error_make(col_error_code(s->local->failure), "rank %lld gives up the %s: %s",
+                       (long long)s->comm.rank, what_of(s, &text), col_error_message(s->local->failure));
+    col_str_fini(&text);
+    return status;
+}
+
+static col_status did_not_come(const seat *s, const seat *late)
+{
+    col_str text = {0};
+    col_status status = col_error_make(
+        COL_DEVICE,
+        "rank %lld did not come to the %s, where rank %lld waits, within %g s; give "
+        "--timeout if ranks may take longer",
+        (long long)late->comm.rank, what_of(s, &text), (long long)s->comm.rank, s->comm.timeout);
+    col_str_fini(&text);
+    return status;
 }
 
 /* The first rank whose patience ends says who is late: the rank that it waits for, or the one that this rank
@@ -86,11 +104,7 @@ static void accuse(const seat *s)
         s = late;
         late = next;
     }
-    local->failure = col_error_make(
-        COL_DEVICE,
-        "rank %lld did not come to the %s '%s', where rank %lld waits, within %g s; give "
-        "--timeout if ranks may take longer",
-        (long long)late->comm.rank, kind_of(s->in), s->in->name, (long long)s->comm.rank, s->comm.timeout);
+    local->failure = did_not_come(s, late);
     wake_all(local);
 }
 
@@ -179,8 +193,6 @@ static col_status all_reduce(seat *s, const col_group *group)
         col_piece_copy(&chunk, (const char *)member_of(s, group, i)->to + at * element,
                        (char *)s->to + at * element);
     }
-    s->comm.sent[COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE] +=
-        (uint64_t)(((count - (end - start)) + (n - 1) * (end - start)) * element);
     return NULL;
 }
 
@@ -201,11 +213,9 @@ static void exchange_pieces(seat *s, const col_group *group)
     const Col__Plan__Collective *how = s->in->collective;
     col_piece piece = col_piece_of(s->in, group->size);
     int64_t element = (int64_t)piece.element, n = group->size;
-    bool broadcasts = how->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST;
-    uint64_t bytes = (uint64_t)(col_piece_numel(&piece) * element);
     if (how->kind == COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER) {
         reduce_pieces(s, group, &piece);
-    } else if (broadcasts) {
+    } else if (how->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST) {
         col_piece_copy(&piece, member_of(s, group, how->root)->from, s->to);
     } else {
         for (int64_t k = 0; k < n; k++) {
@@ -215,7 +225,6 @@ static void exchange_pieces(seat *s, const col_group *group)
                            (char *)s->to + i * piece.to_step * element);
         }
     }
-    if (!broadcasts || group->self == how->root) s->comm.sent[how->kind] += (uint64_t)(n - 1) * bytes;
 }
 
 static col_status send_receive(seat *s, const col_group *group)
@@ -232,7 +241,6 @@ static col_status send_receive(seat *s, const col_group *group)
         memset(s->to, 0, bytes);
     else
         memcpy(s->to, member_of(s, group, sender)->from, bytes);
-    if (receiver >= 0) s->comm.sent[COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE] += bytes;
     return meet_partners(s, group, to, from);
 }
 
@@ -245,6 +253,7 @@ static col_status local_run(col_comm *comm, const col_plan_instruction *in, cons
     s->from = from;
     s->to = to;
     pthread_mutex_unlock(&s->local->lock);
+    comm->sent[in->collective->kind] += col_group_sent(&group, in);
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE) return send_receive(s, &group);
     COL_TRY(meet(s, &group));
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE)
@@ -273,7 +282,11 @@ static void local_close(col_comm *comm)
 }
 
 static const col_comm_type local_type = {
-    .name = "local", .run = local_run, .fail = local_fail, .close = local_close};
+    .name = "local",
+    .run = local_run,
+    .fail = local_fail,
+    .close = local_close,
+};
 
 col_local *col_local_create(const col_mesh *mesh, double timeout)
 {

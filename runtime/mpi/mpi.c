@@ -218,8 +218,6 @@ static col_status all_reduce(mpi *m, const col_group *group, const col_plan_inst
         receive_from(m, col_group_member(group, i), to + at * element, size * element);
         send_to(m, col_group_member(group, i), to + start * element, own * element);
     }
-    m->comm.sent[COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE] +=
-        (uint64_t)((count - own + (n - 1) * own) * element);
     return wait_for(m, in);
 }
 
@@ -252,7 +250,6 @@ static col_status exchange_pieces(mpi *m, const col_group *group, const col_plan
     }
     COL_TRY(wait_for(m, in));
     place_pieces(m, group, in, &piece, got, to);
-    m->comm.sent[in->collective->kind] += (uint64_t)((n - 1) * bytes);
     return NULL;
 }
 
@@ -271,7 +268,6 @@ static col_status broadcast_piece(mpi *m, const col_group *group, const col_plan
         if (i != root) send_to(m, col_group_member(group, i), from, bytes);
     }
     memcpy(to, from, (size_t)bytes);
-    m->comm.sent[in->collective->kind] += (uint64_t)((group->size - 1) * bytes);
     return wait_for(m, in);
 }
 
@@ -286,10 +282,7 @@ static col_status send_receive(mpi *m, const col_group *group, const col_plan_in
         receive_from(m, col_group_member(group, sender), to, bytes);
     else
         memset(to, 0, (size_t)bytes);
-    if (receiver >= 0) {
-        send_to(m, col_group_member(group, receiver), from, bytes);
-        m->comm.sent[in->collective->kind] += (uint64_t)bytes;
-    }
+    if (receiver >= 0) send_to(m, col_group_member(group, receiver), from, bytes);
     return wait_for(m, in);
 }
 
@@ -303,6 +296,7 @@ static col_status mpi_run(col_comm *comm, const col_plan_instruction *in, const 
     mpi *m = (mpi *)comm;
     col_group group = col_group_of(&comm->mesh, comm->rank, in->collective->n_axes, in->collective->axes);
     if (m->failed) return broken(m);
+    comm->sent[in->collective->kind] += col_group_sent(&group, in);
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE)
         return all_reduce(m, &group, in, from, to);
     if (in->collective->kind == COL__PLAN__COLLECTIVE_KIND__BROADCAST)
@@ -332,6 +326,21 @@ static col_status mpi_exchange(col_comm *comm, const void *mine, void *all, uint
     note(m, "MPI_Iallgather",
          MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->world, add_request(m, -1)));
     return wait_all(m, "meeting of all ranks");
+}
+
+/* A process that dies is mpirun's affair: it ends the others. */
+static col_status mpi_watch(col_comm *comm, const col_plan_instruction *in, uint64_t place, bool late)
+{
+    mpi *m = (mpi *)comm;
+    (void)place;
+    if (m->failed) return broken(m);
+    if (!late) return NULL;
+    col_str what = {0};
+    col_str_printf(&what, "%s '%s'", col_plan_collective_name(in->collective->kind), in->name);
+    m->failed = true;
+    col_status status = too_late(m, col_str_text(&what));
+    col_str_fini(&what);
+    return status;
 }
 
 static void mpi_fail(col_comm *comm, col_status status)
@@ -365,6 +374,7 @@ static const col_comm_type mpi_type = {.name = "mpi",
                                        .run = mpi_run,
                                        .broadcast = mpi_broadcast,
                                        .exchange = mpi_exchange,
+                                       .watch = mpi_watch,
                                        .fail = mpi_fail,
                                        .close = mpi_close};
 

@@ -15,8 +15,10 @@ col_ranks *ranks_open(const ranks_suite *s, cts_case *c, double timeout)
     col_ranks *ranks = NULL;
     if (s->comm) memset(s->comm->sent, 0, sizeof s->comm->sent);
     assert_ok(col_plan_verify(c->maker.plan));
-    assert_ok(col_ranks_open(c->maker.plan, c->type,
-                             &(col_ranks_options){.timeout = timeout, .comm = s->comm}, &ranks));
+    col_ranks_options options = {.timeout = timeout, .comm = s->comm};
+    if (s->comm) options.sharing = s->comm->sharing;
+    if (s->comm) options.device.place = s->comm->place;
+    assert_ok(col_ranks_open(c->maker.plan, c->type, &options, &ranks));
     return ranks;
 }
 

@@ -2,6 +2,7 @@
  * come, sessions, plans that are refused.
  *
  *     test_ranks DEVICE [CASES]             "cpu" or "null", and the number of random problems of each kind
+ *     test_ranks cuda CASES MESH            between GPUs, on one mesh; skips where there are too few
  *     mpirun ... test_ranks_mpi DEVICE CASES MESH    the same with processes, on one mesh */
 #include "tests/cts/ranks.h"
 
@@ -11,6 +12,7 @@
 
 #include "ir/plan/plan_io.h"
 #include "runtime/session.h"
+#include "runtime/tcp/tcp.h"
 #include "tests/unit/temporary_folder.h"
 
 #ifdef COL_TEST_MPI
@@ -163,6 +165,33 @@ static void test_session(void **state)
     cts_end(&many);
 }
 
+/* A process for each GPU of one mesh: a rank that cannot open its own says why. */
+static int test_processes(ranks_suite *s, const char *text)
+{
+    col_mesh mesh;
+    col_ranks *ranks = NULL;
+    if (!col_mesh_parse(text, &mesh)) return 2;
+    s->meshes = (const char *const[]){text};
+    s->mesh_count = 1;
+    assert_ok(col_tcp_fork(&mesh, 60, &s->comm));
+    cts_case c = session_plan(s, text, "", 24);
+    col_ranks_options options = {
+        .comm = s->comm, .sharing = s->comm->sharing, .device.place = s->comm->place};
+    col_status status = col_ranks_open(c.maker.plan, s->type, &options, &ranks);
+    if (status) fprintf(stderr, "skipped: %s\n", col_error_message(status));
+    bool is_missing = col_error_ignore(status);
+    col_ranks_close(ranks);
+    cts_end(&c);
+    const struct CMUnitTest tests[] = {
+        {"collectives", test_collectives, NULL, NULL, s},
+        {"streams", test_streams, NULL, NULL, s},
+        {"variables", test_variables, NULL, NULL, s},
+    };
+    int failed = is_missing ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
+    s->comm->type->close(s->comm);
+    return failed;
+}
+
 /* Plans that the verifier must refuse. */
 static void test_refused(void **state)
 {
@@ -226,6 +255,7 @@ int main(int argc, char **argv)
     s.comm->type->close(s.comm);
     return failed;
 #else
+    if (argc > 3) return test_processes(&s, argv[3]);
     const struct CMUnitTest tests[] = {TEST(collectives), TEST(streams),      TEST(nan),
                                        TEST(variables),   TEST(failing_rank), TEST(late_rank),
                                        TEST(session),     TEST(refused),      TEST(refused_starts)};
