@@ -10,7 +10,6 @@
  * without a thought of memory and recomputation after it, so that neither does better. */
 #include "frontend/compiler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +38,8 @@ static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not wort
 static const double WORTH = 0.001; /* of a step's time: the least gain that larger groups are tried for */
 /* Limits of the sharding solver by what a device has, where part of it may be computed again; 0: none. */
 static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
-static const double ABOUT = 0.9;    /* of the seconds by the sharding model: a plan has at least as many */
+static const double ABOUT =
+    0.7; /* of the seconds by the sharding model, which counts every all-reduce alone: a plan has as many */
 static const double BINDING = 0.97; /* of the limit: a split that takes less would not use more */
 
 static bool trains(const col_compiler *c)
@@ -110,6 +110,8 @@ static col_status lay_out(search *s, const col_recompute_answer *answer)
     s->last = (attempt){(int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan),
                         answer ? answer->joined : 0};
     bool fits = s->last.bytes <= s->limit;
+            (long)s->c->sharding_bytes, (long)s->last.bytes, (long)s->limit, s->last.seconds,
+            fits ? "fits" : "");
     if (fits && (!s->best.bytes || s->last.seconds < s->best.seconds)) keep_best(s);
     return NULL;
 }
