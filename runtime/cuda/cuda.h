@@ -47,8 +47,8 @@ typedef struct cuda_context {
     COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
-    size_t shared_bytes; /* of a block, at most */
-    int capability;      /* 90: compute capability 9.0 */
+    size_t shared_bytes;    /* of a block, at most */
+    int capability;         /* 90: compute capability 9.0 */
     struct cuda_link *link; /* to the GPUs of other ranks; NULL: the plan has no mesh */
 } cuda_context;
 
