@@ -247,7 +247,6 @@ static col_status prepare_all(col_device *device)
     return NULL;
 }
 
-/* One that runs goes when it has ended. */
 static void destroy_graphs(col_device *device)
 {
     for (size_t p = 0; device->programs && p < device->plan->n_programs; p++) {
@@ -406,7 +405,6 @@ static col_status cuda_run(col_device *device, const col_plan_program *program, 
     if (out_bad) *out_bad = -1;
     col_status status = run_to_end(device, p, out_bad);
     if (!status) return NULL;
-    destroy_graphs(device);
     cuda_link_abort(&device->context);
     return status;
 }

@@ -47,8 +47,8 @@ typedef struct cuda_context {
     COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
-    size_t shared_bytes; /* of a block, at most */
-    int capability;      /* 90: compute capability 9.0 */
+    size_t shared_bytes;    /* of a block, at most */
+    int capability;         /* 90: compute capability 9.0 */
     struct cuda_link *link; /* to the GPUs of other ranks; NULL: the plan has no mesh */
 } cuda_context;
 
@@ -92,7 +92,7 @@ COL_MUST_USE col_status cuda_link_reserve(cuda_context *context);
 /* Before a program is launched; after it has ended, counts what its collectives have sent. */
 void cuda_link_begin(const cuda_context *context, const col_plan_program *program);
 void cuda_link_count(const cuda_context *context, const col_plan_program *program);
-/* After a failure, when the graphs of the programs are destroyed: ends what waits for other ranks on the GPU. */
+/* After a failure: ends what waits for other ranks on the GPU. */
 void cuda_link_abort(const cuda_context *context);
 /* Until the GPU has nothing left to do, or another rank has failed, is gone or late. */
 COL_MUST_USE col_status cuda_link_wait(const cuda_context *context, const char *where);

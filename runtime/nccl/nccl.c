@@ -5,10 +5,12 @@
  * Every call may return ncclInProgress; `settle` waits for its end. Sums: NCCL chooses ring or tree, and the order of
  * additions, by the size of the tensor and the links between the GPUs, so two runs on one machine have the same bits.
  * f16 and bf16 are rounded after each addition, and a maximum or minimum takes a number before a NaN. */
+#define _GNU_SOURCE /* pthread_timedjoin_np */
 #include "runtime/nccl/nccl.h"
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 enum {
     EAGER_POLLS = 100, /* before the first sleep */
     NAP_NANOSECONDS = 100000,
+    PATIENCE = 10, /* seconds for a communicator to end */
 };
 
 typedef struct group {
@@ -27,12 +30,20 @@ typedef struct group {
     ncclComm_t comm;
 } group;
 
+/* The end of a communicator. */
+typedef struct ending {
+    ncclComm_t comm;
+    pthread_t thread;
+} ending;
+
 struct col_nccl {
     col_comm *comm;
     ncclComm_t all; /* of all ranks of the mesh, in their order */
     group *groups;
     size_t count;
     bool failed;
+    ending *endings; /* once it has failed */
+    size_t ending_count;
     /* Where this rank stands, and since when. */
     const col_plan_instruction *instruction;
     uint64_t place;
@@ -49,14 +60,44 @@ static col_status failure(const col_nccl *n, const char *where, const char *call
                           ncclGetErrorString(error), more && *more ? ": " : "", more && *more ? more : "");
 }
 
+static void *abort_one(void *context)
+{
+    ending *e = context;
+    ncclCommAbort(e->comm);
+    return NULL;
+}
+
+static void start_ending(col_nccl *n, ncclComm_t comm)
+{
+    ending *e = &n->endings[n->ending_count];
+    e->comm = comm;
+    if (!pthread_create(&e->thread, NULL, abort_one, e)) n->ending_count++;
+}
+
+/* Aborting stops what runs of a communicator at once, but then waits for the graphs that hold its collectives, which
+ * cannot be destroyed while those of another still run: so all are aborted at a time. */
 static void nccl_abort(col_nccl *n)
 {
     if (n->failed) return;
     n->failed = true;
+    n->endings = calloc(n->count + 1, sizeof *n->endings);
+    if (!n->endings) col_out_of_memory((n->count + 1) * sizeof *n->endings);
     for (size_t i = 0; i < n->count; i++) {
-        if (n->groups[i].comm && n->groups[i].comm != n->all) ncclCommAbort(n->groups[i].comm);
+        if (n->groups[i].comm && n->groups[i].comm != n->all) start_ending(n, n->groups[i].comm);
     }
-    if (n->all) ncclCommAbort(n->all);
+    if (n->all) start_ending(n, n->all);
+}
+
+/* False where one takes too long: it still uses its memory then, until the process ends. */
+static bool wait_for_endings(col_nccl *n)
+{
+    struct timespec end;
+    bool all = true;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += PATIENCE;
+    for (size_t i = 0; i < n->ending_count; i++)
+        all &= !pthread_timedjoin_np(n->endings[i].thread, NULL, &end);
+    return all;
 }
 
 static col_status check(const col_nccl *n, const char *where)
@@ -212,6 +253,8 @@ static void nccl_close(col_nccl *n)
         if (comm != n->all) close_one(n, comm);
     }
     close_one(n, n->all);
+    if (!wait_for_endings(n)) return;
+    free(n->endings);
     free(n->groups);
     free(n);
 }

@@ -28,8 +28,7 @@ typedef struct col_nccl_type {
     /* For a rank that waits for its GPU, which stands in this collective (NULL: in none), at this place in the run
      * (col_comm_type.watch); a place that has not changed for as long as the timeout is late. */
     col_status (*watch)(col_nccl *nccl, const col_plan_instruction *instruction, uint64_t place);
-    /* After a failure: ends what runs on the GPU, once the graphs that were captured from it are destroyed, which may
-     * still run. The communicators are of no more use. */
+    /* After a failure: what runs on the GPU ends soon; the communicators are of no more use. */
     void (*abort)(col_nccl *nccl);
 } col_nccl_type;
 
