@@ -113,13 +113,19 @@ static col_status narrow(forward *f, const col_plan_variable *v, const col_npy *
     return NULL;
 }
 
+/* The type of a tensor's NumPy file. There is none for bf16: its bits stand for it. */
+static col_store_dtype npy_dtype(Col__Plan__Dtype dtype)
+{
+    return dtype == COL__PLAN__DTYPE__BF16 ? COL_STORE_U16 : col_tensors_dtype(dtype);
+}
+
 static col_status feed_array(forward *f, const col_plan_variable *v, const col_npy *array, const char *path)
 {
     const void *data = array->data;
     COL_TRY(check_shape(v, array, path));
     if (v->dtype == COL__PLAN__DTYPE__I32 && array->dtype == COL_STORE_I64) {
         COL_TRY(narrow(f, v, array, path, &data));
-    } else if (array->dtype != col_tensors_dtype(v->dtype)) {
+    } else if (array->dtype != npy_dtype(v->dtype)) {
         return col_error_make(COL_BAD_INPUT, "'%s' is of type %s, the input of type %s: convert it", path,
                               col_store_dtype_name(array->dtype), col_plan_dtype_name(v->dtype));
     }
@@ -151,7 +157,7 @@ static col_status write_output(forward *f, const col_plan_output *output, const 
     col_status status = col_session_output(f->session, "forward", output->name, data, bytes);
     if (!status)
         status = col_npy_write(col_arena_printf(f->arena, "%s/%s.npy", folder, output->name),
-                               col_tensors_dtype(view->dtype), (uint32_t)view->n_dims, view->dims, data);
+                               npy_dtype(view->dtype), (uint32_t)view->n_dims, view->dims, data);
     free(data);
     return status;
 }

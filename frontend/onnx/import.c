@@ -61,12 +61,13 @@ static bool check_name(col_onnx_importer *im, const char *what, const char *name
     return fine;
 }
 
-static void define(col_onnx_importer *im, const char *name, col_value *value)
+static col_onnx_slot *define(col_onnx_importer *im, const char *name, col_value *value)
 {
     col_onnx_slot *slot = COL_NEW(im->arena, col_onnx_slot);
     slot->value = value;
     if (col_map_set(im->slots, name, slot))
         col_onnx_importer_fault(im, "'%s' is made twice: names must be unique", name);
+    return slot;
 }
 
 col_value *col_onnx_importer_param(col_onnx_importer *im, const char *name, const col_onnx_tensor *tensor,
@@ -119,7 +120,7 @@ static void add_initializer(col_onnx_importer *im, const Col__Onnx__Tensor *mess
         value = col_onnx_tensor_value(im, message->name, &tensor, is_trained);
     }
     col_error_free(status);
-    define(im, message->name, value);
+    define(im, message->name, value)->is_small = tensor.is_small;
 }
 
 static const char *given_path(const col_onnx_importer *im, const char *name)
@@ -178,7 +179,22 @@ static bool read_given(col_onnx_importer *im, const char *name, col_onnx_tensor 
     return !col_error_ignore(status);
 }
 
-static void add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message)
+/* The names that nodes read, and outputs. */
+static col_map *read_names(const col_onnx_importer *im, const Col__Onnx__Graph *graph)
+{
+    col_map *names = col_map_create(im->arena);
+    for (size_t i = 0; i < graph->n_node; i++) {
+        for (size_t k = 0; k < graph->node[i]->n_input; k++)
+            col_map_set(names, graph->node[i]->input[k], names);
+    }
+    for (size_t i = 0; i < graph->n_output; i++) {
+        if (graph->output[i]->name) col_map_set(names, graph->output[i]->name, names);
+    }
+    return names;
+}
+
+/* What nothing reads may be of any type. */
+static void add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message, const col_map *read)
 {
     const Col__Onnx__TensorType *stated = message->type ? message->type->tensor_type : NULL;
     col_onnx_tensor given = {0};
@@ -186,11 +202,16 @@ static void add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message
     if (!check_name(im, "input", message->name)) return;
     if (col_map_get(im->slots, message->name)) return; /* an initializer's default, which is what is used */
     col_value *value = NULL;
+    bool is_small = stated && col_onnx_is_small(stated->elem_type); /* then the type is f32 */
+    if (!col_map_get(read, message->name)) {
+        define(im, message->name, NULL);
+        return;
+    }
     if (!stated) {
         col_onnx_importer_fault(
             im, "input '%s' is no tensor: sequences, maps and optionals are not supported", message->name);
     } else {
-        col_status status = col_onnx_dtype(stated->elem_type, &type.dtype);
+        col_status status = is_small ? NULL : col_onnx_dtype(stated->elem_type, &type.dtype);
         if (status) col_onnx_importer_fault(im, "input '%s': %s", message->name, col_error_message(status));
         if (!col_error_ignore(status) && read_given(im, message->name, &given) &&
             read_shape(im, message->name, stated->shape, given.data ? &given.type.shape : NULL,
@@ -202,7 +223,7 @@ static void add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message
                 col_onnx_importer_know_data(im, value, &given);
         }
     }
-    define(im, message->name, value);
+    define(im, message->name, value)->is_small = is_small;
 }
 
 /* Nodes. */
@@ -283,9 +304,12 @@ static bool find_operands(col_onnx_importer *im, col_onnx_node *n)
                            name);
         }
         all = all && slot && slot->value;
+        const char *op = n->message->op_type;
+        if (slot && slot->is_small && strcmp(op, "Cast") && (strcmp(op, "CastLike") || i))
+            col_onnx_fault(n, "'%s' has 8-bit floats, which can only be cast to others: cast it first", name);
         n->inputs[i] = slot ? slot->value : NULL;
     }
-    return all;
+    return all && !n->failed;
 }
 
 static void run_node(col_onnx_importer *im, col_onnx_node *n)
@@ -346,6 +370,9 @@ static void add_outputs(col_onnx_importer *im, const Col__Onnx__Graph *graph)
         const col_onnx_slot *slot = col_map_get(im->slots, graph->output[i]->name);
         const char *name = file_name(im, graph->output[i]->name);
         if (!slot) col_onnx_importer_fault(im, "nothing makes the output '%s'", name);
+        if (slot && slot->is_small)
+            col_onnx_importer_fault(im, "the output '%s' has 8-bit floats, which are not supported: cast it",
+                                    name);
         if (col_graph_find_output(im->graph, name))
             col_onnx_importer_fault(im, "the output '%s' is there twice", name);
         else if (slot && slot->value && !col_shape_numel(slot->value->type.shape))
@@ -431,7 +458,8 @@ static void build(col_onnx_importer *im, const Col__Onnx__Model *message)
     refuse_ops(im, graph);
     if (im->fault_count) return;
     for (size_t i = 0; i < graph->n_initializer; i++) add_initializer(im, graph->initializer[i]);
-    for (size_t i = 0; i < graph->n_input; i++) add_input(im, graph->input[i]);
+    const col_map *read = read_names(im, graph);
+    for (size_t i = 0; i < graph->n_input; i++) add_input(im, graph->input[i], read);
     col_onnx_importer_fold(im);
     for (size_t i = 0; i < graph->n_node; i++) add_node(im, graph->node[i]);
     add_outputs(im, graph);

@@ -15,6 +15,7 @@ enum { COL_ONNX_COMPUTED_ELEMENTS = 1 << 24 };
 /* A name of the model. `value` is NULL when what should make it had a fault. */
 typedef struct col_onnx_slot {
     col_value *value;
+    bool is_small; /* f32 that stands for 8-bit floats: only to be cast */
 } col_onnx_slot;
 
 struct col_onnx_importer {

@@ -220,7 +220,9 @@ bool col_onnx_attr_tensor(col_onnx_node *n, const char *name, col_onnx_tensor *o
     }
     col_status status = col_onnx_tensor_read(a->t, n->importer->files, n->arena, out);
     if (status) col_onnx_fault(n, "its attribute '%s': %s", name, col_error_message(status));
-    return !col_error_ignore(status);
+    if (!status && out->is_small)
+        col_onnx_fault(n, "its attribute '%s' has 8-bit floats: make it an initializer", name);
+    return !col_error_ignore(status) && !n->failed;
 }
 
 /* Values that are known. */
@@ -254,7 +256,7 @@ col_value *col_onnx_literal(col_onnx_node *n, col_type type, const double *data)
     size_t size = col_dtype_size(type.dtype);
     char *bytes = col_arena_alloc(n->arena, (size_t)COL_MAX(count, 1) * size);
     for (int64_t i = 0; i < count; i++) store_element(bytes + (size_t)i * size, type.dtype, data[i]);
-    return col_onnx_tensor_value(n->importer, NULL, &(col_onnx_tensor){type, bytes}, false);
+    return col_onnx_tensor_value(n->importer, NULL, &(col_onnx_tensor){.type = type, .data = bytes}, false);
 }
 
 /* Builder. */

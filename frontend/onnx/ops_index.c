@@ -15,6 +15,7 @@ void col_onnx_op_gather(col_onnx_node *n, int detail)
 
 static col_value *rows_of(col_onnx_node *n, col_value *x, int64_t row)
 {
+    if (!x) return NULL;
     int64_t count = row ? col_shape_numel(x->type.shape) / row : 0;
     return col_onnx_reshape(n, x, col_shape_make(2, (int64_t[]){count, row}));
 }
@@ -193,6 +194,7 @@ static col_value *scatter(col_onnx_node *n, col_value *x, int64_t width, col_val
     numbers = col_onnx_reshape(n, col_onnx_cast(n, numbers, COL_I32), col_shape_make(1, &count));
     col_value *base = rows_of(n, x, width);
     updates = rows_of(n, updates, width);
+    if (!numbers || !base || !updates) return NULL;
     if (replaces) {
         col_value *winner = winners(n, rows, numbers, count);
         col_value *taken = col_onnx_take(n, updates, 0, col_onnx_binary_number(n, COL_OP_SUB, winner, 1));

@@ -127,6 +127,7 @@ void col_onnx_op_mean_variance_normalization(col_onnx_node *n, int detail)
 static col_value *rows_of(col_onnx_node *n, col_value *x, int axis)
 {
     int64_t sizes[2] = {1, 1};
+    if (!x) return NULL;
     for (int i = 0; i < x->type.shape.rank; i++) sizes[i >= axis] *= x->type.shape.dims[i];
     return col_onnx_reshape(n, x, col_shape_make(2, sizes));
 }

@@ -19,13 +19,14 @@ void col_onnx_op_constant(col_onnx_node *n, int detail)
         return;
     }
     if ((a = col_onnx_attribute(n, "value_int")) && a->has_i) {
-        tensor = (col_onnx_tensor){{.dtype = COL_I64}, &a->i};
+        tensor.type.dtype = COL_I64;
+        tensor.data = &a->i;
     } else if ((a = col_onnx_attribute(n, "value_ints"))) {
-        tensor = (col_onnx_tensor){col_type_make(COL_I64, col_shape_make(1, (int64_t[]){(int64_t)a->n_ints})),
-                                   a->ints};
+        tensor.type = col_type_make(COL_I64, col_shape_make(1, (int64_t[]){(int64_t)a->n_ints}));
+        tensor.data = a->ints;
     } else if ((a = col_onnx_attribute(n, "value_floats"))) {
-        tensor = (col_onnx_tensor){
-            col_type_make(COL_F32, col_shape_make(1, (int64_t[]){(int64_t)a->n_floats})), a->floats};
+        tensor.type = col_type_make(COL_F32, col_shape_make(1, (int64_t[]){(int64_t)a->n_floats}));
+        tensor.data = a->floats;
     } else if (!col_onnx_attr_tensor(n, "value", &tensor)) {
         return;
     }
@@ -35,7 +36,7 @@ void col_onnx_op_constant(col_onnx_node *n, int detail)
 void col_onnx_op_constant_of_shape(col_onnx_node *n, int detail)
 {
     (void)detail;
-    col_onnx_tensor value = {{.dtype = COL_F32}, &(float){0}};
+    col_onnx_tensor value = {.type = {.dtype = COL_F32}, .data = &(float){0}};
     col_onnx_ints list = col_onnx_known_ints(n, 0, "the shape");
     if (n->failed || (col_onnx_attribute(n, "value") && !col_onnx_attr_tensor(n, "value", &value))) return;
     col_shape shape = col_onnx_shape(n, &list);

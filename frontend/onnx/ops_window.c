@@ -287,8 +287,8 @@ void col_onnx_op_lp_pool(col_onnx_node *n, int is_global)
     window w = {0};
     col_attr attrs[6];
     col_value *x = col_onnx_input(n, 0);
-    int64_t axes[COL_MAX_RANK], taps = 1;
-    double p = (double)col_onnx_int(n, "p", 2);
+    int64_t axes[COL_MAX_RANK];
+    double taps = 1, p = (double)col_onnx_int(n, "p", 2);
     if (!check_spatial(n, x, NULL, &w)) return;
     col_dtype dtype = x->type.dtype;
     col_value *power = col_onnx_unary(n, COL_OP_ABS, col_onnx_single(n, x)), *sum;
@@ -305,9 +305,9 @@ void col_onnx_op_lp_pool(col_onnx_node *n, int is_global)
         window_attrs(&w, attrs);
         attrs[4] = col_attr_ints(COL_ATTR_KERNEL, w.rank, w.kernel);
         attrs[5] = col_attr_int(COL_ATTR_COUNT_INCLUDE_PAD, 1);
-        for (int i = 0; i < w.rank; i++) taps *= w.kernel[i];
+        for (int i = 0; i < w.rank; i++) taps *= (double)w.kernel[i];
         sum = col_onnx_build_one(n, COL_OP_AVG_POOL, 1, &power, 6, attrs);
-        sum = col_onnx_binary_number(n, COL_OP_MUL, sum, (double)taps);
+        sum = col_onnx_binary_number(n, COL_OP_MUL, sum, taps);
     }
     if (p != 1) sum = col_onnx_binary_number(n, COL_OP_POW, sum, 1 / p);
     n->outputs[0] = col_onnx_cast(n, sum, dtype);

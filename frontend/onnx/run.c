@@ -51,7 +51,7 @@ static col_status write_empty(const col_onnx_model *model, const col_options *op
     if (folder && model->empty.len) COL_TRY(col_make_folder(folder));
     for (size_t i = 0; folder && i < model->empty.len; i++) {
         const col_onnx_empty *e = &model->empty.data[i];
-        COL_TRY(col_onnx_write_numpy(&(col_onnx_tensor){e->type, ""},
+        COL_TRY(col_onnx_write_numpy(&(col_onnx_tensor){.type = e->type, .data = ""},
                                      col_arena_printf(arena, "%s/%s.npy", folder, e->name)));
     }
     return NULL;

@@ -35,6 +35,34 @@ col_status col_onnx_dtype(int32_t number, col_dtype *out_dtype)
     return NULL;
 }
 
+/* 8-bit floats: a sign, exponents, and the rest of the bits. Of `fnuz` types -0 is the only NaN, `fn` has it where
+ * all bits are set, and neither has infinities. Source: ONNX's page on these types. */
+static const struct {
+    int number, fraction_bits, bias;
+    bool is_fnuz, is_fn;
+} small_types[] = {
+    {17, 3, 7, false, true}, {18, 3, 8, true, false}, {19, 2, 15, false, false}, {20, 2, 16, true, false}};
+
+bool col_onnx_is_small(int32_t number)
+{
+    return number >= small_types[0].number && number <= small_types[COL_COUNT(small_types) - 1].number;
+}
+
+static float small_value(int32_t number, unsigned bits)
+{
+    size_t k = (size_t)(number - small_types[0].number);
+    int width = small_types[k].fraction_bits, exponent = (int)((bits & 127) >> width);
+    int fraction = (int)(bits & ((1u << width) - 1)), all = (1 << (7 - width)) - 1, most = (1 << width) - 1;
+    bool has_special = !small_types[k].is_fnuz && exponent == all;
+    if (small_types[k].is_fnuz && bits == 128) return NAN;
+    if (has_special && small_types[k].is_fn && fraction == most) return NAN;
+    if (has_special && !small_types[k].is_fn && fraction) return NAN;
+    double size =
+        ldexp(fraction + (exponent ? 1 << width : 0), COL_MAX(exponent, 1) - small_types[k].bias - width);
+    if (has_special && !small_types[k].is_fn) size = INFINITY;
+    return (float)(bits & 128 ? -size : size);
+}
+
 static const char *entry(const Col__Onnx__Tensor *message, const char *key)
 {
     for (size_t i = 0; i < message->n_external_data; i++) {
@@ -231,11 +259,25 @@ static col_status find_elements(const Col__Onnx__Tensor *message, col_onnx_files
     return NULL;
 }
 
+static col_status decode_small(int32_t number, uint64_t count, col_arena *arena, col_onnx_tensor *out)
+{
+    float *wide = count < SIZE_MAX / sizeof(float)
+                      ? col_arena_try_alloc(arena, COL_MAX(count, 1) * sizeof(float))
+                      : NULL;
+    if (!wide)
+        return col_error_make(COL_DEVICE, "no memory for its %llu elements", (unsigned long long)count);
+    for (uint64_t i = 0; i < count; i++) wide[i] = small_value(number, ((const unsigned char *)out->data)[i]);
+    *out = (col_onnx_tensor){col_type_make(COL_F32, out->type.shape), wide, true};
+    return NULL;
+}
+
 col_status col_onnx_tensor_read(const Col__Onnx__Tensor *message, col_onnx_files *files, col_arena *arena,
                                 col_onnx_tensor *out)
 {
     *out = (col_onnx_tensor){0};
-    COL_TRY(col_onnx_dtype(message->data_type, &out->type.dtype));
+    bool is_small = col_onnx_is_small(message->data_type);
+    out->type.dtype = COL_U8; /* of their bits */
+    if (!is_small) COL_TRY(col_onnx_dtype(message->data_type, &out->type.dtype));
     if (message->n_dims > COL_MAX_RANK) {
         return col_error_make(COL_BAD_INPUT, "it has %zu dimensions; colc knows at most %d", message->n_dims,
                               COL_MAX_RANK);
@@ -246,6 +288,7 @@ col_status col_onnx_tensor_read(const Col__Onnx__Tensor *message, col_onnx_files
     uint64_t bytes = (uint64_t)col_type_bytes(out->type);
     COL_TRY(find_elements(message, files, bytes, arena, out));
     if (!bytes) out->data = "";
+    if (is_small) return decode_small(message->data_type, bytes, arena, out);
     if (out->type.dtype != COL_BOOL) return NULL;
     unsigned char *bits = col_arena_alloc(arena, COL_MAX(bytes, 1));
     for (uint64_t i = 0; i < bytes; i++) bits[i] = ((const unsigned char *)out->data)[i] != 0;

@@ -12,6 +12,7 @@
 typedef struct col_onnx_tensor {
     col_type type;
     const void *data;
+    bool is_small; /* 8-bit floats in the file, f32 here */
 } col_onnx_tensor;
 
 /* The element type with that number in ONNX; COL_BAD_INPUT, naming it, for one that colc lacks. */
@@ -54,6 +55,9 @@ COL_MUST_USE col_status col_onnx_tensor_file(const char *path, col_arena *arena,
 
 /* Writes a tensor as a .npy file (write.c). */
 COL_MUST_USE col_status col_onnx_write_numpy(const col_onnx_tensor *tensor, const char *path);
+
+/* Whether that is ONNX's number of a type of 8-bit floats. */
+bool col_onnx_is_small(int32_t number);
 
 /* Element i as a number. */
 double col_onnx_tensor_at(const col_onnx_tensor *tensor, int64_t i);

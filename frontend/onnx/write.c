@@ -57,6 +57,7 @@ col_status col_onnx_write(const col_onnx_model *model, const char *folder)
 
 col_status col_onnx_write_numpy(const col_onnx_tensor *tensor, const char *path)
 {
-    return col_npy_write(path, stored_dtype(tensor->type.dtype), (uint32_t)tensor->type.shape.rank,
-                         tensor->type.shape.dims, tensor->data);
+    col_dtype dtype = tensor->type.dtype; /* NumPy has no bf16: its bits stand for it */
+    return col_npy_write(path, dtype == COL_BF16 ? COL_STORE_U16 : stored_dtype(dtype),
+                         (uint32_t)tensor->type.shape.rank, tensor->type.shape.dims, tensor->data);
 }

@@ -109,6 +109,8 @@ def graph_names(data):
 
 def difference(got, wanted, relative, absolute):
     """What distinguishes two tensors, or None: |got - wanted| <= absolute + relative |wanted|."""
+    if wanted[1] == BFLOAT16 and got[1] == UINT16:  # NumPy files have its bits
+        got = got[0], BFLOAT16, [bfloat(bits) for bits in got[2]]
     if got[0] != wanted[0] or got[1] != wanted[1]:
         return f"shape {got[0]} of type {got[1]}, not {wanted[0]} of type {wanted[1]}"
     for i, (x, y) in enumerate(zip(got[2], wanted[2])):
