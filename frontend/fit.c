@@ -10,7 +10,6 @@
  * without a thought of memory and recomputation after it, so that neither does better. */
 #include "frontend/compiler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +38,8 @@ static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not wort
 static const double WORTH = 0.001; /* of a step's time: the least gain that larger groups are tried for */
 /* Limits of the sharding solver by what a device has, where part of it may be computed again; 0: none. */
 static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
-static const double ABOUT = 0.9;    /* of the seconds by the sharding model: a plan has at least as many */
+/* Of the seconds by the sharding model, which counts every all-reduce alone: a plan has at least as many. */
+static const double ABOUT = 0.7;
 static const double BINDING = 0.97; /* of the limit: a split that takes less would not use more */
 
 static bool trains(const col_compiler *c)
