@@ -24,10 +24,9 @@
 
 enum {
     WARP = 32,
-    THREADS = 256,     /* of a block, where teams are smaller than it */
-    LEAST_BLOCK = 128, /* threads of a team that is a block ... */
-    MOST_BLOCK =
-        1024, /* ... which has one for each 4 steps: few long rows at once, so that the L2 cache holds them */
+    THREADS = 256,         /* of a block, where teams are smaller than it */
+    LEAST_BLOCK = 128,     /* threads of a team that is a block ... */
+    MOST_BLOCK = 512,      /* ... which has one for each 4 steps */
     THREAD_STEPS = 4,      /* most that one thread does alone */
     WARP_STEPS = 8 * WARP, /* most that a warp does */
     MOST_UNROLLED = 8,     /* steps of a thread that are written out, so that rows stay in registers */

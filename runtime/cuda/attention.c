@@ -160,7 +160,7 @@ static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
     shapes[family](a, size);
     if (call->run == run_forward) return make_shape(context, call, what[0], suffix, size, d->t, &a->forward);
     int64_t lines = (int64_t)d->b * d->h * d->t, threads = family == HOPPER ? size / DELTA_EACH : 32;
-    cuda_want(context, (size_t)lines * 2 * sizeof(float));
+    cuda_want(context, call, (size_t)lines * 2 * sizeof(float));
     COL_TRY(cuda_blocks_of(in->name, lines * threads, DELTA_THREADS, &a->delta_blocks));
     COL_TRY(family == HOPPER ? find(context, "hopper", "delta", size, 0, &a->delta)
                              : find(context, "delta", type, 0, 0, &a->delta));

@@ -159,6 +159,7 @@ col_status cuda_convolution_prepare(cuda_context *context, cuda_call *call)
     bool found;
     COL_TRY(find_plan(context, in, type, &c->plan, &found));
     call->run = run_library;
+    if (found) cuda_want(context, call, c->plan.workspace);
     if (found) return NULL;
     char name[64];
     snprintf(name, sizeof name, "col_convolution_%s_%s", kinds[in->convolution->kind].plain,

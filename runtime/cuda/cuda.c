@@ -13,7 +13,8 @@ enum {
     LEAST_MAJOR = 8,      /* compute capability */
     LEAST_DRIVER = 12010, /* takes PTX ISA 8.1 */
     RESERVE = 256 << 20,  /* bytes for libraries and workspaces */
-    LOG_BYTES = 4096
+    LOG_BYTES = 4096,
+    SMALL_THREADS = 512, /* of a small kernel for each multiprocessor, which takes 2048 */
 };
 
 typedef struct prepared_program {
@@ -170,6 +171,8 @@ static col_status prepare_kernel(col_device *device, cuda_call *call)
         return col_error_make(COL_BAD_INPUT, "the plan's code has no kernel '%s': %s", in->kernel->symbol,
                               cudaGetErrorString(error));
     k->blocks = (dim3){(unsigned)in->kernel->blocks, 1, 1};
+    call->is_small =
+        in->kernel->blocks * in->kernel->threads <= (int64_t)SMALL_THREADS * device->context.processors;
     k->params = COL_NEW_ARRAY(device->context.memory, void *, in->n_reads + in->n_writes);
     for (size_t i = 0; i < in->n_reads + in->n_writes; i++) k->params[i] = &call->args[i];
     call->state = k;
@@ -224,6 +227,8 @@ static col_status prepare_all(col_device *device)
     CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
              device->gpu);
     context->shared_bytes = (size_t)shared;
+    CUDA_TRY("opening the GPU", cudaDeviceGetAttribute, &context->processors, cudaDevAttrMultiProcessorCount,
+             0);
     CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);
     COL_TRY(allocate("tensors", plan->arena_bytes, &device->arena));
     if (plan->arena_bytes)
@@ -345,26 +350,10 @@ static col_status run_watched(const col_device *device, const prepared_program *
 
 /* Libraries choose and load code when they first run, which a capture must not; so the second run is
  * captured. */
-static col_status capture(const col_device *device, prepared_program *p)
-{
-    cudaStream_t stream = device->context.stream;
-    cudaGraph_t graph = NULL;
-    CUDA_TRY(p->program->name, cudaStreamBeginCapture, stream, cudaStreamCaptureModeThreadLocal);
-    col_status status = run_calls(device, p);
-    cudaError_t error = cudaStreamEndCapture(stream, &graph);
-    if (!status && error) status = cuda_failure(p->program->name, "cudaStreamEndCapture", error);
-    if (!status) {
-        error = cudaGraphInstantiate(&p->graph, graph, 0);
-        if (error) status = cuda_failure(p->program->name, "cudaGraphInstantiate", error);
-    }
-    if (graph) cudaGraphDestroy(graph);
-    return status;
-}
-
 static col_status run_program(const col_device *device, prepared_program *p)
 {
     if (p->has_run && !p->graph && !p->is_plain) {
-        col_status status = capture(device, p);
+        col_status status = cuda_capture(&device->context, p->program, p->calls, &p->graph);
         p->is_plain = status != NULL;
         if (status) {
             fprintf(

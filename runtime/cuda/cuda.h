@@ -49,22 +49,26 @@ typedef struct cuda_context {
     size_t workspace_bytes;
     size_t shared_bytes;    /* of a block, at most */
     int capability;         /* 90: compute capability 9.0 */
+    int processors;         /* multiprocessors */
     struct cuda_link *link; /* to the GPUs of other ranks; NULL: the plan has no mesh */
 } cuda_context;
-
-/* Asks for so much of the workspace. */
-static inline void cuda_want(cuda_context *context, size_t bytes)
-{
-    context->workspace_bytes = COL_MAX(context->workspace_bytes, bytes);
-}
 
 /* An instruction made ready: `run` launches it on operands at their addresses, reads first. */
 typedef struct cuda_call {
     const col_plan_instruction *instruction;
     void **args;
     col_status (*run)(const cuda_context *context, const struct cuda_call *call);
-    void *state; /* run's own */
+    void *state;         /* run's own */
+    bool uses_workspace; /* which no other instruction may do at the same time */
+    bool is_small;       /* leaves most of the device idle */
 } cuda_call;
+
+/* Asks for so much of the workspace, for an instruction. */
+static inline void cuda_want(cuda_context *context, cuda_call *call, size_t bytes)
+{
+    context->workspace_bytes = COL_MAX(context->workspace_bytes, bytes);
+    call->uses_workspace |= bytes > 0;
+}
 
 /* Each prepares instructions of its kind: sets `run` and `state`, and asks for workspace. COL_BAD_INPUT for
  * what the device does not do, which the message names. */
@@ -106,6 +110,10 @@ COL_MUST_USE col_status cuda_launch(const cuda_context *context, const char *whe
                                     dim3 blocks, unsigned threads, size_t shared, void **params);
 /* Blocks of `threads` for a thread each of `count`; at most what a grid takes. */
 COL_MUST_USE col_status cuda_blocks_of(const char *where, int64_t count, unsigned threads, dim3 *out_blocks);
+
+/* Makes a graph of the program, all of whose instructions have run before (runtime/cuda/capture.c). */
+COL_MUST_USE col_status cuda_capture(const cuda_context *context, const col_plan_program *program,
+                                     const cuda_call *calls, cudaGraphExec_t *out);
 
 /* Sets the int at `flag` (device memory) to 1 if the view, at `data`, holds a NaN or an infinity. */
 COL_MUST_USE col_status cuda_look(const cuda_context *context, const col_plan_view *view, const void *data,

@@ -88,7 +88,7 @@ static col_status try_configuration(cuda_context *context, const char *where, gr
                  CUDNN_TYPE_INT64, 1, &count, &bytes);
     *out_found = bytes <= (int64_t)1 << 30; /* the workspace is beside what the plan promises */
     if (!*out_found) return NULL;
-    cuda_want(context, (size_t)bytes);
+    out->workspace = (size_t)bytes;
     return graph_make(context, where, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &out->pack);
 }
 

@@ -22,6 +22,7 @@ bool graph_type(Col__Plan__Dtype dtype, cudnnDataType_t *out);
 typedef struct graph_plan {
     graph_node plan, pack; /* pack: the addresses, which are there when it first runs */
     bool is_packed;
+    size_t workspace; /* bytes */
 } graph_plan;
 
 /* The first plan of the library's heuristic whose sums have a fixed order and, with `exact`, whose arithmetic

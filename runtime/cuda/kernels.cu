@@ -69,18 +69,15 @@ extern "C" __global__ void col_scatter_starts(int32_t *counts, int32_t *starts, 
     int32_t sum = 0;
     for (int64_t r = begin; r < end; r++) sum += counts[r];
     sums[threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        int32_t before = 0;
-        for (unsigned t = 0; t < blockDim.x; t++) {
-            int32_t own = sums[t];
-            sums[t] = before;
-            before += own;
-        }
-        starts[rows] = before;
+    for (unsigned step = 1; step < blockDim.x; step *= 2) { // sums up to and with each thread's (Hillis and Steele 1986)
+        __syncthreads();
+        int32_t other = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
+        __syncthreads();
+        sums[threadIdx.x] += other;
     }
     __syncthreads();
-    int32_t before = sums[threadIdx.x];
+    if (threadIdx.x == blockDim.x - 1) starts[rows] = sums[threadIdx.x];
+    int32_t before = sums[threadIdx.x] - sum;
     for (int64_t r = begin; r < end; r++) {
         int32_t own = counts[r];
         starts[r] = counts[r] = before;
@@ -116,7 +113,7 @@ __device__ void scatter_rows(const int32_t *starts, const int32_t *list, int32_t
 
 // Pools over up to three spatial axes; planes are all batches and channels.
 
-__device__ inline void spatial(const int64_t *dims, int64_t i, int64_t *at)
+template <typename I> __device__ inline void spatial(const I *dims, I i, I *at)
 {
     for (int d = 2; d >= 0; d--) {
         at[d] = i % dims[d];
@@ -125,23 +122,23 @@ __device__ inline void spatial(const int64_t *dims, int64_t i, int64_t *at)
 }
 
 // The first position of the window's output `y` on each axis.
-__device__ inline void window_start(const cuda_pool &p, const int64_t *y, int64_t *start)
+__device__ inline void window_start(const cuda_pool &p, const int32_t *y, int32_t *start)
 {
     for (int d = 0; d < 3; d++) start[d] = y[d] * p.stride[d] - p.low[d];
 }
 
 // Calls visit(offset in the plane) for the taps inside the input; returns their number.
-template <typename F> __device__ inline int64_t for_taps(const cuda_pool &p, const int64_t *start, F visit)
+template <typename F> __device__ inline int32_t for_taps(const cuda_pool &p, const int32_t *start, F visit)
 {
-    int64_t inside = 0;
-    for (int64_t a = 0; a < p.kernel[0]; a++) {
-        int64_t i = start[0] + a * p.dilation[0];
+    int32_t inside = 0;
+    for (int32_t a = 0; a < p.kernel[0]; a++) {
+        int32_t i = start[0] + a * p.dilation[0];
         if (i < 0 || i >= p.x[0]) continue;
-        for (int64_t b = 0; b < p.kernel[1]; b++) {
-            int64_t j = start[1] + b * p.dilation[1];
+        for (int32_t b = 0; b < p.kernel[1]; b++) {
+            int32_t j = start[1] + b * p.dilation[1];
             if (j < 0 || j >= p.x[1]) continue;
-            for (int64_t c = 0; c < p.kernel[2]; c++) {
-                int64_t k = start[2] + c * p.dilation[2];
+            for (int32_t c = 0; c < p.kernel[2]; c++) {
+                int32_t k = start[2] + c * p.dilation[2];
                 if (k < 0 || k >= p.x[2]) continue;
                 visit((i * p.x[1] + j) * p.x[2] + k);
                 inside++;
@@ -152,24 +149,25 @@ template <typename F> __device__ inline int64_t for_taps(const cuda_pool &p, con
 }
 
 // What an average is divided by: the taps inside the input, or with `padded` those inside the input with its padding.
-__device__ inline float divisor(const cuda_pool &p, const int64_t *start, int64_t inside)
+__device__ inline float divisor(const cuda_pool &p, const int32_t *start, int32_t inside)
 {
     if (!p.padded) return (float)inside;
-    int64_t n = 1;
+    int32_t n = 1;
     for (int d = 0; d < 3; d++) n *= p.kernel[d];
     return (float)n;
 }
 
 template <typename T> __device__ void pool_forward(const cuda_pool &p, T *y, const T *x)
 {
-    int64_t i = thread_number(), each = p.y[0] * p.y[1] * p.y[2], at[3], start[3];
-    if (i >= p.planes * each) return;
-    const T *plane = x + i / each * (p.x[0] * p.x[1] * p.x[2]);
-    spatial(p.y, i % each, at);
+    int64_t i = thread_number(), plane_at = i / p.y_each;
+    int32_t at[3], start[3];
+    if (i >= p.planes * p.y_each) return;
+    const T *plane = x + plane_at * p.x_each;
+    spatial(p.y, (int32_t)(i - plane_at * p.y_each), at);
     window_start(p, at, start);
     if (p.is_max) {
         float best = -INFINITY;
-        for_taps(p, start, [&](int64_t o) {
+        for_taps(p, start, [&](int32_t o) {
             float v = to_float(plane[o]);
             if (v > best || isnan(v)) best = v;
         });
@@ -177,16 +175,16 @@ template <typename T> __device__ void pool_forward(const cuda_pool &p, T *y, con
         return;
     }
     float sum = 0;
-    int64_t inside = for_taps(p, start, [&](int64_t o) { sum += to_float(plane[o]); });
+    int32_t inside = for_taps(p, start, [&](int32_t o) { sum += to_float(plane[o]); });
     y[i] = from_float<T>(sum / divisor(p, start, inside));
 }
 
 // Offset of the first of the largest elements of a window.
-template <typename T> __device__ int64_t largest(const cuda_pool &p, const T *plane, const int64_t *start)
+template <typename T> __device__ int32_t largest(const cuda_pool &p, const T *plane, const int32_t *start)
 {
     float best = -INFINITY;
-    int64_t where = -1;
-    for_taps(p, start, [&](int64_t o) {
+    int32_t where = -1;
+    for_taps(p, start, [&](int32_t o) {
         float v = to_float(plane[o]);
         if (where < 0 || v > best || (isnan(v) && !isnan(best))) {
             best = v;
@@ -199,12 +197,12 @@ template <typename T> __device__ int64_t largest(const cuda_pool &p, const T *pl
 // Gathers for an element of x from the windows that hold it.
 template <typename T> __device__ void pool_backward(const cuda_pool &p, T *dx, const T *x, const T *dy)
 {
-    int64_t i = thread_number(), x_each = p.x[0] * p.x[1] * p.x[2], y_each = p.y[0] * p.y[1] * p.y[2];
-    if (i >= p.planes * x_each) return;
-    int64_t plane = i / x_each, own = i % x_each, at[3], first[3], last[3], y[3];
+    int64_t i = thread_number(), plane = i / p.x_each;
+    if (i >= p.planes * p.x_each) return;
+    int32_t own = (int32_t)(i - plane * p.x_each), at[3], first[3], last[3], y[3];
     spatial(p.x, own, at);
     for (int d = 0; d < 3; d++) { // windows that may hold it: y stride - low <= at <= y stride - low + reach
-        int64_t reach = (p.kernel[d] - 1) * p.dilation[d], from = at[d] + p.low[d] - reach;
+        int32_t reach = (p.kernel[d] - 1) * p.dilation[d], from = at[d] + p.low[d] - reach;
         first[d] = from <= 0 ? 0 : (from + p.stride[d] - 1) / p.stride[d];
         last[d] = min((at[d] + p.low[d]) / p.stride[d], p.y[d] - 1);
     }
@@ -212,17 +210,17 @@ template <typename T> __device__ void pool_backward(const cuda_pool &p, T *dx, c
     for (y[0] = first[0]; y[0] <= last[0]; y[0]++) {
         for (y[1] = first[1]; y[1] <= last[1]; y[1]++) {
             for (y[2] = first[2]; y[2] <= last[2]; y[2]++) {
-                int64_t start[3];
+                int32_t start[3];
                 bool holds = true;
                 window_start(p, y, start);
                 for (int d = 0; d < 3; d++) holds &= (at[d] - start[d]) % p.dilation[d] == 0;
                 if (!holds) continue;
-                float g = to_float(dy[plane * y_each + (y[0] * p.y[1] + y[1]) * p.y[2] + y[2]]);
+                float g = to_float(dy[plane * p.y_each + (y[0] * p.y[1] + y[1]) * p.y[2] + y[2]]);
                 if (p.is_max) {
-                    if (largest(p, x + plane * x_each, start) == own) sum += g;
+                    if (largest(p, x + plane * p.x_each, start) == own) sum += g;
                     continue;
                 }
-                int64_t inside = p.padded ? 0 : for_taps(p, start, [](int64_t) {});
+                int32_t inside = p.padded ? 0 : for_taps(p, start, [](int32_t) {});
                 sum += g / divisor(p, start, inside);
             }
         }

@@ -12,9 +12,11 @@ typedef struct cuda_copy {
     int64_t count, dims[CUDA_MOST_RANK], to_strides[CUDA_MOST_RANK], from_strides[CUDA_MOST_RANK];
 } cuda_copy;
 
-/* Axes that are not there have size, kernel, stride and dilation 1. */
+/* Axes that are not there have size, kernel, stride and dilation 1. A plane has x_each elements of x, y_each of
+ * y. */
 typedef struct cuda_pool {
-    int64_t planes, x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
+    int64_t planes;
+    int32_t x_each, y_each, x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
     int32_t is_max, padded;
 } cuda_pool;
 

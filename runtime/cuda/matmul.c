@@ -28,6 +28,7 @@ typedef struct product {
     cublasLtMatmulDescOpaque_t how;
     cublasLtMatrixLayoutOpaque_t la, lb, lc;
     cublasLtMatmulAlgo_t algorithm;
+    size_t workspace;
     /* Without the library. */
     cudaKernel_t plain;
     cuda_product description;
@@ -137,8 +138,8 @@ static uint32_t alignment_of(const product *p, const matrix *m, const void *data
     return (uint32_t)(all & -all);
 }
 
-static col_status find_algorithm(cuda_context *context, const cuda_call *call, product *p,
-                                 const int64_t steps[3], bool *out_found)
+static col_status find_algorithm(cuda_context *context, cuda_call *call, product *p, const int64_t steps[3],
+                                 bool *out_found)
 {
     const char *name = call->instruction->name;
     cublasLtMatmulPreferenceOpaque_t preference;
@@ -170,7 +171,8 @@ static col_status find_algorithm(cuda_context *context, const cuda_call *call, p
         return cuda_blas_failure(name, "cublasLtMatmulAlgoGetHeuristic", status);
     if (!*out_found) return NULL;
     p->algorithm = found.algo;
-    cuda_want(context, WORKSPACE);
+    p->workspace = found.workspaceSize;
+    cuda_want(context, call, p->workspace);
     return NULL;
 }
 
@@ -194,7 +196,7 @@ static col_status run_library(const cuda_context *context, const cuda_call *call
         char *at_c = c + offset_of(p, &p->c, i) * (int64_t)p->out_size;
         CUDA_BLAS_TRY(call->instruction->name, cublasLtMatmul, context->blas, &p->how, &one, at_b, &p->lb,
                       at_a, &p->la, &zero, at_c, &p->lc, at_c, &p->lc, &p->algorithm, context->workspace,
-                      WORKSPACE, context->stream);
+                      p->workspace, context->stream);
     }
     return NULL;
 }

@@ -177,7 +177,7 @@ col_status cuda_scatter_add_prepare(cuda_context *context, cuda_call *call)
     s->rows = base->dims[0];
     s->columns = base->dims[1];
     s->stride = base->dims[0] > 1 ? base->strides[0] : s->columns;
-    cuda_want(context, (size_t)(2 * s->rows + 1 + 2 * s->ids) * sizeof(int32_t));
+    cuda_want(context, call, (size_t)(2 * s->rows + 1 + 2 * s->ids) * sizeof(int32_t));
     char name[64];
     snprintf(name, sizeof name, "col_scatter_add_%s", type);
     COL_TRY(cuda_find_own(context, "col_scatter_count", &s->count));
@@ -198,14 +198,33 @@ static cuda_pool describe_pool(const Col__Plan__Pool *how, const col_plan_view *
     for (size_t d = 0; d < 3; d++) p.x[d] = p.y[d] = p.kernel[d] = p.stride[d] = p.dilation[d] = 1;
     size_t rank = how->n_kernel, first = 3 - rank;
     for (size_t d = 0; d < rank; d++) {
-        p.x[first + d] = x->dims[2 + d];
-        p.y[first + d] = y->dims[2 + d];
-        p.kernel[first + d] = how->kernel[d];
-        p.stride[first + d] = how->window->strides[d];
-        p.low[first + d] = how->window->low[d];
-        p.dilation[first + d] = how->window->dilations[d];
+        p.x[first + d] = (int32_t)x->dims[2 + d];
+        p.y[first + d] = (int32_t)y->dims[2 + d];
+        p.kernel[first + d] = (int32_t)how->kernel[d];
+        p.stride[first + d] = (int32_t)how->window->strides[d];
+        p.low[first + d] = (int32_t)how->window->low[d];
+        p.dilation[first + d] = (int32_t)how->window->dilations[d];
     }
+    p.x_each = p.x[0] * p.x[1] * p.x[2];
+    p.y_each = p.y[0] * p.y[1] * p.y[2];
     return p;
+}
+
+/* Whether 32 bits hold every position of a channel, and those in its padding. */
+static bool fits_pool(const col_plan_instruction *in)
+{
+    const Col__Plan__Window *w = in->pool->window;
+    for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
+        const col_plan_view *view = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
+        double positions = 1;
+        for (size_t d = 0; d < in->pool->n_kernel; d++) {
+            double reach = (double)in->pool->kernel[d] * (double)w->dilations[d];
+            positions *=
+                (double)view->dims[2 + d] * (double)w->strides[d] + (double)(w->low[d] + w->high[d]) + reach;
+        }
+        if (positions > 1 << 30) return false;
+    }
+    return true;
 }
 
 col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
@@ -215,9 +234,12 @@ col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
     const Col__Plan__Pool *how = in->pool;
     const col_plan_view *to = in->writes[0], *dy = in->reads[in->n_reads - 1];
     const char *type = cuda_type_suffix(to->dtype);
-    if (!type || how->n_kernel > 3)
-        return col_error_make(COL_BAD_INPUT,
-                              "'%s': poolings on a GPU take floats with at most 3 spatial axes", in->name);
+    if (!type || how->n_kernel > 3 || !fits_pool(in))
+        return col_error_make(
+            COL_BAD_INPUT,
+            "'%s': poolings on a GPU take floats with at most 3 spatial axes and 2^30 elements of a "
+            "channel, padding included",
+            in->name);
     char name[64];
     launch *l;
     snprintf(name, sizeof name, "col_pool_%s_%s", how->backward ? "backward" : "forward", type);

@@ -110,6 +110,50 @@ static void a_transposed_product_is_made_in_order(void **state)
     col_arena_destroy(arena);
 }
 
+/* Longest sums over an axis with columns behind it, and over the last axis, once the pass has run. */
+static void find_longest_sums(const char *text, int64_t *out_columns, int64_t *out_rows)
+{
+    col_arena *arena = col_arena_create();
+    col_source source = {"model.ir", text, strlen(text)};
+    col_graph *graph;
+    assert_ok(col_parse_model(&source, NULL, arena, &graph));
+    col_pass_options options = col_pass_options_default();
+    options.few_results = 512;
+    options.many_elements = 4096;
+    options.many_rows = 512;
+    const col_pass *legalize = col_pass_find("legalize");
+    assert_ok(col_passes_run(graph, &legalize, 1, &options, NULL));
+    *out_columns = *out_rows = 0;
+    COL_FOR_EACH_NODE (node, graph) {
+        int count;
+        if (node->op != COL_OP_SUM) continue;
+        col_shape shape = col_node_operand(node, 0)->type.shape;
+        const int64_t *axes = col_node_ints(node, COL_ATTR_AXES, &count);
+        int64_t *longest = axes[count - 1] == shape.rank - 1 ? out_rows : out_columns, length = 1;
+        for (int i = 0; i < count; i++) length *= shape.dims[axes[i]];
+        *longest = COL_MAX(*longest, length);
+    }
+    col_arena_destroy(arena);
+}
+
+static void few_long_columns_are_cut(void **state)
+{
+    (void)state;
+    int64_t columns, rows;
+    find_longest_sums("model m(n = 8)\nparam a : f32[4096, n] ~ normal(0, 1)\n"
+                      "output loss = sum(a, axes = [0])\n",
+                      &columns, &rows);
+    assert_int_equal(columns, 64); /* 64 parts of 64 rows: 512 sums at once */
+    find_longest_sums("model m(n = 8)\nparam a : f32[4, 1024, n] ~ normal(0, 1)\n"
+                      "output loss = sum(a, axes = [0, 1])\n",
+                      &columns, &rows);
+    assert_int_equal(columns, 64);
+    find_longest_sums("model m(n = 8)\nparam a : f32[n, 4096] ~ normal(0, 1)\n"
+                      "output loss = sum(a, axes = [1])\n",
+                      &columns, &rows);
+    assert_int_equal(rows, 4096); /* a row is shared by the threads of a block */
+}
+
 static void groups_are_contiguous_and_assignments_wait(void **state)
 {
     (void)state;
@@ -237,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_read_their_operands_in_place),
         cmocka_unit_test(a_transposed_product_is_made_in_order),
+        cmocka_unit_test(few_long_columns_are_cut),
         cmocka_unit_test(groups_are_contiguous_and_assignments_wait),
         cmocka_unit_test(no_value_is_overwritten_before_its_last_read),
         cmocka_unit_test(updates_happen_in_place),
