@@ -10,7 +10,6 @@
  * without a thought of memory and recomputation after it, so that neither does better. */
 #include "frontend/compiler.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/predict.h"
@@ -19,8 +18,8 @@ enum {
     SHARDING_TRIES = 4, /* at a plan that takes no more memory than there is */
     AGAIN_TRIES = 4,    /* for each size of groups, the same for recomputation */
     NAMED_TRIES = 4,    /* at a smaller limit than the one to be named */
-    GRID = 1024,        /* parts of the model's peak, in which its limits are given */
-    LEVEL = 16,         /* of them between the levels that are tried below the limit, ... */
+    GRID = 4096,        /* parts of the model's peak, in which its limits are given */
+    LEVEL = 64,         /* of them between the levels that are tried below the limit, ... */
     LOWER_TRIES = 16,   /* ... of which there are so many, ... */
     LOWER_UNITS = 6000, /* ... or fewer: to lay out so many units in all */
     ENOUGH = 4,         /* sizes of groups in a row that bring nothing: no more are tried */
@@ -145,7 +144,8 @@ static int64_t last_temporaries(const search *s)
     return s->last.bytes - (int64_t)s->c->plan->state_bytes;
 }
 
-/* Limits of the model are multiples of a fixed part of its peak, so that limits next to each other get the same plan. */
+/* Limits of the model are multiples of a fixed part of its peak, so that limits next to each other get the same
+ * plan. */
 static int64_t on_grid(const search *s, int64_t memory, int64_t level)
 {
     int64_t grain = COL_MAX(s->keep_peak / GRID, 1) * level;
@@ -166,16 +166,8 @@ static col_status search_group(search *s, int32_t joined, bool *out_found)
         if (memory <= 0 || below <= 0 || s->work <= 0) return NULL;
         COL_TRY(solve(s, memory, joined, COL_MIN(AGAIN_WORK, s->work), below, &answer));
         s->work -= answer->work;
-        if (getenv("FITLOG"))
-            fprintf(stderr,
-                    "joined %d try %d mem %ld st %d obj %.6f bound %.6f gap %.5f again %d work %.2g\n",
-                    joined, i, memory, answer->status, answer->seconds * 1e3, answer->bound * 1e3,
-                    answer->gap, answer->again, answer->work);
         if (answer->status == COL_SOLVE_LIMIT || answer->again_seconds >= below) return NULL;
         COL_TRY(lay_out(s, answer));
-        if (getenv("FITLOG"))
-            fprintf(stderr, "   bytes %ld left %ld model %ld secs %.6f best %.6f\n", s->last.bytes,
-                    (s->limit - s->last.bytes), answer->peak, s->last.seconds * 1e3, s->best.seconds * 1e3);
         excess = answer->peak - last_temporaries(s);
         bool fits = s->last.bytes <= s->limit;
         *out_found |= fits;
@@ -363,8 +355,8 @@ static col_status lay_out_smallest(search *s, int64_t *out_needed)
     return NULL;
 }
 
-/* After plan auto, at the same limit: the plans that are forced by name, which the sharding solver passed over since it does
- * not know what can be computed again, or how the buffers of a plan come to lie. */
+/* After plan auto, at the same limit: the plans that are forced by name, which the sharding solver passed over since
+ * it does not know what can be computed again, or how the buffers of a plan come to lie. */
 static col_status lay_out_forced(search *s)
 {
     const col_shard_report known = s->c->programs[0].shard;

@@ -32,7 +32,7 @@
 #include "passes/pass.h"
 
 enum {
-    NONE = -1,
+    NONE = FUSE_NONE,
     CHEAP_COST = 4,         /* of what may be computed again along the innermost dim */
     UNIT_NODES = 256,       /* largest group */
     SIBLING_NODES = 64,     /* largest group made by merging siblings */
@@ -41,10 +41,8 @@ enum {
     COLUMN_TILE = 64,
 };
 
-typedef COL_VEC(col_node *) node_list;
-
 typedef struct unit {
-    node_list nodes; /* by position */
+    fuse_nodes nodes; /* by position */
     col_phase phase;
     bool is_kernel; /* made of fusible nodes */
     bool is_merged; /* gone into another */
@@ -70,7 +68,7 @@ typedef struct fuser {
     uint32_t stamp;
     const col_nests *nests;
     col_group group; /* storage of trials */
-    node_list trial;
+    fuse_nodes trial;
     COL_VEC(unit *) reached;
 } fuser;
 
@@ -393,132 +391,14 @@ static void merge_siblings(fuser *f, const col_value *value)
     }
 }
 
-/* The result. */
-
-static col_node *clone_node(col_graph *graph, const col_node *node, const col_node *reader)
+/* Nodes by unit, in the topological order. */
+static void write_groups(const fuser *f)
 {
-    col_value *operands[3];
-    COL_ASSERT(node->operand_count <= COL_COUNT(operands));
-    for (uint32_t i = 0; i < node->operand_count; i++) operands[i] = col_node_operand(node, i);
-    col_node *copy = col_graph_insert(graph, NULL, node->op, node->operand_count, operands, node->attr_count,
-                                      node->attrs, node->result_count);
-    copy->phase = reader->phase;
-    copy->turn = reader->turn;
-    copy->scope = node->scope;
-    copy->loc = node->loc;
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        copy->results[i].type = node->results[i].type;
-        copy->results[i].name = node->results[i].name;
+    fuse_nodes *units = COL_NEW_ARRAY(f->arena, fuse_nodes, f->ordered.len);
+    for (size_t u = 0; u < f->ordered.len; u++) {
+        if (f->ordered.data[u]) units[u] = f->ordered.data[u]->nodes;
     }
-    return copy;
-}
-
-/* Clones, by id of the original, and the unit (number + 1) that each was made for. */
-typedef struct clones {
-    col_node **of;
-    uint32_t *owner;
-    uint32_t originals;                /* ids below are originals */
-    COL_VEC(const col_node *) origins; /* of clones, by id after the originals' */
-} clones;
-
-/* What a node is a clone of: one that a unit delivers, too, reads that unit's clones by the time that it is
- * cloned for another. */
-static const col_node *origin_of(const clones *c, const col_node *node)
-{
-    return node && node->id >= c->originals ? c->origins.data[node->id - c->originals] : node;
-}
-
-/* Lists the node behind clones of the inlined nodes that it reads. */
-static void list_with_operands(fuser *f, clones *c, col_node *node, uint32_t owner, node_list *out)
-{
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const col_value *operand = col_node_operand(node, i);
-        const col_node *producer = origin_of(c, operand->producer);
-        if (!producer || !f->inlined[producer->id]) continue;
-        /* Read from memory, or a view of what the unit is for. */
-        if (node->group == NONE || producer->group == node->group || col_operand_is_read(node, i)) continue;
-        if (c->owner[producer->id] != owner + 1) {
-            col_node *copy = clone_node(f->graph, producer, node);
-            copy->group = node->group;
-            COL_ASSERT(copy->id == c->originals + c->origins.len);
-            col_vec_push(f->arena, &c->origins, producer);
-            c->of[producer->id] = copy;
-            c->owner[producer->id] = owner + 1;
-            list_with_operands(f, c, copy, owner, out);
-        }
-        col_node_set_operand(node, i, &c->of[producer->id]->results[operand->index]);
-    }
-    col_vec_push(f->arena, out, node);
-}
-
-static bool is_used_in_group(const col_value *value, int32_t group)
-{
-    COL_FOR_EACH_USE (use, value) {
-        if (!fuse_is_virtual_view(use->user)) {
-            if (use->user->group == group) return true;
-            continue;
-        }
-        for (uint32_t i = 0; i < use->user->result_count; i++) {
-            if (is_used_in_group(&use->user->results[i], group)) return true;
-        }
-    }
-    return false;
-}
-
-/* A view is in a group only between two nodes of it: its other users may be of a later phase. */
-static bool is_outside_view(const col_node *node)
-{
-    if (!fuse_is_virtual_view(node)) return false;
-    for (uint32_t i = 0; i < node->result_count; i++) {
-        if (is_used_in_group(&node->results[i], node->group)) return false;
-    }
-    return true;
-}
-
-/* Puts the unit's nodes of the phase at the end of the graph, those of the kernel together and before the
- * others. */
-static void write_unit(node_list list, col_phase phase, int32_t *next)
-{
-    bool has_kernel = false;
-    for (size_t i = 0; i < list.len; i++) {
-        col_node *node = list.data[i];
-        if (node->phase != phase || node->group == NONE) continue;
-        node->group = *next;
-        has_kernel = true;
-        col_graph_move(node, NULL);
-    }
-    *next += has_kernel;
-    for (size_t i = 0; i < list.len; i++) {
-        if (list.data[i]->phase == phase && list.data[i]->group == NONE) col_graph_move(list.data[i], NULL);
-    }
-}
-
-static void write_groups(fuser *f)
-{
-    clones c = {.of = COL_NEW_ARRAY(f->arena, col_node *, f->graph->next_node_id),
-                .owner = COL_NEW_ARRAY(f->arena, uint32_t, f->graph->next_node_id),
-                .originals = f->graph->next_node_id};
-    node_list *lists = COL_NEW_ARRAY(f->arena, node_list, f->ordered.len);
-    for (uint32_t u = 0; u < f->ordered.len; u++) {
-        for (size_t i = 0; f->ordered.data[u] && i < f->ordered.data[u]->nodes.len; i++)
-            list_with_operands(f, &c, f->ordered.data[u]->nodes.data[i], u, &lists[u]);
-    }
-    /* What was inlined everywhere is dead now; users stand behind. */
-    for (col_node *node = f->graph->last, *prev; node; node = prev) {
-        prev = node->prev;
-        if (node->id < c.originals && f->inlined[node->id] && f->unit_of[node->id] == NONE)
-            col_graph_remove(node);
-    }
-    for (uint32_t u = 0; u < f->ordered.len; u++) {
-        for (size_t i = 0; i < lists[u].len; i++) {
-            col_node *node = lists[u].data[i];
-            if (node->group != NONE && is_outside_view(node)) node->group = NONE;
-        }
-    }
-    int32_t next = 0;
-    for (int phase = 0; phase < COL_PHASE_COUNT; phase++) {
-        for (uint32_t u = 0; u < f->ordered.len; u++) write_unit(lists[u], (col_phase)phase, &next);
-    }
+    fuse_write(f->graph, f->inlined, f->unit_of, units, f->ordered.len, f->arena);
 }
 
 col_status col_pass_fuse(col_graph *graph, const col_pass_options *options)

@@ -6,9 +6,9 @@
  * breaks    sharing of equal nodes between phases and turns, on purpose
  *
  * Nodes of the backward phase are brought into the order for which the plan was made, and visited in it. One
- * that reads a value that is not kept gets the copy of the value's turn, if that has begun, else one of its own turn; a missing copy is made there and then, after
- * the copies that it reads itself. Random numbers belong to the seed, the step and the element (`salt`), so a
- * copy draws the same again. */
+ * that reads a value that is not kept gets the copy of the value's turn, if that has begun, else one of its own
+ * turn; a missing copy is made there and then, after the copies that it reads itself. Random numbers belong to
+ * the seed, the step and the element (`salt`), so a copy draws the same again. */
 #include "passes/recompute.h"
 
 #include <stdlib.h>

@@ -28,8 +28,8 @@ typedef struct col_recompute_plan {
 } col_recompute_plan;
 
 /* Brings the backward phase into the order of the plan, and copies forward nodes into the backward phase, right
- * before the first node there that needs the copy, and marks them with their turn (col_node.turn). A copy reads what is kept, and copies of its turn or an earlier
- * one. Needs no groups; fuse and schedule come after it. `out_nests` (NULL: not wanted) gets what fuse must keep
+ * before the first node there that needs the copy, and marks them with their turn (col_node.turn). A copy reads
+ * what is kept, and copies of its turn or an earlier one. Needs no groups; fuse and schedule come after it. `out_nests` (NULL: not wanted) gets what fuse must keep
  * to for the same results, bit by bit; in the graph's arena. */
 void col_recompute_apply(col_graph *graph, const col_recompute_plan *plan, col_nests *out_nests);
 

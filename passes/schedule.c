@@ -11,7 +11,8 @@
  * the most (counter-example to greedy alone: it likes to start many branches that each shrink a little, and
  * keeps all of their results), and between the two: by text, but first whatever lowers the live bytes, so that
  * sums and slices of gradients do not wait for the end of the phase. What is computed again (passes/recompute.c)
- * comes as late as it can, when nothing else is ready, or where it stands. Finding the best order is NP-hard (Sethi, 1975). */
+ * comes as late as it can, when nothing else is ready, or where it stands. Finding the best order is NP-hard
+ * (Sethi, 1975). */
 #include "passes/schedule.h"
 
 #include <string.h>

@@ -77,11 +77,37 @@ def check_equal(bench, percents, forced=("all", "sqrt")):
         assert bench.state() == state, percent
 
 
-def check_refusal(bench):
-    message = bench.run("compile", *bench.model, "--memory", "1KiB", "-o", bench.plan + ".refused", status=3).stderr
-    limit = re.search(r"it needs --memory (\d+) ", message).group(1)
-    assert bench.compile("--memory", limit)["peak_bytes"] <= int(limit)
+def refuse(bench, limit):
+    """The limit that the refusal names."""
+    message = bench.run("compile", *bench.model, "--memory", str(limit), "-o", bench.plan + ".refused", status=3).stderr
     assert not os.path.exists(bench.plan + ".refused")
+    return int(re.search(r"it needs --memory (\d+) ", message).group(1))
+
+
+def check_refusal(bench, is_least):
+    """The limit that is named is enough, and with `is_least` one buffer's alignment less is not."""
+    limit = refuse(bench, "1KiB")
+    assert bench.compile("--memory", str(limit))["peak_bytes"] <= limit
+    if is_least:
+        assert refuse(bench, limit - 64) >= limit
+    return limit
+
+
+def check_same_plan(bench, percent):
+    """Two compilations find one plan: what ends the solvers is work, not time."""
+    kept = bench.compile("--checkpoint", "none")
+    limit = str(kept["state_bytes"] + activations(kept) * percent // 100)
+    assert bench.compile("--memory", limit) == bench.compile("--memory", limit)
+
+
+def check_monotone(bench, percents):
+    """More memory is not slower, but for what little the fusion of copies brings or takes."""
+    kept = bench.compile("--checkpoint", "none")
+    last = None
+    for percent in percents:
+        seconds = bench.compile("--memory", str(kept["state_bytes"] + activations(kept) * percent // 100))["step_seconds"]
+        assert last is None or seconds <= last * 1.02, (percent, seconds, last)
+        last = min(seconds, last or seconds)
 
 
 def check_mesh(bench):
@@ -114,8 +140,11 @@ def main():
         mesh = ["--mesh", "2x2", "--machine", "cpu:4"]
         check_equal(Bench(colc, folder, small + mesh), ())
         check_equal(Bench(colc, folder, small + mesh + ["--plan", "ddp"]), ())
-        check_refusal(Bench(colc, folder, [mlp]))
-        check_refusal(Bench(colc, folder, small + mesh))
+        check_refusal(Bench(colc, folder, [mlp]), True)
+        check_refusal(Bench(colc, folder, small), False)
+        check_refusal(Bench(colc, folder, small + mesh), False)
+        check_same_plan(Bench(colc, folder, small), 50)
+        check_monotone(Bench(colc, folder, small), range(40, 101, 10))
         check_mesh(Bench(colc, folder, small + mesh))
 
 

@@ -97,6 +97,18 @@ static void check_greedy(col_arena *arena, const col_sharding_problem *problem,
     assert_true(greedy.objective >= best->objective);
 }
 
+/* Told what an answer must beat, it is found if it is cheaper, and else refuted. */
+static void check_below(col_arena *arena, const col_sharding_problem *problem, int64_t least)
+{
+    for (int64_t below = COL_MAX(least, 1); below <= least + 1; below++) {
+        col_sharding_limits limits = {.seconds = 20, .threads = 1, .below = below};
+        col_sharding_solution found;
+        assert_ok(col_sharding_solve(arena, problem, &limits, &found));
+        assert_true(found.bound >= least);
+        if (below > least) assert_int_equal(found.objective, least);
+    }
+}
+
 static void test_equals_brute_force(void **state)
 {
     (void)state;
@@ -135,6 +147,7 @@ static void test_equals_brute_force(void **state)
             assert_int_equal(found.status, brute.status);
             if (brute.status == COL_SOLVE_OPTIMAL) {
                 assert_int_equal(found.bound, brute.objective);
+                check_below(arena, &problem, brute.objective);
                 bound_by_memory += brute.objective > loose.objective;
                 continue;
             }
