@@ -92,6 +92,7 @@ double col_onnx_float(col_onnx_node *n, const char *name, double fallback)
 const char *col_onnx_text(col_onnx_node *n, const char *name, const char *fallback)
 {
     const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    if (a && a->has_s && !a->s.len) return "";
     if (!a || !a->has_s || memchr(a->s.data, 0, a->s.len)) return fallback;
     return col_arena_strndup(n->arena, (const char *)a->s.data, a->s.len);
 }
