@@ -10,12 +10,10 @@ import json
 import sys
 import tempfile
 
-here = sys.path.pop(0)  # cuda.py stands there, which torch would take for a package of its own
 import safetensors.torch
 import torch
 import transformers
 
-sys.path.insert(0, here)
 import hf_cases as cases
 
 

@@ -10,14 +10,12 @@ import subprocess
 import sys
 import tempfile
 
-here = sys.path.pop(0)  # cuda.py stands there, which torch would take for a package of its own
 try:
     import torch
     import transformers
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
-sys.path.insert(0, here)
 import hf_cases as cases
 
 colc = os.path.abspath(sys.argv[1])

@@ -1,7 +1,7 @@
 """CUDA plans against the CPU's on small models: losses and gradient norms of training runs, the same run twice, dropout's
 masks, 16-bit products, and a forward pass. Skips, saying why, where no GPU can be opened.
 
-    cuda.py COLC MODELS
+    one_gpu.py COLC MODELS
 """
 
 import json
