@@ -25,6 +25,7 @@ enum {
     ENOUGH = 4,         /* sizes of groups in a row that bring nothing: no more are tried */
     SWEPT_NODES =
         5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
+    TRIED_NODES = 500, /* ... and for smaller ones auto tries all that can be forced */
 };
 static const double AGAIN_GAP = 0.001; /* at which the solver may stop ... */
 static const double AGAIN_WORK = 3e8;  /* ... and when it must: after some tenths of a second ... */
@@ -72,6 +73,7 @@ typedef struct search {
     int64_t keep_peak;         /* of the model where everything is kept */
     attempt kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
     /* Of all. */
+    col_shard_report known;     /* the last one that says what forced plans reach */
     attempt best;               /* the fastest that fits */
     col_compiler best_compiler; /* as they were then: laid out anew, buffers may come to lie otherwise */
     col_plan best_plan;
@@ -108,6 +110,7 @@ static col_status lay_out(search *s, const col_recompute_answer *answer)
     COL_TRY(col_compiler_finish(s->c, s->stopped));
     s->last = (attempt){(int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan),
                         answer ? answer->joined : 0};
+    if (step->shard.plan_count && !s->c->beside) s->known = step->shard;
     bool fits = s->last.bytes <= s->limit;
     if (fits && (!s->best.bytes || s->last.seconds < s->best.seconds)) keep_best(s);
     return NULL;
@@ -355,33 +358,6 @@ static col_status lay_out_smallest(search *s, int64_t *out_needed)
     return NULL;
 }
 
-/* After plan auto, at the same limit: the plans that are forced by name, which the sharding solver passed over since
- * it does not know what can be computed again, or how the buffers of a plan come to lie. */
-static col_status lay_out_forced(search *s)
-{
-    const col_shard_report known = s->c->programs[0].shard;
-    col_status status = NULL;
-    if (s->c->plan_kind != COL_PLAN_AUTO) return NULL;
-    s->c->beside = &known;
-    for (int i = 1; i < known.plan_count && !status && !ends(s); i++) {
-        const col_shard_row *row = &known.plans[i];
-        int64_t ignored;
-        if (row->reason || row->status == COL_SOLVE_INFEASIBLE) continue;
-        if (s->best.bytes && ABOUT * row->seconds >= s->best.seconds) continue;
-        s->c->plan_kind = row->plan;
-        status = col_compiler_prepare(s->c, s->stopped);
-        if (status && col_error_code(status) == COL_INFEASIBLE) {
-            col_error_free(status);
-            status = NULL;
-            continue;
-        }
-        if (!status && !ends(s)) status = finish_within(s, &ignored);
-    }
-    s->c->plan_kind = COL_PLAN_AUTO;
-    s->c->beside = NULL;
-    return status;
-}
-
 /* Gives the solver what there is, and then less by what its plan took too much. */
 static col_status lay_out_less_and_less(search *s)
 {
@@ -395,7 +371,6 @@ static col_status lay_out_less_and_less(search *s)
         }
         if (status || ends(s)) return status;
         COL_TRY(finish_within(s, &needed));
-        COL_TRY(lay_out_forced(s));
         if (!needed) return NULL;
         s->c->sharding_bytes -= needed - s->limit;
     }
@@ -418,13 +393,12 @@ static col_status lay_out_more(search *s)
         if (s->best.bytes && ABOUT * report->objective >= s->best.seconds) return NULL;
         bool binds = !s->c->sharding_bytes || (double)report->peak >= BINDING * (double)s->c->sharding_bytes;
         COL_TRY(finish_within(s, &ignored));
-        COL_TRY(lay_out_forced(s));
         if (!binds) return NULL;
     }
     return NULL;
 }
 
-static col_status fit_mesh(search *s, int64_t *out_needed)
+static col_status fit_split(search *s, int64_t *out_needed)
 {
     bool drops = trains(s->c) && !is_checkpoint(s->c, "none");
     *out_needed = 0;
@@ -443,6 +417,73 @@ static col_status fit_device(search *s, int64_t *out_needed)
     if (ends(s)) return NULL;
     COL_TRY(finish_within(s, out_needed));
     return *out_needed && s->least.bytes && !ends(s) ? lower_needed(s, out_needed) : NULL;
+}
+
+static col_status fit_kind(search *s, int64_t *out_needed)
+{
+    return s->limit < INT64_MAX ? fit_split(s, out_needed) : fit_device(s, out_needed);
+}
+
+/* Whether the forced plan may be worth its try: in small problems always, so that auto is no slower by
+ * construction; else where its split without a limit, which no limit makes faster, leaves hope. */
+static col_status may_be_faster(search *s, col_plan_kind kind, int32_t nodes, bool *out_may)
+{
+    *out_may = nodes <= TRIED_NODES;
+    if (nodes <= TRIED_NODES || s->limit == INT64_MAX || nodes > SWEPT_NODES) return NULL;
+    s->c->sharding_bytes = 0;
+    s->c->plan_kind = kind;
+    COL_TRY(col_compiler_prepare(s->c, s->stopped));
+    *out_may = !s->best.bytes || ABOUT * s->c->programs[0].shard.objective < s->best.seconds;
+    return NULL;
+}
+
+/* Lowers `*needed`, 0 for nothing known, to the least that the forced plan takes if that does not fit. */
+static col_status try_forced(search *s, col_plan_kind kind, int32_t nodes, int64_t *needed)
+{
+    search own = {.c = s->c, .stopped = s->stopped, .limit = s->limit, .start = s->start};
+    int64_t least;
+    bool may;
+    COL_TRY(may_be_faster(s, kind, nodes, &may));
+    if (!may || ends(s)) return NULL;
+    s->c->plan_kind = kind;
+    s->c->sharding_bytes = 0;
+    s->c->sharding_threads = 0;
+    COL_TRY(fit_kind(&own, &least));
+    if (ends(s)) return NULL;
+    if (!own.best.bytes) {
+        if (least) *needed = *needed ? COL_MIN(*needed, least) : least;
+    } else if (!s->best.bytes || own.best.seconds < s->best.seconds) {
+        s->best = own.best;
+        s->best_compiler = own.best_compiler;
+        s->best_plan = own.best_plan;
+    }
+    return NULL;
+}
+
+/* The sharding solver does not know what can be computed again, which all-reduces will be joined, or how buffers
+ * come to lie. So auto also tries the plans that are forced by name, each as it would be alone. */
+static col_status fit_mesh(search *s, int64_t *out_needed)
+{
+    col_compiler *c = s->c;
+    col_status status = fit_kind(s, out_needed);
+    if (c->plan_kind != COL_PLAN_AUTO || ends(s) || !c->program_count) return status;
+    if (status && col_error_code(status) != COL_INFEASIBLE) return status;
+    int64_t needed = *out_needed;
+    int32_t nodes = c->programs[0].shard.nodes;
+    c->beside = &s->known;
+    for (int kind = COL_PLAN_AUTO + 1; kind < COL_PLAN_COUNT && !ends(s); kind++) {
+        col_status forced = try_forced(s, (col_plan_kind)kind, nodes, &needed);
+        if (!forced) continue;
+        col_code code = col_error_code(forced);
+        if (code != COL_INFEASIBLE && code != COL_BAD_INPUT) return forced;
+        col_error_free(forced);
+    }
+    c->plan_kind = COL_PLAN_AUTO;
+    c->beside = NULL;
+    *out_needed = s->best.bytes ? 0 : needed;
+    if (!status || (!s->best.bytes && !needed)) return status;
+    col_error_free(status);
+    return NULL;
 }
 
 /* Of all that was tried, the best is printed, dumped and stopped at. It is restored once more after that: laid
@@ -466,7 +507,7 @@ col_status col_fit(col_compiler *c, bool *out_stopped)
     COL_ASSERT(col_plan_kind_parse(c->options->plan_name, &c->plan_kind));
     search s = {
         .c = c, .stopped = out_stopped, .limit = limit ? limit : INT64_MAX, .start = col_solve_clock()};
-    bool splits = limit && col_mesh_size(&c->options->mesh) > 1;
+    bool splits = col_mesh_size(&c->options->mesh) > 1;
     COL_TRY(splits ? fit_mesh(&s, &needed) : fit_device(&s, &needed));
     if (*out_stopped) return NULL;
     if (s.best.bytes) return show_best(&s);

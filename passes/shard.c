@@ -103,11 +103,12 @@ static col_status solve_compared(const shard_problem *b, col_sharding_solution *
     return NULL;
 }
 
-/* The answer as plan auto's. Its bound is that of auto at this limit: a bound of one plan says nothing about others. */
+/* The answer as plan auto's. Its bound is that of auto: a bound of one plan says nothing about others. */
 static void list_beside(const shard_problem *b, const col_sharding_solution *solution,
                         col_shard_report *report)
 {
     const col_shard_report *known = b->m.options->beside;
+    if (!known->plan_count) return;
     memcpy(report->plans, known->plans, sizeof report->plans);
     report->plans[0] = shard_make_row(b, solution);
     report->plans[0].plan = COL_PLAN_AUTO;
@@ -134,9 +135,9 @@ col_status col_shard(const col_graph *graph, const col_shard_options *options, c
     } else {
         COL_TRY(shard_solve(&b, options->seconds, NULL, true, &solution));
         fill_report(&b, &solution, report);
-        if (options->beside) list_beside(&b, &solution, report);
     }
     COL_TRY(judge(&b, &solution));
+    if (options->beside) list_beside(&b, &solution, report);
     take_answer(&b, solution.choice, out);
     return NULL;
 }

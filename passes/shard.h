@@ -51,8 +51,8 @@ typedef struct col_shard_options {
     /* Of plan auto: also solve for every forced plan, which the report then lists; the best of them is where auto
      * starts. */
     bool compare;
-    /* The report of plan auto when this forced plan is tried in its place: what the others reach is listed from there; NULL:
-     * it is not. */
+    /* The report of plan auto when this forced plan is tried in its place: what the others reach is listed from
+     * there; NULL: it is not. */
     const struct col_shard_report *beside;
 } col_shard_options;
 

@@ -20,12 +20,15 @@
 #include "passes/shard_model.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { TRIES = 5, TRIES_UNPROVED = 2 };
+/* Of weights; then at those of the highest bound, with less and less left by the solver; then of weights again. */
+enum { TRIES = 3, TIGHTER = 2, TRIES_AGAIN = 5, TRIES_UNPROVED = 2 };
 
 static const double LEAST_WEIGHT = 1.0 / 1024;
 /* Of the gap, what the solver may leave at given weights. */
 static const double GAP_SHARE = 0.9;
+static const double LEFT_SHARE = 0.5; /* ... and of that at each tighter try */
 
 static double overlap_of(const shard_problem *b)
 {
@@ -117,7 +120,8 @@ static bool move_weights(const shard_problem *b, const shard_price *price, doubl
 static col_status solve_overlapped(const shard_problem *b, const col_sharding_problem *plain,
                                    const col_sharding_limits *limits, col_sharding_solution *best)
 {
-    double w[SHARD_HIDING_PHASES], low[SHARD_HIDING_PHASES], high[SHARD_HIDING_PHASES];
+    double w[SHARD_HIDING_PHASES], tightest[SHARD_HIDING_PHASES] = {0}, low[SHARD_HIDING_PHASES],
+                                   high[SHARD_HIDING_PHASES];
     for (int f = 0; f < SHARD_HIDING_PHASES; f++) {
         w[f] = low[f] = LEAST_WEIGHT;
         high[f] = 1;
@@ -127,7 +131,7 @@ static col_status solve_overlapped(const shard_problem *b, const col_sharding_pr
     int64_t bound = 0;
     double seconds = 0;
     *best = (col_sharding_solution){0};
-    for (int i = 0; i < (limits->alike_only ? TRIES_UNPROVED : TRIES); i++) {
+    for (int i = 0; i < (limits->alike_only ? TRIES_UNPROVED : TRIES + TIGHTER + TRIES_AGAIN); i++) {
         col_sharding_problem problem = weigh(b, w, b->m.arena);
         problem.limit = plain->limit;
         problem.alike = plain->alike;
@@ -136,6 +140,7 @@ static col_status solve_overlapped(const shard_problem *b, const col_sharding_pr
         col_sharding_solution found;
         COL_TRY(col_sharding_solve(b->m.arena, &problem, &own, &found));
         seconds += found.seconds;
+        if (found.bound > bound) memcpy(tightest, w, sizeof w);
         bound = COL_MAX(bound, found.bound);
         if (!found.choice || found.peak > plain->limit) { /* so it is at any weights, but for the time */
             if (i == 0) *best = found;
@@ -148,7 +153,11 @@ static col_status solve_overlapped(const shard_problem *b, const col_sharding_pr
         best->gap = (double)(best->objective - best->bound) / (double)COL_MAX(best->objective, 1);
         bool met = best->gap <= limits->gap;
         best->status = met ? COL_SOLVE_OPTIMAL : COL_SOLVE_FEASIBLE;
-        if (met || !move_weights(b, &price, w, low, high) || seconds >= limits->seconds) break;
+        bool moved = move_weights(b, &price, w, low, high);
+        if (met || seconds >= limits->seconds || (limits->alike_only && !moved)) break;
+        if (limits->alike_only || (moved && (i + 1 < TRIES || i >= TRIES + TIGHTER - 1))) continue;
+        memcpy(w, tightest, sizeof w);
+        own.gap *= LEFT_SHARE;
     }
     best->seconds = seconds;
     return NULL;
