@@ -53,7 +53,7 @@ bool col_elab_step(col_elab *e, col_loc loc)
         col_elab_fault(e, loc, "this model makes over %zu tensors; are its loops as long as meant?",
                        value_limit);
     } else if (col_arena_bytes(e->scratch) > memory_limit ||
-               col_arena_bytes(e->graph->arena) > memory_limit) {
+               col_arena_bytes(e->graph->arena) - e->bytes_before > memory_limit) {
         col_elab_fault(e, loc, "this model takes over %zu GiB to build", memory_limit >> 30);
     } else {
         return true;

@@ -65,6 +65,7 @@ typedef struct col_elab {
     int depth;                   /* of instances inside one another */
     uint64_t steps;              /* statements and expressions run */
     size_t value_count;          /* results of nodes */
+    size_t bytes_before;         /* in the graph's arena: those of what else lives there */
     bool stopped;                /* a limit was hit: unwind */
     const col_block **block_of;  /* by symbol index, up to block_limit */
     uint32_t block_limit;

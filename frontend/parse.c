@@ -25,6 +25,7 @@ static col_graph *build_graph(const col_source *source, const col_parse_options 
     col_elab e = {.syntax = syntax,
                   .symbols = &symbols,
                   .scratch = scratch,
+                  .bytes_before = col_arena_bytes(arena),
                   .graph = col_graph_create(arena, syntax->name->name),
                   .diags = diags,
                   .options = options,
