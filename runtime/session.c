@@ -81,19 +81,27 @@ static col_status check_ranks(const col_plan *plan, int64_t asked)
     return status;
 }
 
+/* The number of every process, in the order of ranks; the caller frees them. After an error they stay: what is under
+ * way still uses them. */
+static col_status exchange(const col_session *session, uint64_t mine, uint64_t **out_all, int64_t *out_count)
+{
+    col_mesh mesh = col_plan_mesh(session->plan);
+    *out_count = col_mesh_size(&mesh);
+    *out_all = calloc((size_t)*out_count, sizeof **out_all);
+    if (!*out_all) col_out_of_memory((size_t)*out_count * sizeof **out_all);
+    return session->comm->type->exchange(session->comm, &mine, *out_all, sizeof mine);
+}
+
 /* Processes that were told different things would go on with mixed numbers, or wait for each other. */
 static col_status check_commands(const col_session *session, uint64_t command)
 {
+    int64_t count, differs = 0;
+    uint64_t *commands;
     if (!session->comm) return NULL;
-    col_mesh mesh = col_plan_mesh(session->plan);
-    int64_t count = col_mesh_size(&mesh), differs = 0;
-    uint64_t *commands = calloc((size_t)count, sizeof *commands);
-    if (!commands) col_out_of_memory((size_t)count * sizeof *commands);
-    col_status status = session->comm->type->exchange(session->comm, &command, commands, sizeof command);
-    for (int64_t r = 1; r < count && !status && !differs; r++) {
+    COL_TRY(exchange(session, command, &commands, &count));
+    for (int64_t r = 1; r < count && !differs; r++) {
         if (commands[r] != commands[0]) differs = r;
     }
-    if (status) return status; /* what is under way still uses the numbers */
     free(commands);
     if (!differs) return NULL;
     return col_error_make(COL_BAD_INPUT,
@@ -195,7 +203,13 @@ col_status col_session_lead(col_session *session, col_status (*body)(void *conte
 
 col_status col_session_agree(col_session *session, int64_t *value)
 {
-    return session->comm ? broadcast(session, value, sizeof *value) : NULL;
+    int64_t count;
+    uint64_t *values;
+    if (!session->comm) return NULL;
+    COL_TRY(exchange(session, (uint64_t)*value, &values, &count));
+    for (int64_t r = 0; r < count; r++) *value = COL_MAX(*value, (int64_t)values[r]);
+    free(values);
+    return NULL;
 }
 
 static col_status read_part(col_session *session, const col_plan_variable *v, uint64_t offset, void *data,

@@ -35,7 +35,7 @@ bool col_session_leads(const col_session *session);
 /* Runs `body` on rank 0, while the other processes answer what it reads; all of them return its success. */
 COL_MUST_USE col_status col_session_lead(col_session *session, col_status (*body)(void *context),
                                          void *context);
-/* Rank 0's value, on every rank. */
+/* The largest value of all processes, on every one. */
 COL_MUST_USE col_status col_session_agree(col_session *session, int64_t *value);
 
 /* Gives every parameter and state its initial value: a function of the seed, the variable's name and the
