@@ -79,6 +79,9 @@ def check_both_ways():
                                        [onnx.make_value("h/y", FLOAT, [2, 2])]))
     assert call("run", "back.onnx", "--input", "h/in=direct/y.npy", "--output", "back")[0] == 0
     assert output("back", "h.y") == ([2, 2], FLOAT, [-1, -1.5, -2, 0])
+    assert call("import", "onnx", "back.onnx", "-o", "bare") == (0, "")  # has no weights, but a file for them
+    bare = call("run", "bare/model.ir", "--weights", "bare", "--input", "h/in=direct/y.npy", "--output", "back2")
+    assert bare == (0, "") and output("back2", "h.y") == output("back", "h.y"), bare
     status, error = call("train", "mlp.onnx", "--data", "synthetic")
     assert status == 2 and "colc import onnx" in error, error
 
