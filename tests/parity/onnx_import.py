@@ -131,6 +131,8 @@ def check_refusals():
     refuse(mlp(onnx.make_tensor([2, 3], FLOAT, floats(*WEIGHT[:5]), "fc.weight")), "initializer 'fc.weight'")
     odd = onnx.make_node("Relu", ["x"], ["y"], onnx.make_int("slope", 2))
     refuse(onnx.make_model([odd], [X23], [Y]), "node 'y' (Relu): its attribute 'slope' is not supported")
+    odd = onnx.make_node("Softmax", ["x"], ["y"], onnx.make_ints("axis", [0]))
+    refuse(onnx.make_model([odd], [X23], [Y]), "its attribute 'axis' has another type than this op takes")
     refuse(onnx.make_model([onnx.make_node("Relu", ["x", "x"], ["y"])], [X23], [Y]), "its operand 2 is not supported")
     huge = onnx.make_node("ConstantOfShape", ["s"], ["y"])
     refuse(onnx.make_model([huge], [], [Y], [onnx.make_tensor([2], INT64, wholes(1 << 62, 4), "s")]), "absurdly large")
