@@ -280,6 +280,9 @@ def check_weight_refusals(index):
     os.remove("bad/model.safetensors.index.json")
     os.symlink("../gpt2/hf/model.safetensors", "bad/model.safetensors")
     refuse("bad", "links to a file outside its folder")
+    os.symlink("../hf.py", f"{write_folder('astray', 'gpt2')}/merges.txt")
+    with open("hf.py", "w", encoding="utf-8"):
+        refuse("astray", "'astray/merges.txt' links to a file outside its folder")
     # As in the hub's cache, where a revision's files link to blobs.
     os.makedirs("hub/snapshots/abc")
     os.makedirs("hub/blobs")
