@@ -108,6 +108,17 @@ def check_known_values():
     assert status == 2 and "other" in error, error
 
 
+def check_overflow():
+    """Whole numbers of constants keep the lower bits, as those of a run do."""
+    nodes = [onnx.make_node("Mul", ["w", "w"], ["square"]), onnx.make_node("Add", ["x", "square"], ["y"])]
+    weight = onnx.make_tensor([1], INT64, wholes((1 << 40) + 1), "w")
+    values = [onnx.make_value(name, INT64, [1]) for name in ("x", "y")]
+    write("overflow.onnx", onnx.make_model(nodes, values[:1], values[1:], [weight]))
+    write("zero.pb", onnx.make_tensor([1], INT64, wholes(0)))
+    assert call("run", "overflow.onnx", "--input", "x=zero.pb", "--output", "overflow") == (0, "")
+    assert output("overflow") == ([1], INT64, [(1 << 41) + 1]), output("overflow")
+
+
 def check_refusals():
     nodes = [onnx.make_node("Relu", ["x"], ["a"]), onnx.make_node("Loop", ["a"], ["b"]), onnx.make_node("Loop", ["b"], ["c"]),
              onnx.make_node("Fancy", ["c"], ["d"], domain="com.example"), onnx.make_node("Gelu", ["d"], ["y"])]
@@ -228,6 +239,7 @@ def main():
         check_both_ways()
         check_open_sizes()
         check_known_values()
+        check_overflow()
         check_refusals()
         check_empty()
         check_statistics()
