@@ -53,8 +53,9 @@ static col_value *identity(const col_node *node)
     return NULL;
 }
 
-/* The value of an elementwise op on splats, rounded to the result's dtype where that is narrower than fp64.
- */
+/* The value of an elementwise op on splats, rounded to the result's dtype where that is narrower than fp64. Whole
+ * numbers that leave their type, or the range in which fp64 is exact, are left to the run, which keeps the lower
+ * bits. */
 static bool evaluate_splat(const col_node *node, double *out)
 {
     const col_op_info *info = col_op_info_of(node->op);
@@ -68,6 +69,8 @@ static bool evaluate_splat(const col_node *node, double *out)
     col_tensor result = {{.dtype = node->results[0].type.dtype}, out};
     info->eval(node, operands, &result);
     if (result.type.dtype == COL_F32) *out = (float)*out;
+    if (!col_dtype_is_float(result.type.dtype))
+        return col_dtype_holds(result.type.dtype, *out) && fabs(*out) < 0x1p53;
     return result.type.dtype != COL_F16 && result.type.dtype != COL_BF16;
 }
 

@@ -198,6 +198,10 @@ static void take_same(reader *r, const col_hf_field *f, const json_t *value)
 static void take_field(reader *r, const col_hf_field *f)
 {
     const json_t *value = json_object_get(r->root, f->key);
+    const json_t *other = f->other ? json_object_get(r->root, f->other) : NULL;
+    if (value && other && !json_equal(value, other))
+        fault(r, "'%s' and '%s' are one field, and differ: remove one", f->key, f->other);
+    if (!value) value = other;
     switch (f->rule) {
     case COL_HF_SIZE: take_size(r, f, value); break;
     case COL_HF_REAL: take_real(r, f, value); break;
@@ -225,7 +229,7 @@ static void check_division(reader *r)
 static bool has_row(const col_hf_field *fields, size_t count, const char *key)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!strcmp(fields[i].key, key)) return true;
+        if (!strcmp(fields[i].key, key) || (fields[i].other && !strcmp(fields[i].other, key))) return true;
     }
     return false;
 }

@@ -78,6 +78,7 @@ static void put_labels(writer *w, int64_t count)
 static void put_field(writer *w, const col_hf_field *f)
 {
     const json_t *there = json_object_get(w->root, f->key);
+    if (f->other) json_object_del(w->root, f->other);
     switch (f->rule) {
     case COL_HF_SIZE: put(w, f->key, json_integer(find(w, f->setting)->int_value)); break;
     case COL_HF_REAL: put(w, f->key, json_real(find(w, f->setting)->float_value)); break;

@@ -169,6 +169,8 @@ static col_status copy_companions(const export *ex, const char *from)
 
 static col_status write_all(const export *ex, const char *weights)
 {
+    COL_TRY(col_hf_check_companions(weights, ex->arena));
+    COL_TRY(col_hf_check_companions(ex->model_folder, ex->arena));
     COL_TRY(col_make_folder(ex->out_folder));
     COL_TRY(col_safetensors_write_base(ex->out_folder, "model", ex->sources.data, ex->sources.len, NULL, 0,
                                        COL_SAFETENSORS_SHARD_BYTES));

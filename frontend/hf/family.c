@@ -26,15 +26,16 @@ static const char resnet_text[] =
 #define MOST_LAYERS 4096
 
 /* clang-format off */
-#define SIZE(key, setting, fallback, most)  {key, COL_HF_SIZE, setting, NULL, fallback, 1, most}
-#define REAL(key, setting, fallback)        {key, COL_HF_REAL, setting, NULL, fallback, 0, 1}
-#define RATE(key, setting, fallback)        {key, COL_HF_REAL, setting, NULL, fallback, 0, 0.999999}
-#define SAME(key, setting)                  {key, COL_HF_SAME, setting, NULL, NAN, 0, 1}
-#define FLAG(key, setting, fallback)        {key, COL_HF_FLAG, setting, NULL, fallback, 0, 1}
-#define LIST(key, setting, most)            {key, COL_HF_LIST, setting, NULL, NAN, 1, most}
-#define WORD(key, setting, words, fallback) {key, COL_HF_WORD, setting, words, fallback, 0, 0}
-#define FIXED(key, words)                   {key, COL_HF_FIXED, NULL, words, NAN, 0, 0}
-#define LABELS                              {"id2label", COL_HF_LABEL, "classes", NULL, 2, 1, MOST_ROWS}
+#define SIZE(key, setting, fallback, most)  {key, COL_HF_SIZE, setting, NULL, fallback, 1, most, NULL}
+#define NAME(key, setting, fallback, most, other) {key, COL_HF_SIZE, setting, NULL, fallback, 1, most, other}
+#define REAL(key, setting, fallback)        {key, COL_HF_REAL, setting, NULL, fallback, 0, 1, NULL}
+#define RATE(key, setting, fallback)        {key, COL_HF_REAL, setting, NULL, fallback, 0, 0.999999, NULL}
+#define SAME(key, setting)                  {key, COL_HF_SAME, setting, NULL, NAN, 0, 1, NULL}
+#define FLAG(key, setting, fallback)        {key, COL_HF_FLAG, setting, NULL, fallback, 0, 1, NULL}
+#define LIST(key, setting, most)            {key, COL_HF_LIST, setting, NULL, NAN, 1, most, NULL}
+#define WORD(key, setting, words, fallback) {key, COL_HF_WORD, setting, words, fallback, 0, 0, NULL}
+#define FIXED(key, words)                   {key, COL_HF_FIXED, NULL, words, NAN, 0, 0, NULL}
+#define LABELS                              {"id2label", COL_HF_LABEL, "classes", NULL, 2, 1, MOST_ROWS, NULL}
 
 const col_hf_field col_hf_common_fields[] = {
     FIXED("quantization_config", "null"),
@@ -48,10 +49,10 @@ const size_t col_hf_common_field_count = COL_COUNT(col_hf_common_fields);
  * formula. */
 static const col_hf_field gpt2_fields[] = {
     SIZE("vocab_size", "vocab", 50257, MOST_ROWS),
-    SIZE("n_positions", "context", 1024, MOST_ROWS),
-    SIZE("n_embd", "width", 768, MOST_WIDTH),
-    SIZE("n_layer", "layers", 12, MOST_LAYERS),
-    SIZE("n_head", "heads", 12, MOST_WIDTH),
+    NAME("n_positions", "context", 1024, MOST_ROWS, "max_position_embeddings"),
+    NAME("n_embd", "width", 768, MOST_WIDTH, "hidden_size"),
+    NAME("n_layer", "layers", 12, MOST_LAYERS, "num_hidden_layers"),
+    NAME("n_head", "heads", 12, MOST_WIDTH, "num_attention_heads"),
     SIZE("n_inner", "inner", NAN, MOST_WIDTH),
     FIXED("activation_function", "gelu_new|gelu_pytorch_tanh|gelu_fast"),
     REAL("layer_norm_epsilon", "eps", 1e-5),

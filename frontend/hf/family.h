@@ -23,6 +23,7 @@ typedef struct col_hf_field {
     const char *words; /* of WORD and FIXED: "relu|gelu"; of FIXED the first is what an absent field means */
     double fallback;   /* what an absent field means; NAN: the text's default */
     double low, high;  /* that a number must be within */
+    const char *other; /* a second name that transformers reads it under; or NULL */
 } col_hf_field;
 
 /* A class of transformers that a text computes. */

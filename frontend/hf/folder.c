@@ -13,6 +13,18 @@
 
 enum { SMALL_FILE = 256 << 20, PIECE = 8 << 20 };
 
+static const char *const companions[] = {
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "generation_config.json",
+    "preprocessor_config.json",
+};
+
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
@@ -74,17 +86,20 @@ col_status col_hf_copy(const char *from, const char *to, const char *name, col_a
 
 col_status col_hf_copy_companions(const char *from, const char *to, col_arena *arena)
 {
-    static const char *const names[] = {
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "merges.txt",
-        "vocab.txt",
-        "generation_config.json",
-        "preprocessor_config.json",
-    };
-    for (size_t i = 0; i < COL_COUNT(names); i++) COL_TRY(col_hf_copy(from, to, names[i], arena));
+    for (size_t i = 0; i < COL_COUNT(companions); i++) COL_TRY(col_hf_copy(from, to, companions[i], arena));
+    return NULL;
+}
+
+col_status col_hf_check_companions(const char *from, col_arena *arena)
+{
+    for (size_t i = 0; i < COL_COUNT(companions); i++) {
+        const char *path = col_arena_printf(arena, "%s/%s", from, companions[i]);
+        struct stat info;
+        if (!col_file_exists(path)) continue;
+        COL_TRY(col_weights_confine(from, path));
+        if (stat(path, &info) || !S_ISREG(info.st_mode) || info.st_size > SMALL_FILE)
+            return col_error_make(COL_BAD_INPUT, "'%s' is no file of at most %d MiB: remove it", path,
+                                  SMALL_FILE >> 20);
+    }
     return NULL;
 }

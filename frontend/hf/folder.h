@@ -14,6 +14,9 @@ COL_MUST_USE col_status col_hf_link(const char *from, const char *to, bool *out_
  * preparation), as far as it is there; links out of the folder are refused. */
 COL_MUST_USE col_status col_hf_copy_companions(const char *from, const char *to, col_arena *arena);
 
+/* What of this can be known to fail, before anything is written. */
+COL_MUST_USE col_status col_hf_check_companions(const char *from, col_arena *arena);
+
 /* Copies one small file, if it is there. */
 COL_MUST_USE col_status col_hf_copy(const char *from, const char *to, const char *name, col_arena *arena);
 

@@ -133,6 +133,7 @@ import im = {.folder = folder, .out_folder = out_folder, .arena = arena };
     COL_TRY(col_weights_confine(folder, join(&im, folder, INDEX)));
     COL_TRY(col_safetensors_open(folder, &set));
     col_status status = check_weights(&im, set);
+    if (!status) status = col_hf_check_companions(folder, arena);
     if (!status) status = write_all(&im, set, &out->copied);
     col_safetensors_close(set);
     return status;

@@ -77,21 +77,33 @@ void col_onnx_check_read(col_onnx_node *n)
     }
 }
 
-int64_t col_onnx_int(col_onnx_node *n, const char *name, int64_t fallback)
+/* As `type` of an attribute says what it holds (onnx.proto). */
+enum { IS_FLOAT = 1, IS_INT = 2, IS_TEXT = 3, IS_INTS = 7 };
+
+/* The attribute, unless it says that it holds something of another type. */
+static const Col__Onnx__Attribute *typed_attribute(col_onnx_node *n, const char *name, int type)
 {
     const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    if (!a || !a->has_type || !a->type || a->type == type) return a;
+    col_onnx_fault(n, "its attribute '%s' has another type than this op takes", name);
+    return NULL;
+}
+
+int64_t col_onnx_int(col_onnx_node *n, const char *name, int64_t fallback)
+{
+    const Col__Onnx__Attribute *a = typed_attribute(n, name, IS_INT);
     return a && a->has_i ? a->i : fallback;
 }
 
 double col_onnx_float(col_onnx_node *n, const char *name, double fallback)
 {
-    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    const Col__Onnx__Attribute *a = typed_attribute(n, name, IS_FLOAT);
     return a && a->has_f ? (double)a->f : fallback;
 }
 
 const char *col_onnx_text(col_onnx_node *n, const char *name, const char *fallback)
 {
-    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    const Col__Onnx__Attribute *a = typed_attribute(n, name, IS_TEXT);
     if (a && a->has_s && !a->s.len) return "";
     if (!a || !a->has_s || memchr(a->s.data, 0, a->s.len)) return fallback;
     return col_arena_strndup(n->arena, (const char *)a->s.data, a->s.len);
@@ -108,7 +120,7 @@ static col_onnx_ints short_list(col_onnx_node *n, const char *what, size_t count
 
 col_onnx_ints col_onnx_attr_ints(col_onnx_node *n, const char *name)
 {
-    const Col__Onnx__Attribute *a = col_onnx_attribute(n, name);
+    const Col__Onnx__Attribute *a = typed_attribute(n, name, IS_INTS);
     if (!a) return (col_onnx_ints){.count = -1};
     col_onnx_ints list = short_list(n, name, a->n_ints);
     for (int i = 0; i < list.count; i++) list.values[i] = a->ints[i];

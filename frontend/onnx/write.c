@@ -44,9 +44,8 @@ col_status col_onnx_write(const col_onnx_model *model, const char *folder)
     col_arena *arena = col_arena_create();
     col_str text = {0};
     col_graph_print(model->graph, &text);
-    col_status status = NULL;
-    if (model->weights.len)
-        status = col_onnx_write_weights(model, col_arena_printf(arena, "%s/model.safetensors", folder));
+    col_status status =
+        col_onnx_write_weights(model, col_arena_printf(arena, "%s/model.safetensors", folder));
     if (!status)
         status =
             col_file_write(col_arena_printf(arena, "%s/model.ir", folder), col_str_text(&text), text.len);

@@ -88,6 +88,20 @@ def check_case(case):
     check_logits(case, f"{case}/twice/model.ir", f"{case}/twice", case)
 
 
+def check_other_names():
+    """transformers reads GPT-2's sizes under the names of other models, too."""
+    others = {"n_positions": "max_position_embeddings", "n_embd": "hidden_size", "n_layer": "num_hidden_layers",
+              "n_head": "num_attention_heads"}
+    write_folder("others", "gpt2")
+    write_json("others/config.json", {others.get(key, key): value for key, value in golden["gpt2"]["config"].items()})
+    assert "notice" not in call("import", "hf", "others", "-o", "others_in")
+    check_logits("gpt2", "others_in/model.ir", "others_in", "others")
+    call("export", "hf", "others_in", "-o", "others_out")
+    with open("others_out/config.json", encoding="utf-8") as file:
+        config = json.load(file)
+    assert all(config[key] == golden["gpt2"]["config"][key] and other not in config for key, other in others.items()), config
+
+
 def check_document():
     """docs/huggingface.md has the fields of family.c, table by table."""
     with open(family_path, encoding="utf-8") as file:
@@ -214,6 +228,7 @@ def check_config_refusals():
     config("resnet_basic", "'downsample_in_first_stage' is true", downsample_in_first_stage=True)
     error = refuse(write_folder("bad", "gpt2", {"n_head": -1, "activation_function": None, "n_layer": "two"}), "'n_head' is -1")
     assert "'activation_function' is null" in error and "'n_layer' is two" in error, error
+    config("gpt2", "'n_head' and 'num_attention_heads' are one field, and differ", num_attention_heads=4)
     error = call("import", "hf", write_folder("odd", "gpt2", {"rope_theta": 5}), "-o", "odd_in")
     assert "'rope_theta'" in error, error
 
@@ -280,6 +295,9 @@ def check_weight_refusals(index):
     os.remove("bad/model.safetensors.index.json")
     os.symlink("../gpt2/hf/model.safetensors", "bad/model.safetensors")
     refuse("bad", "links to a file outside its folder")
+    os.symlink("../hf.py", f"{write_folder('astray', 'gpt2')}/merges.txt")
+    with open("hf.py", "w", encoding="utf-8"):
+        refuse("astray", "'astray/merges.txt' links to a file outside its folder")
     # As in the hub's cache, where a revision's files link to blobs.
     os.makedirs("hub/snapshots/abc")
     os.makedirs("hub/blobs")
@@ -320,6 +338,7 @@ with tempfile.TemporaryDirectory() as temporary:
     for each in sorted(golden):
         check_case(each)
     check_document()
+    check_other_names()
     made_index = check_shards()
     check_small_types()
     check_names()

@@ -79,6 +79,9 @@ def check_both_ways():
                                        [onnx.make_value("h/y", FLOAT, [2, 2])]))
     assert call("run", "back.onnx", "--input", "h/in=direct/y.npy", "--output", "back")[0] == 0
     assert output("back", "h.y") == ([2, 2], FLOAT, [-1, -1.5, -2, 0])
+    assert call("import", "onnx", "back.onnx", "-o", "bare") == (0, "")  # has no weights, but a file for them
+    bare = call("run", "bare/model.ir", "--weights", "bare", "--input", "h/in=direct/y.npy", "--output", "back2")
+    assert bare == (0, "") and output("back2", "h.y") == output("back", "h.y"), bare
     status, error = call("train", "mlp.onnx", "--data", "synthetic")
     assert status == 2 and "colc import onnx" in error, error
 
@@ -105,6 +108,17 @@ def check_known_values():
     assert status == 2 and "other" in error, error
 
 
+def check_overflow():
+    """Whole numbers of constants keep the lower bits, as those of a run do."""
+    nodes = [onnx.make_node("Mul", ["w", "w"], ["square"]), onnx.make_node("Add", ["x", "square"], ["y"])]
+    weight = onnx.make_tensor([1], INT64, wholes((1 << 40) + 1), "w")
+    values = [onnx.make_value(name, INT64, [1]) for name in ("x", "y")]
+    write("overflow.onnx", onnx.make_model(nodes, values[:1], values[1:], [weight]))
+    write("zero.pb", onnx.make_tensor([1], INT64, wholes(0)))
+    assert call("run", "overflow.onnx", "--input", "x=zero.pb", "--output", "overflow") == (0, "")
+    assert output("overflow") == ([1], INT64, [(1 << 41) + 1]), output("overflow")
+
+
 def check_refusals():
     nodes = [onnx.make_node("Relu", ["x"], ["a"]), onnx.make_node("Loop", ["a"], ["b"]), onnx.make_node("Loop", ["b"], ["c"]),
              onnx.make_node("Fancy", ["c"], ["d"], domain="com.example"), onnx.make_node("Gelu", ["d"], ["y"])]
@@ -128,6 +142,8 @@ def check_refusals():
     refuse(mlp(onnx.make_tensor([2, 3], FLOAT, floats(*WEIGHT[:5]), "fc.weight")), "initializer 'fc.weight'")
     odd = onnx.make_node("Relu", ["x"], ["y"], onnx.make_int("slope", 2))
     refuse(onnx.make_model([odd], [X23], [Y]), "node 'y' (Relu): its attribute 'slope' is not supported")
+    odd = onnx.make_node("Softmax", ["x"], ["y"], onnx.make_ints("axis", [0]))
+    refuse(onnx.make_model([odd], [X23], [Y]), "its attribute 'axis' has another type than this op takes")
     refuse(onnx.make_model([onnx.make_node("Relu", ["x", "x"], ["y"])], [X23], [Y]), "its operand 2 is not supported")
     huge = onnx.make_node("ConstantOfShape", ["s"], ["y"])
     refuse(onnx.make_model([huge], [], [Y], [onnx.make_tensor([2], INT64, wholes(1 << 62, 4), "s")]), "absurdly large")
@@ -223,6 +239,7 @@ def main():
         check_both_ways()
         check_open_sizes()
         check_known_values()
+        check_overflow()
         check_refusals()
         check_empty()
         check_statistics()
