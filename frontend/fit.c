@@ -25,7 +25,8 @@ enum {
     ENOUGH = 4,         /* sizes of groups in a row that bring nothing: no more are tried */
     SWEPT_NODES =
         5000, /* of the sharding problem: larger ones are not solved again for a little less memory */
-    TRIED_NODES = 500, /* ... and for smaller ones auto tries all that can be forced */
+    TRIED_NODES =
+        500, /* ... and in smaller ones auto tries what can be forced, also where there is no limit */
 };
 static const double AGAIN_GAP = 0.001; /* at which the solver may stop ... */
 static const double AGAIN_WORK = 3e8;  /* ... and when it must: after some tenths of a second ... */
@@ -40,6 +41,7 @@ static const double WORTH = 0.001; /* of a step's time: the least gain that larg
 static const double SHARDING_LIMITS[] = {1.3, 1.8, 2.5, 0};
 /* Of the seconds by the sharding model, which counts every all-reduce alone: a plan has at least as many. */
 static const double ABOUT = 0.7;
+static const double LEFT_BY_RECOMPUTATION = 0.4; /* of the least memory of a split */
 static const double BINDING = 0.97; /* of the limit: a split that takes less would not use more */
 
 static bool trains(const col_compiler *c)
@@ -73,6 +75,7 @@ typedef struct search {
     int64_t keep_peak;         /* of the model where everything is kept */
     attempt kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
     /* Of all. */
+    bool is_second;             /* another plan fits: of interest is what is faster, not what is least */
     col_shard_report known;     /* the last one that says what forced plans reach */
     attempt best;               /* the fastest that fits */
     col_compiler best_compiler; /* as they were then: laid out anew, buffers may come to lie otherwise */
@@ -407,7 +410,7 @@ static col_status fit_split(search *s, int64_t *out_needed)
     bool binds =
         !s->best.bytes || (double)s->best_compiler.programs[0].shard.peak >= BINDING * (double)s->limit;
     if (drops && binds) COL_TRY(lay_out_more(s));
-    return s->best.bytes || ends(s) ? NULL : lay_out_smallest(s, out_needed);
+    return s->best.bytes || s->is_second || ends(s) ? NULL : lay_out_smallest(s, out_needed);
 }
 
 static col_status fit_device(search *s, int64_t *out_needed)
@@ -424,15 +427,23 @@ static col_status fit_kind(search *s, int64_t *out_needed)
     return s->limit < INT64_MAX ? fit_split(s, out_needed) : fit_device(s, out_needed);
 }
 
-/* Whether the forced plan may be worth its try: in small problems always, so that auto is no slower by
- * construction; else where its split without a limit, which no limit makes faster, leaves hope. */
-static col_status may_be_faster(search *s, col_plan_kind kind, int32_t nodes, bool *out_may)
+/* Whether the forced plan may be worth its try: its split without a limit, which no limit makes faster, leaves hope,
+ * or where nothing fits yet, the least memory of a split does. Large problems are left to the sharding solver. */
+static col_status may_be_better(search *s, col_plan_kind kind, int32_t nodes, int64_t needed, bool *out_may)
 {
-    *out_may = nodes <= TRIED_NODES;
-    if (nodes <= TRIED_NODES || s->limit == INT64_MAX || nodes > SWEPT_NODES) return NULL;
-    s->c->sharding_bytes = 0;
+    bool limited = s->limit < INT64_MAX;
+    *out_may = nodes <= (limited ? SWEPT_NODES : TRIED_NODES);
+    if (!*out_may || !limited) return NULL;
+    s->c->sharding_bytes = s->best.bytes ? 0 : 1;
     s->c->plan_kind = kind;
-    COL_TRY(col_compiler_prepare(s->c, s->stopped));
+    col_status status = col_compiler_prepare(s->c, s->stopped);
+    int64_t least;
+    if (is_too_large(s->c, status, &least)) {
+        *out_may = !needed || LEFT_BY_RECOMPUTATION * (double)least < (double)needed;
+        col_error_free(status);
+        return NULL;
+    }
+    COL_TRY(status);
     *out_may = !s->best.bytes || ABOUT * s->c->programs[0].shard.objective < s->best.seconds;
     return NULL;
 }
@@ -440,10 +451,14 @@ static col_status may_be_faster(search *s, col_plan_kind kind, int32_t nodes, bo
 /* Lowers `*needed`, 0 for nothing known, to the least that the forced plan takes if that does not fit. */
 static col_status try_forced(search *s, col_plan_kind kind, int32_t nodes, int64_t *needed)
 {
-    search own = {.c = s->c, .stopped = s->stopped, .limit = s->limit, .start = s->start};
+    search own = {.c = s->c,
+                  .stopped = s->stopped,
+                  .limit = s->limit,
+                  .start = s->start,
+                  .is_second = s->best.bytes > 0};
     int64_t least;
     bool may;
-    COL_TRY(may_be_faster(s, kind, nodes, &may));
+    COL_TRY(may_be_better(s, kind, nodes, *needed, &may));
     if (!may || ends(s)) return NULL;
     s->c->plan_kind = kind;
     s->c->sharding_bytes = 0;
