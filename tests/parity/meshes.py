@@ -113,7 +113,7 @@ def check_memory(bench):
                               ("2x2", "zero3", "--overlap", "on"), ("2x2", "zero3", "--machine", "h100-dgx")):
         options = ["--mesh", mesh, "--plan", plan, *more]
         peak, named = peak_of(bench.compile("free", *options)), set()
-        for part in (1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.5, 0.1):
+        for part in (0.9, 0.7, 0.1) if mesh != "1" and plan == "auto" else (1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.5, 0.1):
             limit = int(peak * part)
             done = subprocess.run([bench.colc, "compile", bench.model, *small.settings(), "--batch", str(BATCH), *options,
                                    "--memory", str(limit), "-o", bench.path("a.plan"), "--report", bench.path("a.plan.json")],
