@@ -326,8 +326,13 @@ void col_onnx_op_hyperbolic(col_onnx_node *n, int which)
         y = with(n, COL_OP_MUL, binary(n, which == SINH ? COL_OP_SUB : COL_OP_ADD, rise, fall), 0.5);
     } else if (which == ASINH || which == ACOSH) {
         col_value *size = which == ASINH ? unary(n, COL_OP_ABS, x) : x;
-        col_value *square = with(n, which == ASINH ? COL_OP_ADD : COL_OP_SUB, binary(n, COL_OP_MUL, x, x), 1);
-        y = unary(n, COL_OP_LOG, binary(n, COL_OP_ADD, size, unary(n, COL_OP_SQRT, square)));
+        col_value *root; /* of x^2 + 1; of x^2 - 1 by its factors, so that it is no number below 1 */
+        if (which == ASINH)
+            root = unary(n, COL_OP_SQRT, with(n, COL_OP_ADD, binary(n, COL_OP_MUL, x, x), 1));
+        else
+            root = binary(n, COL_OP_MUL, unary(n, COL_OP_SQRT, with(n, COL_OP_SUB, x, 1)),
+                          unary(n, COL_OP_SQRT, with(n, COL_OP_ADD, x, 1)));
+        y = unary(n, COL_OP_LOG, binary(n, COL_OP_ADD, size, root));
         if (which == ASINH) y = binary(n, COL_OP_MUL, unary(n, COL_OP_SIGN, x), y);
     } else {
         col_value *one = col_onnx_number(n, 1, COL_F64);
