@@ -33,7 +33,10 @@ static col_status check_tokens(const col_plan *plan, const char *name, const col
                               name);
     }
     if ((*out)->dtype == COL__PLAN__DTYPE__I32 && (*out)->n_dims == 2) return NULL;
-    return col_error_make(COL_BAD_INPUT, "the input '%s' is not i32[batch, seq]", name);
+    return col_error_make(COL_BAD_INPUT,
+                          "the input '%s' is not i32[batch, seq], a token each: text has no labels for whole "
+                          "sequences; train a model that predicts tokens",
+                          name);
 }
 
 static col_status check(const col_plan *plan)
