@@ -501,6 +501,21 @@ static col_status fit_mesh(search *s, int64_t *out_needed)
     return NULL;
 }
 
+/* What is tried depends on the limit in places, so the memory that a refusal is to name is asked for, and raised until it
+ * is enough. */
+static col_status confirm_needed(const search *s, int64_t *needed)
+{
+    for (int i = 0; i < NAMED_TRIES && !ends(s) && s->known.nodes <= SWEPT_NODES; i++) {
+        search again = {.c = s->c, .stopped = s->stopped, .limit = *needed, .start = s->start};
+        int64_t more = 0;
+        s->c->sharding_threads = 0;
+        COL_TRY(fit_mesh(&again, &more));
+        if (again.best.bytes) return NULL;
+        *needed = COL_MAX(more, *needed + COL_PLAN_ALIGNMENT);
+    }
+    return NULL;
+}
+
 /* Of all that was tried, the best is printed, dumped and stopped at. It is restored once more after that: laid
  * out anew, buffers may come to lie otherwise. */
 static col_status show_best(search *s)
@@ -526,6 +541,8 @@ col_status col_fit(col_compiler *c, bool *out_stopped)
     COL_TRY(splits ? fit_mesh(&s, &needed) : fit_device(&s, &needed));
     if (*out_stopped) return NULL;
     if (s.best.bytes) return show_best(&s);
+    if (splits) COL_TRY(confirm_needed(&s, &needed));
+    if (*out_stopped) return NULL;
     return col_error_make(COL_INFEASIBLE,
                           "plan %s does not fit --memory %s of a device: it needs --memory %lld (%s) or more",
                           c->options->plan_name, col_format_bytes(have, (double)limit), (long long)needed,
