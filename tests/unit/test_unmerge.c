@@ -1,35 +1,6 @@
 /* Parts that are split off get a dimension of their own, and the numbers stay. */
-#include "tests/unit/unit.h"
-
-#include <string.h>
-
-#include "frontend/parse.h"
-#include "ir/evaluate.h"
 #include "passes/pass.h"
-#include "tests/unit/random.h"
-
-static col_graph *parse(col_arena *arena, const char *text)
-{
-    col_source *source = COL_NEW(arena, col_source);
-    *source = (col_source){.name = "m.ir", .text = text, .size = strlen(text)};
-    col_graph *graph;
-    assert_ok(col_parse_model(source, NULL, arena, &graph));
-    return graph;
-}
-
-/* The same numbers for a variable, whatever dimensions it has. */
-static const col_tensor *evaluate(const col_graph *graph, col_arena *arena)
-{
-    col_tensor *vars = col_evaluate_vars(graph, arena);
-    for (size_t v = 0; v < graph->vars.len; v++) {
-        unit_random r = {v};
-        for (int64_t i = 0; i < col_shape_numel(vars[v].type.shape); i++)
-            vars[v].data[i] = (double)random_int(&r, -8, 8);
-    }
-    col_evaluation out;
-    assert_ok(col_evaluate(graph, NULL, vars, arena, &out));
-    return out.outputs;
-}
+#include "tests/unit/model_text.h"
 
 static int slices_of(const col_graph *graph)
 {
@@ -47,11 +18,11 @@ static bool unmerges(const char *body)
                                         "param w, v : f32[4, 12] ~ zeros\nparam s : f32[12, 12] ~ zeros\n"
                                         "param b : f32[12] ~ zeros\n%s",
                                         body);
-    col_graph *before = parse(arena, text), *after = parse(arena, text);
+    col_graph *before = model_of(arena, text), *after = model_of(arena, text);
     col_pass_options options = col_pass_options_default();
     assert_ok(col_pass_unmerge(after, &options));
     assert_ok(col_graph_verify(after));
-    const col_tensor *was = evaluate(before, arena), *is = evaluate(after, arena);
+    const col_tensor *was = outputs_of(before, 1, arena), *is = outputs_of(after, 1, arena);
     for (size_t i = 0; i < before->outputs.len; i++) {
         int64_t count = col_shape_numel(was[i].type.shape);
         assert_true(col_type_equal(was[i].type, is[i].type));

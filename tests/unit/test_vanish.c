@@ -1,38 +1,17 @@
 /* Sums that vanish become exact zeros, and all other gradients stay: in fp64, where what is left of the sums is
  * smaller than any difference that counts. */
-#include "tests/unit/unit.h"
-
 #include <math.h>
-#include <string.h>
 
-#include "frontend/parse.h"
-#include "ir/evaluate.h"
 #include "passes/pass.h"
-#include "tests/unit/random.h"
+#include "tests/unit/model_text.h"
 
 static col_graph *differentiated(col_arena *arena, const char *text)
 {
-    col_source *source = COL_NEW(arena, col_source);
-    *source = (col_source){.name = "m.ir", .text = text, .size = strlen(text)};
-    col_graph *graph;
-    assert_ok(col_parse_model(source, NULL, arena, &graph));
+    col_graph *graph = model_of(arena, text);
     col_pass_options options = col_pass_options_default();
     assert_ok(col_pass_unmerge(graph, &options));
     assert_ok(col_pass_autodiff(graph, &options));
     return graph;
-}
-
-static const col_tensor *evaluate(const col_graph *graph, col_arena *arena)
-{
-    col_tensor *vars = col_evaluate_vars(graph, arena);
-    for (size_t v = 0; v < graph->vars.len; v++) {
-        unit_random r = {v};
-        for (int64_t i = 0; i < col_shape_numel(vars[v].type.shape); i++)
-            vars[v].data[i] = (double)random_int(&r, -8, 8) / 8;
-    }
-    col_evaluation out;
-    assert_ok(col_evaluate(graph, NULL, vars, arena, &out));
-    return out.outputs;
 }
 
 /* Bits of the gradient's elements that the pass made exactly zero; everything is compared with what it was. */
@@ -49,7 +28,7 @@ static uint64_t zeros_of(const char *body, const char *parameter)
     col_pass_options options = col_pass_options_default();
     assert_ok(col_pass_vanish(after, &options));
     assert_ok(col_graph_verify(after));
-    const col_tensor *was = evaluate(before, arena), *is = evaluate(after, arena);
+    const col_tensor *was = outputs_of(before, 1.0 / 8, arena), *is = outputs_of(after, 1.0 / 8, arena);
     uint64_t zeros = 0;
     bool found = false;
     for (size_t i = 0; i < after->outputs.len; i++) {
