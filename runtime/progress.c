@@ -7,9 +7,17 @@
 
 #include "ir/base/str.h"
 
+/* Columns of the terminal; 0: there is none. What mpirun gives its processes, wherever their output goes, is a
+ * terminal without columns. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ? 0 : size.ws_col;
+}
+
 void col_progress_start(col_progress *p, int64_t total, bool quiet)
 {
-    *p = (col_progress){.quiet = quiet, .terminal = isatty(STDOUT_FILENO) == 1, .total = total};
+    *p = (col_progress){.quiet = quiet, .terminal = columns() > 1, .total = total};
 }
 
 /* "1h02m", "3m07s", "12s" */
@@ -27,9 +35,9 @@ static void print_time(col_str *out, double seconds)
 /* A line that wraps cannot be rewritten. */
 static void cut_to_width(col_str *line)
 {
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col < 2 || line->len < size.ws_col) return;
-    line->len = (size_t)size.ws_col - 1;
+    size_t width = (size_t)columns();
+    if (!width || line->len < width) return;
+    line->len = width - 1;
     line->data[line->len] = 0;
 }
 
