@@ -5,16 +5,10 @@
 
 #include <string.h>
 
+#include "ir/group_index.h"
 #include "ir/view.h"
 
 enum { MAX_ITEMS = 1024 };
-
-typedef struct analysis {
-    const col_group_query *query;
-    col_group *group;
-    int split_dim; /* domain dim to split; -1: none asked for */
-    int64_t split_inner;
-} analysis;
 
 bool col_node_is_fusible(const col_node *node)
 {
@@ -73,147 +67,6 @@ static int64_t domain_numel(const col_domain *domain, bool reduced_too)
     return numel;
 }
 
-/* Indices. */
-
-/* Runs of domain dims, one per dim of a value, gathered innermost first. */
-typedef struct runs {
-    int count[COL_MAX_RANK];
-    uint8_t dims[COL_MAX_RANK][COL_DOMAIN_DIMS]; /* innermost first */
-    int64_t offset[COL_MAX_RANK];
-} runs;
-
-static col_index index_of_runs(const runs *r, int rank)
-{
-    col_index index = {0};
-    int at = 0;
-    for (int k = 0; k < rank; k++) {
-        index.first[k] = (uint8_t)at;
-        for (int i = r->count[k] - 1; i >= 0; i--) index.dims[at++] = r->dims[k][i];
-        index.offset[k] = r->offset[k];
-    }
-    index.first[rank] = (uint8_t)at;
-    return index;
-}
-
-static void copy_run(runs *to, int k, const col_index *from, int j)
-{
-    to->count[k] = 0;
-    for (int i = from->first[j + 1] - 1; i >= from->first[j]; i--)
-        to->dims[k][to->count[k]++] = from->dims[i];
-    to->offset[k] = from->offset[j];
-}
-
-static int64_t run_size(const analysis *a, const col_index *index, int k)
-{
-    int64_t size = 1;
-    for (int i = index->first[k]; i < index->first[k + 1]; i++)
-        size *= a->group->domain.sizes[index->dims[i]];
-    return size;
-}
-
-/* Deals the domain dims of a sequence out to value dims [from, to) of the shape, innermost first. False when
- * a cut falls inside a domain dim; a->split_dim then says which one to split, if that helps. */
-static bool deal(analysis *a, const uint8_t *sequence, int length, col_shape shape, int from, int to,
-                 runs *out)
-{
-    int at = length;
-    for (int k = to - 1; k >= from; k--) {
-        out->count[k] = 0;
-        out->offset[k] = 0;
-        int64_t left = shape.dims[k];
-        while (left != 1) {
-            if (at == 0) return false;
-            int d = sequence[at - 1];
-            int64_t size = a->group->domain.sizes[d];
-            if (size == left) {
-                left = 1;
-            } else if (left && size && left % size == 0) {
-                left /= size;
-            } else {
-                if (left && size && size % left == 0) {
-                    a->split_dim = d;
-                    a->split_inner = left;
-                }
-                return false;
-            }
-            out->dims[k][out->count[k]++] = (uint8_t)d;
-            at--;
-        }
-    }
-    return at == 0;
-}
-
-/* The index of a reshape's operand. Both shapes are cut into the smallest blocks of equal product; a dim with
- * an offset (or a part of its range) passes only as a block of its own. */
-static bool reshape_index(analysis *a, col_shape shape, const col_index *index, col_shape operand,
-                          col_index *out)
-{
-    runs r = {0};
-    int i = 0, j = 0;
-    while (i < shape.rank || j < operand.rank) {
-        int i0 = i, j0 = j;
-        int64_t n = i < shape.rank ? shape.dims[i++] : 1, m = j < operand.rank ? operand.dims[j++] : 1;
-        while (n != m) {
-            if (n < m ? i == shape.rank : j == operand.rank) return false; /* zero elements */
-            if (n < m)
-                n *= shape.dims[i++];
-            else
-                m *= operand.dims[j++];
-        }
-        while (i < shape.rank && shape.dims[i] == 1) i++;
-        while (j < operand.rank && operand.dims[j] == 1) j++;
-        int partial = -1;
-        for (int k = i0; k < i; k++) {
-            if (index->offset[k] || run_size(a, index, k) != shape.dims[k]) partial = k;
-        }
-        if (partial < 0) {
-            if (!deal(a, index->dims + index->first[i0], index->first[i] - index->first[i0], operand, j0, j,
-                      &r))
-                return false;
-            continue;
-        }
-        int same = -1;
-        for (int k = j0; k < j; k++) {
-            if (operand.dims[k] == shape.dims[partial]) same = k;
-        }
-        if (same < 0 || n != shape.dims[partial]) return false;
-        copy_run(&r, same, index, partial);
-    }
-    *out = index_of_runs(&r, operand.rank);
-    return true;
-}
-
-static col_index broadcast_index(col_shape shape, const col_index *index, col_shape operand)
-{
-    col_index out = {0};
-    for (int k = 0; k < operand.rank; k++) {
-        int from = shape.rank - operand.rank + k;
-        out.first[k + 1] = out.first[k];
-        if (operand.dims[k] != shape.dims[from]) continue;
-        for (int i = index->first[from]; i < index->first[from + 1]; i++)
-            out.dims[out.first[k + 1]++] = index->dims[i];
-        out.offset[k] = index->offset[from];
-    }
-    return out;
-}
-
-/* The operand's index of a view, from the index of its result. */
-static bool view_index(analysis *a, const col_node *node, const col_value *result, const col_index *index,
-                       col_index *out)
-{
-    col_shape operand = col_node_operand(node, 0)->type.shape;
-    col_view_map map;
-    runs r = {0};
-    if (!col_op_info_of(node->op)->view_map(node, result->index, &map))
-        return reshape_index(a, result->type.shape, index, operand, out);
-    for (int k = 0; k < operand.rank; k++) {
-        if (map.from[k] >= 0) copy_run(&r, k, index, map.from[k]);
-        r.offset[k] += map.start[k];
-    }
-    *out = index_of_runs(&r, operand.rank);
-    return true;
-}
-
 /* Items. */
 
 static bool same_index(const col_index *a, const col_index *b, int rank)
@@ -223,7 +76,7 @@ static bool same_index(const col_index *a, const col_index *b, int rank)
            !memcmp(a->offset, b->offset, sizeof *a->offset * (size_t)rank);
 }
 
-static int add_item(analysis *a, col_item item)
+static int add_item(col_group_analysis *a, col_item item)
 {
     if (a->group->items.len == MAX_ITEMS) return -1;
     col_vec_push(a->group->arena, &a->group->items, item);
@@ -240,14 +93,14 @@ static col_item make_item(col_item_kind kind, const col_value *value, const col_
                       .dtype = value->type.dtype};
 }
 
-static int evaluate(analysis *a, const col_value *value, const col_index *index);
+static int evaluate(col_group_analysis *a, const col_value *value, const col_index *index);
 
-static bool is_inside(const analysis *a, const col_value *value)
+static bool is_inside(const col_group_analysis *a, const col_value *value)
 {
     return value->producer && value->producer->group == a->query->group;
 }
 
-static int evaluate_linear(analysis *a, const col_value *value, const col_index *index, int axis,
+static int evaluate_linear(col_group_analysis *a, const col_value *value, const col_index *index, int axis,
                            col_dtype dtype)
 {
     col_item item = make_item(COL_ITEM_LINEAR, value, index);
@@ -256,21 +109,21 @@ static int evaluate_linear(analysis *a, const col_value *value, const col_index 
     return add_item(a, item);
 }
 
-static int evaluate_elementwise(analysis *a, const col_node *node, const col_index *index)
+static int evaluate_elementwise(col_group_analysis *a, const col_node *node, const col_index *index)
 {
     const col_value *result = &node->results[0];
     col_item item = make_item(COL_ITEM_NODE, result, index);
     item.node = node;
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *operand = col_node_operand(node, i);
-        col_index at = broadcast_index(result->type.shape, index, operand->type.shape);
+        col_index at = col_index_broadcast(result->type.shape, index, operand->type.shape);
         item.operands[i] = evaluate(a, operand, &at);
         if (item.operands[i] < 0) return -1;
     }
     return add_item(a, item);
 }
 
-static int evaluate_source(analysis *a, const col_node *node, const col_index *index)
+static int evaluate_source(col_group_analysis *a, const col_node *node, const col_index *index)
 {
     const col_value *result = &node->results[0];
     int axis;
@@ -302,7 +155,7 @@ static int evaluate_source(analysis *a, const col_node *node, const col_index *i
     return item.operands[2] < 0 ? -1 : add_item(a, item);
 }
 
-static int evaluate_reduction(analysis *a, const col_node *node, const col_index *index)
+static int evaluate_reduction(col_group_analysis *a, const col_node *node, const col_index *index)
 {
     const col_value *operand = col_node_operand(node, 0), *result = &node->results[0];
     col_domain *domain = &a->group->domain;
@@ -313,7 +166,7 @@ static int evaluate_reduction(analysis *a, const col_node *node, const col_index
     /* Exactly the point's own rows: no other ones, none twice. */
     if (col_index_dims(index, result->type.shape.rank) & domain->reduced) return -1;
     if (col_shape_numel(shape) != domain_numel(domain, true)) return -1;
-    runs r = {0}, cut = {0};
+    col_group_runs r = {0}, cut = {0};
     for (int k = 0, j = 0; k < shape.rank; k++) {
         bool is_reduced = false;
         for (int i = 0; i < count; i++) is_reduced |= given[i] == k;
@@ -323,7 +176,7 @@ static int evaluate_reduction(analysis *a, const col_node *node, const col_index
             j += keep;
         } else {
             if (index->offset[j]) return -1;
-            copy_run(&r, k, index, j++);
+            col_runs_copy(&r, k, index, j++);
         }
     }
     uint8_t sequence[COL_DOMAIN_DIMS];
@@ -331,12 +184,12 @@ static int evaluate_reduction(analysis *a, const col_node *node, const col_index
     for (int d = 0; d < domain->rank; d++) {
         if (domain->reduced >> d & 1) sequence[length++] = (uint8_t)d;
     }
-    if (!deal(a, sequence, length, reduced, 0, reduced.rank, &cut)) return -1;
+    if (!col_runs_deal(a, sequence, length, reduced, 0, reduced.rank, &cut)) return -1;
     for (int i = 0; i < reduced.rank; i++) {
         r.count[axes[i]] = cut.count[i];
         memcpy(r.dims[axes[i]], cut.dims[i], sizeof cut.dims[i]);
     }
-    col_index at = index_of_runs(&r, shape.rank);
+    col_index at = col_index_of_runs(&r, shape.rank);
     col_item item = make_item(COL_ITEM_REDUCE, result, index);
     item.node = node;
     item.operands[0] = evaluate(a, operand, &at);
@@ -344,8 +197,8 @@ static int evaluate_reduction(analysis *a, const col_node *node, const col_index
 }
 
 /* One part of a concat, or the inside of a padded value: a guarded load along some axes. */
-static int evaluate_part(analysis *a, const col_value *result, const col_index *index, const col_value *part,
-                         const int64_t *starts, int otherwise)
+static int evaluate_part(col_group_analysis *a, const col_value *result, const col_index *index,
+                         const col_value *part, const int64_t *starts, int otherwise)
 {
     if (is_inside(a, part)) return -1;
     col_item item = make_item(COL_ITEM_LOAD, part, index);
@@ -365,7 +218,7 @@ static int evaluate_part(analysis *a, const col_value *result, const col_index *
     return add_item(a, item);
 }
 
-static int evaluate_move(analysis *a, const col_node *node, const col_index *index)
+static int evaluate_move(col_group_analysis *a, const col_node *node, const col_index *index)
 {
     const col_value *result = &node->results[0];
     col_shape shape = result->type.shape;
@@ -374,10 +227,11 @@ static int evaluate_move(analysis *a, const col_node *node, const col_index *ind
     if (node->op == COL_OP_EMBEDDING) {
         const col_value *table = col_node_operand(node, 0), *ids = col_node_operand(node, 1);
         if (is_inside(a, table)) return -1;
-        runs rows = {0}, column = {0};
-        for (int k = 0; k + 1 < shape.rank; k++) copy_run(&rows, k, index, k);
-        copy_run(&column, 1, index, shape.rank - 1);
-        col_index at = index_of_runs(&rows, ids->type.shape.rank), table_at = index_of_runs(&column, 2);
+        col_group_runs rows = {0}, column = {0};
+        for (int k = 0; k + 1 < shape.rank; k++) col_runs_copy(&rows, k, index, k);
+        col_runs_copy(&column, 1, index, shape.rank - 1);
+        col_index at = col_index_of_runs(&rows, ids->type.shape.rank),
+                  table_at = col_index_of_runs(&column, 2);
         col_item item = make_item(COL_ITEM_GATHER, table, &table_at);
         item.operands[0] = evaluate(a, ids, &at);
         return item.operands[0] < 0 ? -1 : add_item(a, item);
@@ -400,11 +254,12 @@ static int evaluate_move(analysis *a, const col_node *node, const col_index *ind
     return item;
 }
 
-static int evaluate_view(analysis *a, const col_node *node, const col_value *result, const col_index *index)
+static int evaluate_view(col_group_analysis *a, const col_node *node, const col_value *result,
+                         const col_index *index)
 {
     const col_value *operand = col_node_operand(node, 0);
     col_index at;
-    if (view_index(a, node, result, index, &at)) return evaluate(a, operand, &at);
+    if (col_index_of_view(a, node, result, index, &at)) return evaluate(a, operand, &at);
     bool inlined = operand->producer && a->query->inlined && a->query->inlined[operand->producer->id];
     if (a->split_dim >= 0 || is_inside(a, operand) || inlined) return -1;
     /* No cut fits: find the element by its number. */
@@ -413,7 +268,7 @@ static int evaluate_view(analysis *a, const col_node *node, const col_value *res
     return item.operands[0] < 0 ? -1 : add_item(a, item);
 }
 
-static int evaluate_new(analysis *a, const col_value *value, const col_index *index)
+static int evaluate_new(col_group_analysis *a, const col_value *value, const col_index *index)
 {
     const col_node *node = value->producer;
     if (!is_inside(a, value) && !(node && a->query->inlined && a->query->inlined[node->id])) {
@@ -434,7 +289,7 @@ static size_t slot_of(const col_group *group, const col_value *value)
     return (value->id * UINT32_C(0x9E3779B1) >> 7) & (group->table_size - 1);
 }
 
-static int evaluate(analysis *a, const col_value *value, const col_index *index)
+static int evaluate(col_group_analysis *a, const col_value *value, const col_index *index)
 {
     col_group *group = a->group;
     size_t slot = slot_of(group, value);
@@ -510,7 +365,7 @@ static bool roots_fit(const col_group *group)
     return true;
 }
 
-static bool evaluate_roots(analysis *a)
+static bool evaluate_roots(col_group_analysis *a)
 {
     col_group *group = a->group;
     col_domain *domain = &group->domain;
@@ -526,9 +381,9 @@ static bool evaluate_roots(analysis *a)
         for (int d = 0; d < domain->rank; d++) {
             if (!per_row || !(domain->reduced >> d & 1)) sequence[length++] = (uint8_t)d;
         }
-        runs r = {0};
-        if (!deal(a, sequence, length, shape, 0, shape.rank, &r)) return false;
-        root->index = index_of_runs(&r, shape.rank);
+        col_group_runs r = {0};
+        if (!col_runs_deal(a, sequence, length, shape, 0, shape.rank, &r)) return false;
+        root->index = col_index_of_runs(&r, shape.rank);
         root->item = evaluate(a, root->value, &root->index);
         if (root->item < 0) return false;
     }
@@ -537,7 +392,7 @@ static bool evaluate_roots(analysis *a)
 
 bool col_group_analyze(const col_node *const *nodes, size_t n, const col_group_query *query, col_group *out)
 {
-    analysis a = {.query = query, .group = out};
+    col_group_analysis a = {.query = query, .group = out};
     if (out->table_size < 2 * n) {
         for (out->table_size = 64; out->table_size < 2 * n;) out->table_size *= 2;
         out->table = COL_NEW_ARRAY(out->arena, int, out->table_size);

@@ -1,4 +1,4 @@
-/* The state of an import, shared by import.c and node.c. */
+/* The state of an import, shared by import*.c, fold.c and node*.c. */
 #ifndef COL_ONNX_IMPORTER_H
 #define COL_ONNX_IMPORTER_H
 
@@ -50,5 +50,17 @@ void col_onnx_importer_fold(col_onnx_importer *im);
 /* A parameter with its data, which must live as long as the import. */
 col_value *col_onnx_importer_param(col_onnx_importer *im, const char *name, const col_onnx_tensor *tensor,
                                    bool is_trained);
+
+/* import_vars.c. Names of variables and outputs go into the model's text, in backquotes: a fault and false for one that
+ * cannot; `what` has it, for the message. */
+bool col_onnx_importer_check_name(col_onnx_importer *im, const char *what, const char *name);
+/* The name stands for the value from here on; a fault when it is there already. */
+col_onnx_slot *col_onnx_importer_define(col_onnx_importer *im, const char *name, col_value *value);
+/* The names that nodes read, and outputs. */
+col_map *col_onnx_importer_read_names(const col_onnx_importer *im, const Col__Onnx__Graph *graph);
+void col_onnx_importer_add_initializer(col_onnx_importer *im, const Col__Onnx__Tensor *message);
+/* An input that none of the names `read` is may be of any type. */
+void col_onnx_importer_add_input(col_onnx_importer *im, const Col__Onnx__ValueInfo *message,
+                                 const col_map *read);
 
 #endif
