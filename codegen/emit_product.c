@@ -1,0 +1,41 @@
+/* Matrix products as instructions. */
+#include "codegen/emit_program.h"
+
+#include <string.h>
+
+#include "ir/einsum.h"
+#include "ir/view.h"
+#include "ir/work.h"
+
+/* [batch..., rows, columns] of one side of a product; `groups` are the letters of its last two dimensions. */
+static col_plan_view *matrix_view(emit_program *p, const col_einsum *e, const char *subscripts,
+                                  const col_value *value, const char *rows, const char *columns)
+{
+    col_view view = col_view_of(value);
+    const col_placement *place = &p->placements[view.base->id];
+    COL_ASSERT(place->placed);
+    const int64_t *from = view.base == value ? place->strides : view.strides;
+    int rank = (int)strlen(e->batch);
+    int64_t dims[COL_MAX_RANK + 2], strides[COL_MAX_RANK + 2];
+    for (int i = 0; i < rank; i++) dims[i] = e->size[e->batch[i] - 'a'];
+    col_einsum_strides(subscripts, from, e->batch, strides);
+    bool merged = col_einsum_merge(e, subscripts, from, rows, &dims[rank], &strides[rank]) &&
+                  col_einsum_merge(e, subscripts, from, columns, &dims[rank + 1], &strides[rank + 1]);
+    if (!merged) COL_PANIC("an einsum operand cannot be read as a matrix; legalize should have copied it");
+    uint64_t offset = place->offset + (uint64_t)view.offset * col_dtype_size(value->type.dtype);
+    return emit_make_view(p, offset, value->type.dtype, rank + 2, dims, strides);
+}
+
+void emit_product(emit_program *p, const col_node *node)
+{
+    col_einsum e = col_einsum_of(node);
+    col_plan_instruction *in = emit_add_instruction(p, node, 2, 1);
+    in->reads[0] = matrix_view(p, &e, e.operands[0], col_node_operand(node, 0), e.rows, e.inner);
+    in->reads[1] = matrix_view(p, &e, e.operands[1], col_node_operand(node, 1), e.inner, e.columns);
+    in->writes[0] = matrix_view(p, &e, e.result, &node->results[0], e.rows, e.columns);
+    in->kind_case = COL__PLAN__INSTRUCTION__KIND_MATMUL;
+    in->matmul = COL_NEW(p->arena, Col__Plan__Matmul);
+    col__plan__matmul__init(in->matmul);
+    in->flops = col_node_work(node).flops;
+    in->bytes = emit_bytes_moved(in);
+}
