@@ -3,8 +3,8 @@
  * the heads of all three: a block of 3c is not a block of each.
  *
  * needs     nothing; runs before autodiff, so that the backward pass follows
- * provides  split -> slices of a value that the product makes with one dimension more; parameters that end in
- *           such a dimension have that shape, and keep the outside's as `stored`
+ * provides  the split is along a dimension of the value that the product makes with one more; parameters that
+ *           end in such a dimension have that shape, and keep the outside's as `stored`
  * breaks    nothing
  *
  * The way back from a split goes through elementwise ops and products, while each value has one user, to
@@ -187,12 +187,10 @@ static void replace_split(walk *w, col_node *node, cut c)
     col_builder_at(&b, node);
     col_value *parts = cut_value(w, &b, col_node_operand(node, 0), c);
     col_builder_at(&b, node);
-    int64_t starts[COL_MAX_RANK] = {0}, stops[COL_MAX_RANK];
-    memcpy(stops, parts->type.shape.dims, sizeof stops);
+    col_attr attrs[] = {col_attr_int(COL_ATTR_PARTS, c.parts), col_attr_int(COL_ATTR_AXIS, c.dim)};
+    const col_node *split = col_build(&b, COL_OP_SPLIT, 1, &parts, COL_COUNT(attrs), attrs);
     for (uint32_t i = 0; i < node->result_count; i++) {
-        starts[c.dim] = i;
-        stops[c.dim] = i + 1;
-        col_value *part = col_build_slice(&b, parts, starts, stops);
+        col_value *part = &split->results[i];
         col_value_replace(graph, &node->results[i], col_build_reshape(&b, part, node->results[i].type.shape));
     }
     col_graph_remove(node);
@@ -209,7 +207,8 @@ col_status col_pass_unmerge(col_graph *graph, const col_pass_options *options)
         bool has_axis = col_shape_axis(shape, col_node_int(node, COL_ATTR_AXIS), &c.dim);
         COL_ASSERT(has_axis);
         walk w = {.graph = graph, .scratch = scratch};
-        if (c.parts > 1 && can_cut(&w, col_node_operand(node, 0), c)) replace_split(&w, node, c);
+        bool is_cut = shape.dims[c.dim] == c.parts;
+        if (c.parts > 1 && !is_cut && can_cut(&w, col_node_operand(node, 0), c)) replace_split(&w, node, c);
     }
     col_arena_destroy(scratch);
     return NULL;
