@@ -13,6 +13,13 @@ void col_variables_init(col_variables *v, col_arena *arena)
                          .buffers = col_map_create(arena)};
 }
 
+void col_variables_init_again(col_variables *v, const col_variables *noted, col_arena *arena)
+{
+    *v = *noted;
+    v->arena = arena;
+    v->by_name = col_map_create(arena);
+}
+
 /* What a loss takes of an input that holds its labels. */
 typedef struct label_range {
     int64_t classes, ignored;

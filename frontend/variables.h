@@ -18,6 +18,8 @@ typedef struct col_variables {
 } col_variables;
 
 void col_variables_init(col_variables *v, col_arena *arena);
+/* No variables, with what is noted in `noted`, which has none either and must live as long. */
+void col_variables_init_again(col_variables *v, const col_variables *noted, col_arena *arena);
 
 /* Notes what only the model as it was parsed shows: which inputs are labels or index tables, and which states
  * are the model's own. */

@@ -29,6 +29,7 @@ struct col_arena {
     block *last;
     size_t bytes;
     size_t next_capacity;
+    col_arena *children, *sibling; /* that go with it; the next child of its owner */
 };
 
 col_arena *col_arena_create(void)
@@ -48,7 +49,19 @@ void col_arena_destroy(col_arena *arena)
         free(b);
         b = previous;
     }
+    for (col_arena *child = arena->children; child;) {
+        col_arena *next = child->sibling;
+        col_arena_destroy(child);
+        child = next;
+    }
     free(arena);
+}
+
+void col_arena_adopt(col_arena *arena, col_arena *child)
+{
+    COL_ASSERT(child != arena && !child->sibling);
+    child->sibling = arena->children;
+    arena->children = child;
 }
 
 void *col_arena_try_alloc(col_arena *arena, size_t size)

@@ -27,6 +27,9 @@ typedef struct col_arena col_arena;
 col_arena *col_arena_create(void);
 void col_arena_destroy(col_arena *arena); /* NULL is fine */
 
+/* From now on `child`, which nobody owns but the caller, goes with `arena`. */
+void col_arena_adopt(col_arena *arena, col_arena *child);
+
 /* `size` zeroed bytes aligned for any type; never NULL (col_out_of_memory ends the process instead). Owned by
  * the arena. */
 void *col_arena_alloc(col_arena *arena, size_t size);

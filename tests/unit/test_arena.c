@@ -60,11 +60,24 @@ static void test_absurd_sizes_are_refused(void **state)
     col_arena_destroy(arena);
 }
 
+static void test_a_child_goes_with_its_owner(void **state)
+{
+    (void)state;
+    col_arena *arena = col_arena_create(), *child = col_arena_create(), *other = col_arena_create();
+    char *text = col_arena_strdup(child, "child");
+    col_arena_adopt(arena, child);
+    col_arena_adopt(arena, other);
+    assert_string_equal(text, "child");
+    assert_non_null(col_arena_alloc(child, 100000)); /* it can still be allocated from */
+    col_arena_destroy(arena);                        /* leaks are told by the sanitizers */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_zeroed_aligned_and_disjoint),
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_a_child_goes_with_its_owner),
         cmocka_unit_test(test_absurd_sizes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
