@@ -29,7 +29,7 @@ static const col_option own_options[] = {
      false},
     {"checkpoint", "NAME", NULL, false}, /* refused with its reason */
     {"measure", NULL, "train a few steps of each plan on this machine, too", false},
-    {"measure-steps", "N", "steps that are timed (default 5)", false},
+    {"measure-steps", "N", "steps of each plan that are timed, in three turns (default 6)", false},
     {"threads", "N", "CPU threads for --measure (as many as the process may use)", false},
     {"output", "FILE.csv", "the table's file (-o; default: MODEL.sweep.csv); the picture is FILE.svg", false},
 };
@@ -41,9 +41,11 @@ typedef struct sweeper {
     col_sweep sweep;
     bool measures;
     col_sweep_measuring measuring;
-    bool batch_given;   /* one batch for all rows, in the options */
-    bool terminal;      /* progress is one line that changes */
-    size_t done, total; /* rows; total 0: not known */
+    col_sweep_bench *bench; /* NULL: nothing is measured */
+    int64_t planned;        /* plans there */
+    bool batch_given;       /* one batch for all rows, in the options */
+    bool terminal;          /* progress is one line that changes */
+    size_t total;           /* rows; 0: not known */
 } sweeper;
 
 /* ---- one row ---- */
@@ -133,15 +135,21 @@ static col_status compile_row(sweeper *s, const col_options *options, col_arena 
     return col_compile(&compile, scratch, out_plan);
 }
 
-static void say(const sweeper *s, const col_sweep_row *row, const char *what)
+/* `turn` is for what is measured; -1: compiles. */
+static void say(const sweeper *s, size_t at, const col_sweep_row *row, int turn)
 {
     col_str line = {0};
-    col_str_printf(&line, "%zu", s->done + 1);
-    if (s->total) col_str_printf(&line, "/%zu", s->total);
+    size_t total = turn < 0 ? s->total : s->sweep.rows.len;
+    col_str_printf(&line, "%zu", at + 1);
+    if (total) col_str_printf(&line, "/%zu", total);
     col_str_printf(&line, "  --checkpoint %s", row->checkpoint);
     if (*row->label) col_str_printf(&line, " --memory %s", row->label);
     if (s->sweep.over_batches && row->batch) col_str_printf(&line, " --batch %" PRId64, row->batch);
-    fprintf(stderr, s->terminal ? "\r\033[K%s: %s" : "%s: %s\n", col_str_text(&line), what);
+    if (turn < 0)
+        col_str_append(&line, ": compiling");
+    else
+        col_str_printf(&line, ": measuring, turn %d of %d", turn + 1, COL_SWEEP_TURNS);
+    fprintf(stderr, s->terminal ? "\r\033[K%s" : "%s\n", col_str_text(&line));
     fflush(stderr);
     col_str_fini(&line);
 }
@@ -151,31 +159,50 @@ static void end_line(const sweeper *s)
     if (s->terminal) fprintf(stderr, "\r\033[K");
 }
 
-/* Compiles the row, measures it, and adds it with its figures. */
+/* Compiles the row and adds it with its figures. */
 static col_status make_row(sweeper *s, col_sweep_row row, col_sweep_row *out_row)
 {
     col_arena *scratch = col_arena_create();
     col_plan *plan = NULL;
-    say(s, &row, "compiling");
+    bool runs = false;
+    say(s, s->sweep.rows.len, &row, -1);
     col_status status = compile_row(s, row_options(s, &row), scratch, &plan);
     if (status) {
         status = take_failure(s, status, &row);
     } else {
         read_figures(plan, &row);
         if (s->sweep.limit_bytes && row.peak > s->sweep.limit_bytes) row.status = COL_SWEEP_OVER;
-        if (s->measures && row.status == COL_SWEEP_OK) {
-            say(s, &row, "measuring");
-            status =
-                col_sweep_measure(&s->measuring, plan, scratch, &row.measured_seconds, &row.measured_peak);
-            s->sweep.measured = true;
-        }
+        runs = s->bench && row.status == COL_SWEEP_OK;
+        if (runs) status = col_sweep_bench_add(s->bench, plan);
     }
     end_line(s);
     col_arena_destroy(scratch);
     COL_TRY(status);
-    s->done++;
+    row.bench = runs ? s->planned++ : -1;
     col_vec_push(s->arena, &s->sweep.rows, row);
     if (out_row) *out_row = row;
+    return NULL;
+}
+
+/* Rows that were compiled run on this machine, all of them in every turn. */
+static col_status measure_rows(sweeper *s)
+{
+    for (int turn = 0; turn < COL_SWEEP_TURNS; turn++) {
+        for (size_t i = 0; i < s->sweep.rows.len; i++) {
+            const col_sweep_row *row = &s->sweep.rows.data[i];
+            if (row->bench < 0) continue;
+            say(s, i, row, turn);
+            col_status status = col_sweep_bench_run(s->bench, (size_t)row->bench, turn);
+            end_line(s);
+            COL_TRY(status);
+        }
+    }
+    for (size_t i = 0; i < s->sweep.rows.len; i++) {
+        col_sweep_row *row = &s->sweep.rows.data[i];
+        if (row->bench < 0) continue;
+        col_sweep_bench_result(s->bench, (size_t)row->bench, &row->measured_seconds, &row->measured_peak);
+        s->sweep.measured = true;
+    }
     return NULL;
 }
 
@@ -403,6 +430,7 @@ static col_status run_sweep(sweeper *s, const files *f)
         if (batch) COL_TRY(col_parse_int("--batch", batch, 1, INT32_MAX, &one));
         COL_TRY(sweep_limits(s, one));
     }
+    if (s->bench) COL_TRY(measure_rows(s));
     col_str table = {0};
     col_sweep_print_table(&s->sweep, &table);
     fputs(col_str_text(&table), stdout);
@@ -420,14 +448,17 @@ static col_status sweep(col_options *options, const col_command *command, col_ar
     COL_TRY(col_command_argument(command, options, &s.model));
     s.sweep.model = s.model;
     s.measures = col_options_has(options, "measure");
-    s.measuring.steps = 5;
+    s.measuring.steps = 6;
     s.measuring.threads = col_options_get(options, "threads");
     COL_TRY(col_options_int(options, "measure-steps", 1, 10000, &s.measuring.steps));
     COL_TRY(col_program_place(arena, &s.measuring.folder, NULL));
     if (col_options_has(options, "checkpoint"))
         return col_error_make(COL_BAD_INPUT, "--checkpoint: a sweep compares all kinds; leave it out");
     COL_TRY(name_files(&s, &f));
-    return run_sweep(&s, &f);
+    if (s.measures) COL_TRY(col_sweep_bench_create(&s.measuring, arena, &s.bench));
+    col_status status = run_sweep(&s, &f);
+    col_sweep_bench_destroy(s.bench);
+    return status;
 }
 
 col_status col_command_sweep(const col_command *command, int argc, char **argv)

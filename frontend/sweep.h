@@ -30,6 +30,7 @@ typedef struct col_sweep_row {
     double compile_seconds;
     double measured_seconds; /* median of the steps; 0: not measured */
     uint64_t measured_peak;
+    int64_t bench; /* its plan among those that are measured; -1: none */
 } col_sweep_row;
 
 typedef struct col_sweep {
@@ -64,17 +65,33 @@ COL_MUST_USE col_status col_sweep_limits(const char *text, col_arena *arena, col
 COL_MUST_USE col_status col_sweep_batches(const char *text, col_arena *arena, int64_t **out_batches,
                                           size_t *out_count);
 
-/* How to run a plan on this machine. */
+/* How to run plans on this machine. */
 typedef struct col_sweep_measuring {
     const char *folder;  /* that colrun is in */
-    int64_t steps;       /* that are timed; one more comes before them */
+    int64_t steps;       /* of each plan that are timed; in every turn one more comes before them */
     const char *threads; /* NULL: colrun's default */
 } col_sweep_measuring;
 
-/* Trains a few steps on synthetic data and takes the median time and the peak. Fails with what colrun said:
- * COL_BAD_INPUT where the model cannot be fed, otherwise COL_DEVICE. */
-COL_MUST_USE col_status col_sweep_measure(const col_sweep_measuring *measuring, const col_plan *plan,
-                                          col_arena *arena, double *out_seconds, uint64_t *out_peak);
+/* Plans that wait to be run, in a temporary folder. */
+typedef struct col_sweep_bench col_sweep_bench;
+
+/* The plans are run in turns, one after another in each, so that a machine that slows down for a while slows all of them
+ * down. */
+enum { COL_SWEEP_TURNS = 3 };
+
+/* In the arena, as all that it holds; `destroy` (NULL: nothing to do) removes the folder. */
+COL_MUST_USE col_status col_sweep_bench_create(const col_sweep_measuring *measuring, col_arena *arena,
+                                               col_sweep_bench **out_bench);
+void col_sweep_bench_destroy(col_sweep_bench *bench);
+
+/* Writes the plan into the folder; plans are numbered from 0 on. */
+COL_MUST_USE col_status col_sweep_bench_add(col_sweep_bench *bench, const col_plan *plan);
+/* Trains a few steps of a plan on synthetic data. Fails with what colrun said: COL_BAD_INPUT where the model cannot be
+ * fed, otherwise COL_DEVICE. */
+COL_MUST_USE col_status col_sweep_bench_run(col_sweep_bench *bench, size_t plan, int turn);
+/* After all turns: the median of the plan's steps, in seconds, and the most that was allocated. */
+void col_sweep_bench_result(const col_sweep_bench *bench, size_t plan, double *out_seconds,
+                            uint64_t *out_peak);
 
 /* The rows as an aligned table for people, as CSV, and as an SVG of two panels. */
 void col_sweep_print_table(const col_sweep *sweep, col_str *out);

@@ -38,8 +38,8 @@ typedef struct col_recompute_model col_recompute_model;
 
 typedef struct col_recompute_answer {
     col_recompute_plan plan;
-    /* OPTIMAL: within the gap asked for. INFEASIBLE: no plan of these turns fits; this is one of the least
-     * peak. LIMIT: none was found, or there is none below the time asked for; the bound holds. */
+    /* OPTIMAL: within the gap asked for. INFEASIBLE: no plan of these turns fits; this is a cheap one of the least
+     * peak that was found. LIMIT: none was found, or there is none below the time asked for; the bound holds. */
     col_solve_status status;
     double seconds;             /* of a step by the model: all units, and what is computed again */
     double again_seconds;       /* of that, computed again */

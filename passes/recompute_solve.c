@@ -22,6 +22,7 @@
 enum { MOST_TURNS = 2 };         /* of an item */
 static const double STALL = 0.5; /* of the work so far without progress, when the solver gives up */
 static const double FOREVER = 1e4;
+static const double LEAST_WORK = 0.1; /* of what the solver may do, for the cheapest plan of the least peak */
 
 /* What may be chosen for an item. */
 typedef enum choice_kind { CHOICE_NONE, CHOICE_KEEP, CHOICE_AGAIN } choice_kind;
@@ -267,6 +268,26 @@ static void take_answer(const solver *s, const int32_t *choice, col_recompute_an
     }
 }
 
+/* Where nothing fits, the least peak is known, with an assignment that was found for its peak alone. What computes no
+ * more again than that peak takes is nearer to what copies take once they are fused. */
+static col_status solve_least(solver *s, col_sharding_problem *problem, const col_sharding_limits *how,
+                              col_sharding_solution *solution)
+{
+    col_sharding_limits cheapest = *how;
+    col_sharding_solution found;
+    problem->limit = solution->peak;
+    problem->start = solution->choice;
+    cheapest.below = 0;
+    cheapest.work = LEAST_WORK * how->work;
+    COL_TRY(col_sharding_solve(s->arena, problem, &cheapest, &found));
+    solution->work += found.work;
+    solution->seconds += found.seconds;
+    if (!found.choice || found.peak > solution->peak) return NULL;
+    solution->choice = found.choice;
+    solution->peak = found.peak;
+    return NULL;
+}
+
 col_status col_recompute_solve(const col_recompute_model *model, const col_recompute_limits *limits,
                                col_arena *arena, col_recompute_answer *out)
 {
@@ -285,6 +306,8 @@ col_status col_recompute_solve(const col_recompute_model *model, const col_recom
     if (limits->below > 0) how.below = model->cost + (int64_t)(1e9 * limits->below);
     col_sharding_solution solution;
     col_status status = col_sharding_solve(s.arena, &problem, &how, &solution);
+    if (!status && solution.status == COL_SOLVE_INFEASIBLE && solution.choice)
+        status = solve_least(&s, &problem, &how, &solution);
     if (!status) {
         recompute_plan_init(model, s.t, arena, &out->plan);
         out->joined = COL_MAX(limits->joined, 1);

@@ -65,14 +65,14 @@ static col_sweep limits_sweep(col_sweep_row *rows, size_t count)
 }
 
 static col_sweep_row rows[] = {
-    {"none", "", 0, 8, COL_SWEEP_OK, NULL, 0, 1000 * MIB, 200 * MIB, 1.0, 8, 0.5, 1.1, 1000 * MIB},
-    {"all", "", 0, 8, COL_SWEEP_OK, NULL, 0, 300 * MIB, 200 * MIB, 1.33, 8 / 1.33, 0.5, 1.4, 300 * MIB},
-    {"sqrt", "", 0, 8, COL_SWEEP_UNSUPPORTED, "a \"chain\", not a graph", 0, 0, 0, 0, 0, 0, 0, 0},
+    {"none", "", 0, 8, COL_SWEEP_OK, NULL, 0, 1000 * MIB, 200 * MIB, 1.0, 8, 0.5, 1.1, 1000 * MIB, -1},
+    {"all", "", 0, 8, COL_SWEEP_OK, NULL, 0, 300 * MIB, 200 * MIB, 1.33, 8 / 1.33, 0.5, 1.4, 300 * MIB, -1},
+    {"sqrt", "", 0, 8, COL_SWEEP_UNSUPPORTED, "a \"chain\", not a graph", 0, 0, 0, 0, 0, 0, 0, 0, -1},
     {"auto", "80%", 800 * MIB, 8, COL_SWEEP_OK, NULL, 0, 790 * MIB, 200 * MIB, 1.02, 8 / 1.02, 0.5, 1.13,
-     790 * MIB},
+     790 * MIB, -1},
     {"auto", "50%", 500 * MIB, 8, COL_SWEEP_OK, NULL, 0, 499 * MIB, 200 * MIB, 1.1, 8 / 1.1, 0.5, 1.2,
-     499 * MIB},
-    {"auto", "20%", 200 * MIB, 8, COL_SWEEP_INFEASIBLE, "needs more", 290 * MIB, 0, 0, 0, 0, 0, 0, 0},
+     499 * MIB, -1},
+    {"auto", "20%", 200 * MIB, 8, COL_SWEEP_INFEASIBLE, "needs more", 290 * MIB, 0, 0, 0, 0, 0, 0, 0, -1},
 };
 
 static void test_over_limits(void **state)
