@@ -31,9 +31,10 @@ bool col_predict_waits(const col_plan_instruction *instruction)
     return instruction->kind_case == COL__PLAN__INSTRUCTION__KIND_WAIT;
 }
 
-/* A broadcast in a ring sends what a reduce-scatter does. */
+/* A broadcast in a ring sends what a reduce-scatter does. Beside another, with which it runs, it has no start of its
+ * own. */
 static double collective_seconds(const col_machine *machine, const col_mesh *mesh,
-                                 const col_plan_instruction *in)
+                                 const col_plan_instruction *in, bool is_joined)
 {
     static const col_collective kinds[] = {
         [COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE] = COL_ALL_REDUCE,
@@ -50,7 +51,8 @@ static double collective_seconds(const col_machine *machine, const col_mesh *mes
         (double)col_plan_numel(from->n_dims, from->dims) * (double)col_plan_dtype_size(from->dtype);
     if (how->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE)
         return col_cost_send(machine, mesh, &axes, bytes);
-    return col_cost_collective(machine, mesh, kinds[how->kind], &axes, bytes);
+    double alone = col_cost_collective(machine, mesh, kinds[how->kind], &axes, bytes);
+    return is_joined ? alone - col_cost_collective(machine, mesh, kinds[how->kind], &axes, 0) : alone;
 }
 
 void col_predict(const col_machine *machine, col_plan *plan)
@@ -62,7 +64,8 @@ void col_predict(const col_machine *machine, col_plan *plan)
         for (size_t i = 0; i < program->n_instructions; i++) {
             col_plan_instruction *in = program->instructions[i];
             if (col_predict_communicates(in))
-                in->seconds = collective_seconds(machine, &mesh, in);
+                in->seconds = collective_seconds(machine, &mesh, in,
+                                                 machine->overlap > 0 && col_plan_joins(program, i));
             else if (col_predict_waits(in))
                 in->seconds = 0;
             else

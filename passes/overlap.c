@@ -3,7 +3,7 @@
  *
  * needs     schedule
  * provides  a `wait` for every collective that has something to compute between its start and its end; units
- *           other than collectives, waits, assignments and views keep their order
+ *           other than collectives, waits, assignments, views and late ones keep their order
  * breaks    nothing; runs last
  *
  * A program runs on two clocks (ir/plan/plan_clocks.h): units that compute one after another, and a stream of
@@ -14,6 +14,9 @@
  *   start  What makes a tensor larger (a gather) as late as lets it end in time, counted back from its first
  *          user over the seconds of the units in between and of the collectives that start there. All else
  *          as soon as its operand is there: it frees memory, or takes none.
+ *   late   What only later phases need of a collective's result, as the casts of summed gradients, is computed at the end
+ *          of the phase, as far as memory allows (overlap_late.c).
+ *   join   Small ones start together (overlap_join.c).
  *   wait   Where the result is first used. If the operand has to stay for the collective alone, as soon as
  *          the collective should have ended, with as much time again to spare.
  *
@@ -112,9 +115,11 @@ static void change_live(col_overlapper *o, const col_overlap_move *m, int sign)
     int64_t result = sign * col_overlap_bytes(o, &m->node->results[0]),
             operand = sign * col_overlap_bytes(o, m->operand);
     add_live(o, m->start, m->unit, result);
+    add_live(o, m->unit, m->start, -result); /* waits for others */
     if (!m->holds) return;
     if (m->in_place) {
         add_live(o, m->start, m->unit, -operand);
+        add_live(o, m->unit, m->start, operand);
         return;
     }
     uint32_t old_end = COL_MAX(m->other_reader, m->unit + 1), end = COL_MAX(m->other_reader, m->wait);
@@ -124,7 +129,7 @@ static void change_live(col_overlapper *o, const col_overlap_move *m, int sign)
 
 static bool fits(const col_overlapper *o, const col_overlap_move *m, double limit)
 {
-    for (uint32_t u = m->start; u < COL_MAX(m->wait, m->unit); u++) {
+    for (uint32_t u = COL_MIN(m->start, m->unit); u < COL_MAX(m->wait, m->unit); u++) {
         if ((double)o->live[u] > limit) return false;
     }
     return true;
@@ -133,14 +138,16 @@ static bool fits(const col_overlapper *o, const col_overlap_move *m, double limi
 /* As chosen, or nearer to where the collective stands; false when nothing is left in between. */
 static bool settle(col_overlapper *o, col_overlap_move *m, double limit)
 {
-    uint32_t before = m->unit - m->start, behind = m->wait > m->unit + 1 ? m->wait - m->unit - 1 : 0;
+    bool is_later = m->start > m->unit;
+    uint32_t before = is_later ? m->start - m->unit : m->unit - m->start, place = COL_MAX(m->unit, m->start);
+    uint32_t behind = m->wait > place + 1 ? m->wait - place - 1 : 0;
     for (int i = 0; i <= HALVINGS; i++) {
         col_overlap_move tried = *m;
-        tried.start = m->unit - (before >> i);
+        tried.start = is_later ? m->unit + (before >> i) : m->unit - (before >> i);
         tried.wait =
             COL_MIN(COL_MAX(COL_MIN(m->wait, m->unit + 1), tried.start + 1) + (behind >> i), m->latest);
         double beside = o->share * (o->before[tried.wait] - o->before[tried.start]);
-        if (COL_MIN(beside, m->seconds) <= o->least) return false;
+        if (COL_MIN(beside, m->seconds) <= o->least && !(m->is_joined && !i)) return false;
         change_live(o, &tried, 1);
         if (fits(o, &tried, limit)) {
             *m = tried;
@@ -170,14 +177,22 @@ static void choose_waits(col_overlapper *o, double limit)
     }
 }
 
+static double peak_of(const col_overlapper *o)
+{
+    int64_t peak = 0;
+    for (uint32_t u = 0; u < o->units->count; u++) peak = COL_MAX(peak, o->live[u]);
+    return (double)peak;
+}
+
 static void overlap(col_overlapper *o, double memory)
 {
     col_overlap_model(o);
     if (!o->move_count) return;
+    double limit = peak_of(o) * (1 + memory);
+    if (col_overlap_sink(o, peak_of(o) * memory)) col_overlap_model(o);
     choose_starts(o);
-    int64_t peak = 0;
-    for (uint32_t u = 0; u < o->units->count; u++) peak = COL_MAX(peak, o->live[u]);
-    choose_waits(o, (double)peak * (1 + memory));
+    col_overlap_join(o);
+    choose_waits(o, COL_MAX(limit, peak_of(o)));
     col_overlap_reorder(o);
 }
 
@@ -203,7 +218,6 @@ col_status col_pass_overlap(col_graph *graph, const col_pass_options *options)
         if (options->overlap == COL_OVERLAP_AUTO) o.least = machine.overhead;
     }
     o.arena = col_arena_create();
-    o.units = col_units_of(graph, o.arena);
     overlap(&o, options->overlap == COL_OVERLAP_ON ? HUGE_VAL : options->overlap_memory);
     col_arena_destroy(o.arena);
     return NULL;

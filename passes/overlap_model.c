@@ -22,7 +22,7 @@ bool col_overlap_is_view(const col_unit *unit)
     return !unit->write_count && col_op_info_of(unit->nodes[0]->op)->op_class == COL_CLASS_VIEW;
 }
 
-static bool communicates(const col_node *node)
+bool col_overlap_communicates(const col_node *node)
 {
     return col_node_is_collective(node) && node->op != COL_OP_SHARD;
 }
@@ -32,7 +32,7 @@ static bool communicates(const col_node *node)
 static double compute_seconds(const col_overlapper *o, const col_unit *unit)
 {
     const col_node *node = unit->nodes[0];
-    if (!unit->write_count || communicates(node) || node->op == COL_OP_WAIT) return 0;
+    if (!unit->write_count || col_overlap_communicates(node) || node->op == COL_OP_WAIT) return 0;
     double flops = 0, bytes = 0;
     for (uint32_t i = 0; i < unit->node_count; i++) flops += col_node_work(unit->nodes[i]).flops;
     for (uint32_t i = 0; i < unit->read_count; i++) bytes += (double)col_type_bytes(unit->reads[i]->type);
@@ -42,9 +42,8 @@ static double compute_seconds(const col_overlapper *o, const col_unit *unit)
                : bytes;
 }
 
-static double collective_seconds(const col_overlapper *o, const col_node *node)
+static double collective_seconds(const col_overlapper *o, const col_node *node, double bytes)
 {
-    double bytes = (double)col_type_bytes(col_node_operand(node, 0)->type);
     int count;
     const int64_t *list = col_node_ints(node, COL_ATTR_MESH_AXES, &count);
     col_axes axes = {.count = (uint8_t)count};
@@ -176,7 +175,8 @@ static col_overlap_move describe(const col_overlapper *o, uint32_t u)
     const col_value *result = &node->results[0];
     col_overlap_move m = {
         .node = node, .unit = u, .start = u, .wait = u + 1, .operand = col_overlap_unit(o, u)->reads[0]};
-    m.seconds = collective_seconds(o, node);
+    m.seconds = collective_seconds(o, node, (double)col_type_bytes(col_node_operand(node, 0)->type));
+    m.idle = collective_seconds(o, node, 0);
     m.grows = col_overlap_bytes(o, result) > col_type_bytes(col_node_operand(node, 0)->type);
     m.other_reader = last_reader(o, m.operand, u);
     m.holds = col_overlap_bytes(o, m.operand) > 0 && !o->is_output[m.operand->id];
@@ -207,7 +207,7 @@ static void find_moves(col_overlapper *o)
     o->move_of = COL_NEW_ARRAY(o->arena, col_overlap_move *, count);
     for (uint32_t u = 0; u < count; u++) {
         const col_node *node = col_overlap_node(o, u);
-        if (!communicates(node) || col_collective_wait(node)) continue;
+        if (!col_overlap_communicates(node) || col_collective_wait(node)) continue;
         col_overlap_move *m = &o->moves[o->move_count++];
         *m = describe(o, u);
         o->move_of[u] = m;
@@ -218,6 +218,9 @@ static void find_moves(col_overlapper *o)
 
 void col_overlap_model(col_overlapper *o)
 {
+    o->units = col_units_of(o->graph, o->arena);
+    o->move_count = 0;
+    memset(o->phase_end, 0, sizeof o->phase_end);
     o->is_output = COL_NEW_ARRAY(o->arena, bool, o->graph->next_value_id);
     for (size_t i = 0; i < o->graph->outputs.len; i++)
         o->is_output[col_view_of(o->graph->outputs.data[i].value).base->id] = true;

@@ -104,6 +104,25 @@ double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *co
     return col_plan_total_bytes(plan, collective) / (double)col_mesh_size(&mesh);
 }
 
+/* NULL where it is no collective that may join others. */
+static const Col__Plan__Collective *sociable(const col_plan_instruction *in)
+{
+    if (in->kind_case != COL__PLAN__INSTRUCTION__KIND_COLLECTIVE || !in->collective->started) return NULL;
+    switch (in->collective->kind) {
+    case COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE:
+    case COL__PLAN__COLLECTIVE_KIND__ALL_GATHER:
+    case COL__PLAN__COLLECTIVE_KIND__REDUCE_SCATTER: return in->collective;
+    default: return NULL;
+    }
+}
+
+bool col_plan_joins(const col_plan_program *program, size_t i)
+{
+    const Col__Plan__Collective *b = sociable(program->instructions[i]),
+                                *a = i && b ? sociable(program->instructions[i - 1]) : NULL;
+    return a && a->n_axes == b->n_axes && !memcmp(a->axes, b->axes, a->n_axes * sizeof *a->axes);
+}
+
 const col_plan_program *col_plan_find_program(const col_plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->n_programs; i++) {

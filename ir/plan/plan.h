@@ -49,5 +49,8 @@ bool col_plan_collective_bytes(const Col__Plan__Collective *collective, int64_t 
 /* Bytes that all ranks of the mesh send in a collective: a whole number; and each rank, on average. */
 double col_plan_total_bytes(const col_plan *plan, const Col__Plan__Collective *collective);
 double col_plan_sent_bytes(const col_plan *plan, const Col__Plan__Collective *collective);
+/* Whether instruction i of the program may run together with the one before it, as one operation with one start: both
+ * are collectives that are started, over the same axes, and neither exchanges in pairs. */
+bool col_plan_joins(const col_plan_program *program, size_t i);
 
 #endif

@@ -7,7 +7,8 @@
  * out. What a strided view leaves out between its elements counts as its own. Results do not depend on what
  * runs at once.
  *
- * A plan of several ranks keeps the order of its program: its collectives are on a stream of their own. */
+ * Collectives are on a stream of their own, on which they keep their order; those that join are launched by the last
+ * of them, and wait for what any of them needs. */
 #include "runtime/cuda/cuda.h"
 
 #include <string.h>
@@ -83,7 +84,7 @@ static void want_end(capturing *c, size_t i)
 static void find_wanted(capturing *c, size_t i)
 {
     uint64_t *before = c->before + i * c->words;
-    c->wanted.len = 0;
+    if (!i || !c->calls[i - 1].joins_next) c->wanted.len = 0;
     for (size_t j = i; j-- > 0;) {
         if (before[j / WORD] >> j % WORD & 1) continue;
         const cuda_call *a = &c->calls[i], *b = &c->calls[j];
@@ -109,22 +110,21 @@ static col_status capture_call(capturing *c, size_t i)
     const cudaGraphEdgeData *edges; /* without a place for them, those that are not plain are an error */
     size_t count;
     c->spans[i] = spans_of(c->scratch, c->calls[i].instruction);
-    if (!c->context->link) {
-        find_wanted(c, i);
-        COL_TRY(set_wanted(c));
-    }
+    find_wanted(c, i);
+    if (c->calls[i].joins_next) return NULL;
+    COL_TRY(set_wanted(c));
     COL_TRY(c->calls[i].run(c->context, &c->calls[i]));
-    CUDA_TRY(c->where, cudaStreamGetCaptureInfo, c->context->stream, &state, NULL, NULL, &nodes, &edges,
-             &count);
-    c->ends[i].count = count;
-    c->ends[i].nodes = col_arena_copy(c->scratch, nodes, count * sizeof *nodes);
+    CUDA_TRY(c->where, cudaStreamGetCaptureInfo, cuda_stream_of(c->context, &c->calls[i]), &state, NULL, NULL,
+             &nodes, &edges, &count);
+    struct ends ends = {count, col_arena_copy(c->scratch, nodes, count * sizeof *nodes)};
+    c->ends[i] = ends;
+    for (; i && c->calls[i - 1].joins_next; i--) c->ends[i - 1] = ends;
     return NULL;
 }
 
 static col_status capture_all(capturing *c)
 {
     for (size_t i = 0; i < c->count; i++) COL_TRY(capture_call(c, i));
-    if (c->context->link) return NULL;
     c->wanted.len = 0;
     for (size_t i = 0; i < c->count; i++) {
         if (!c->is_awaited[i]) want_end(c, i);

@@ -7,12 +7,17 @@
 
 enum { THREADS = 256 };
 
+/* Those that join (col_plan_joins) are a list; its last one launches them all, and its event is theirs. */
 typedef struct collective {
+    const cuda_call *call;
     uint32_t mark; /* at its beginning */
     cudaEvent_t done;
-    bool packs, unpacks, zeros; /* zeros: nobody sends to this rank */
-    size_t packed_bytes;        /* what the packed operand takes of the pieces' memory, before the result's */
-    size_t bytes;               /* of the operand */
+    struct collective *first, *next; /* of those that run together */
+    bool packs, unpacks, zeros;      /* zeros: nobody sends to this rank */
+    size_t place;                    /* of its own in the pieces' memory */
+    size_t packed_bytes;             /* what the packed operand takes of it, before the result */
+    size_t piece_bytes;              /* and both */
+    size_t bytes;                    /* of the operand */
     cuda_copy pack, unpack;
     cudaKernel_t copy;
 } collective;
@@ -72,45 +77,101 @@ static void plan_packing(collective *c, const col_plan_instruction *in, const co
     if (c->unpacks) c->unpack = walk_pieces(&piece, group->size, false);
 }
 
-static col_status copy(const cuda_context *beside, const col_plan_instruction *in, const collective *c,
-                       const cuda_copy *walk, void *to, const void *from)
+static col_status copy(const cuda_context *context, const collective *c, const cuda_copy *walk, void *to,
+                       const void *from)
 {
+    const col_plan_instruction *in = c->call->instruction;
+    cuda_context beside = *context;
     dim3 blocks;
+    beside.stream = context->link->stream;
     void *params[] = {(void *)(uintptr_t)walk, &to, &from};
     COL_TRY(cuda_blocks_of(in->name, walk->count, THREADS, &blocks));
-    return cuda_launch(beside, in->name, c->copy, blocks, THREADS, 0, params);
+    return cuda_launch(&beside, in->name, c->copy, blocks, THREADS, 0, params);
+}
+
+/* The operand and the result as NCCL takes them. */
+static char *operand_of(const cuda_link *link, const collective *c)
+{
+    return c->packs ? (char *)link->pieces + c->place : c->call->args[0];
+}
+
+static char *result_of(const cuda_link *link, const collective *c)
+{
+    return c->unpacks ? (char *)link->pieces + c->place + c->packed_bytes : c->call->args[1];
+}
+
+static col_status enqueue(const cuda_context *context, const collective *c)
+{
+    const cuda_link *link = context->link;
+    const col_plan_instruction *in = c->call->instruction;
+    return link->type->run(link->nccl, in, cuda_link_place(link, c->first->mark), operand_of(link, c),
+                           result_of(link, c), link->stream);
+}
+
+/* As one operation of NCCL. */
+static col_status enqueue_all(const cuda_context *context, const collective *last)
+{
+    const cuda_link *link = context->link;
+    if (last == last->first) return enqueue(context, last);
+    col_status status = link->type->begin(link->nccl);
+    for (const collective *c = last->first; c && !status; c = c->next) status = enqueue(context, c);
+    col_status end =
+        link->type->end(link->nccl, last->call->instruction, cuda_link_place(link, last->first->mark));
+    if (!status) return end;
+    col_error_free(end);
+    return status;
 }
 
 static col_status run_collective(const cuda_context *context, const cuda_call *call)
 {
-    const collective *c = call->state;
+    const collective *last = call->state;
     const col_plan_instruction *in = call->instruction;
     const cuda_link *link = context->link;
-    cuda_context beside = *context;
-    beside.stream = link->stream;
-    char *packed = link->pieces, *from = call->args[0], *to = call->args[1];
-    char *sends = c->packs ? packed : from, *receives = c->unpacks ? packed + c->packed_bytes : to;
+    if (call->joins_next) return NULL;
     CUDA_TRY(in->name, cudaEventRecord, link->ready, context->stream);
     CUDA_TRY(in->name, cudaStreamWaitEvent, link->stream, link->ready, 0);
-    COL_TRY(cuda_link_mark(context, in->name, c->mark));
-    if (c->packs) COL_TRY(copy(&beside, in, c, &c->pack, sends, from));
-    if (c->zeros) CUDA_TRY(in->name, cudaMemsetAsync, to, 0, c->bytes, link->stream);
-    COL_TRY(link->type->run(link->nccl, in, cuda_link_place(link, c->mark), sends, receives, link->stream));
-    if (c->unpacks) COL_TRY(copy(&beside, in, c, &c->unpack, to, receives));
-    COL_TRY(cuda_link_mark(context, in->name, c->mark + 1));
-    CUDA_TRY(in->name, cudaEventRecord, c->done, link->stream);
-    if (!in->collective->started) CUDA_TRY(in->name, cudaStreamWaitEvent, context->stream, c->done, 0);
+    COL_TRY(cuda_link_mark(context, in->name, last->first->mark));
+    for (const collective *c = last->first; c; c = c->next) {
+        if (c->packs) COL_TRY(copy(context, c, &c->pack, operand_of(link, c), c->call->args[0]));
+        if (c->zeros) CUDA_TRY(in->name, cudaMemsetAsync, c->call->args[1], 0, c->bytes, link->stream);
+    }
+    COL_TRY(enqueue_all(context, last));
+    for (const collective *c = last->first; c; c = c->next) {
+        if (c->unpacks) COL_TRY(copy(context, c, &c->unpack, c->call->args[1], result_of(link, c)));
+    }
+    COL_TRY(cuda_link_mark(context, in->name, last->mark + 1));
+    CUDA_TRY(in->name, cudaEventRecord, last->done, link->stream);
+    if (!in->collective->started) CUDA_TRY(in->name, cudaStreamWaitEvent, context->stream, last->done, 0);
     return NULL;
 }
 
-col_status cuda_collective_prepare(cuda_context *context, cuda_call *call, size_t index)
+cudaStream_t cuda_stream_of(const cuda_context *context, const cuda_call *call)
 {
+    return call->run == run_collective ? context->link->stream : context->stream;
+}
+
+static void join(const col_plan_program *program, cuda_call *calls, size_t index)
+{
+    collective *c = calls[index].state;
+    c->first = c;
+    if (!col_plan_joins(program, index)) return;
+    collective *before = calls[index - 1].state;
+    calls[index - 1].joins_next = true;
+    before->next = c;
+    c->first = before->first;
+    c->place = before->place + before->piece_bytes;
+}
+
+col_status cuda_collective_prepare(cuda_context *context, const col_plan_program *program, cuda_call *calls,
+                                   size_t index)
+{
+    cuda_call *call = &calls[index];
     const col_plan_instruction *in = call->instruction;
     const Col__Plan__Collective *how = in->collective;
     cuda_link *link = context->link;
     collective *c = COL_NEW(context->memory, collective);
     col_group group = col_group_of(&link->comm->mesh, link->comm->rank, how->n_axes, how->axes);
-    size_t result_bytes = 0;
+    c->call = call;
     c->mark = 2 * (uint32_t)index + 1;
     c->bytes = bytes_of(in->reads[0]);
     if (how->kind == COL__PLAN__COLLECTIVE_KIND__SEND_RECEIVE)
@@ -118,20 +179,23 @@ col_status cuda_collective_prepare(cuda_context *context, cuda_call *call, size_
     else if (how->kind != COL__PLAN__COLLECTIVE_KIND__ALL_REDUCE)
         plan_packing(c, in, &group);
     if (c->packs) c->packed_bytes = rounded_up(c->bytes);
-    if (c->unpacks) result_bytes = bytes_of(in->writes[0]);
-    link->piece_bytes = COL_MAX(link->piece_bytes, c->packed_bytes + result_bytes);
+    c->piece_bytes = c->packed_bytes + (c->unpacks ? rounded_up(bytes_of(in->writes[0])) : 0);
+    call->state = c;
+    call->run = run_collective;
+    call->is_small = true; /* goes on beside anything */
+    join(program, calls, index);
+    link->piece_bytes = COL_MAX(link->piece_bytes, c->place + c->piece_bytes);
     if (c->packs || c->unpacks) COL_TRY(cuda_find_own(context, "col_copy", &c->copy));
     CUDA_TRY(in->name, cudaEventCreateWithFlags, &c->done, cudaEventDisableTiming);
     col_vec_push(context->memory, &link->events, c->done);
-    call->state = c;
-    call->run = run_collective;
     return NULL;
 }
 
 static col_status run_wait(const cuda_context *context, const cuda_call *call)
 {
-    const collective *start = call->state;
-    CUDA_TRY(call->instruction->name, cudaStreamWaitEvent, context->stream, start->done, 0);
+    const collective *c = call->state;
+    while (c->next) c = c->next;
+    CUDA_TRY(call->instruction->name, cudaStreamWaitEvent, context->stream, c->done, 0);
     return NULL;
 }
 
@@ -139,6 +203,7 @@ col_status cuda_wait_prepare(const cuda_call *calls, cuda_call *call)
 {
     call->state = calls[call->instruction->wait->start].state;
     call->run = run_wait;
+    call->is_small = true;
     return NULL;
 }
 

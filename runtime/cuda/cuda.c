@@ -181,9 +181,10 @@ static col_status prepare_kernel(col_device *device, cuda_call *call)
 }
 
 /* Instruction `index` of a program whose calls are `calls`. */
-static col_status prepare(col_device *device, const col_plan_instruction *in, cuda_call *calls, size_t index)
+static col_status prepare(col_device *device, const col_plan_program *program, cuda_call *calls, size_t index)
 {
     cuda_context *context = &device->context;
+    const col_plan_instruction *in = program->instructions[index];
     cuda_call *call = &calls[index];
     call->instruction = in;
     call->args = COL_NEW_ARRAY(context->memory, void *, in->n_reads + in->n_writes);
@@ -201,7 +202,8 @@ static col_status prepare(col_device *device, const col_plan_instruction *in, cu
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: return cuda_update_slice_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_COPY: return cuda_copy_prepare(context, call);
     case COL__PLAN__INSTRUCTION__KIND_FILL: return cuda_fill_prepare(context, call);
-    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE: return cuda_collective_prepare(context, call, index);
+    case COL__PLAN__INSTRUCTION__KIND_COLLECTIVE:
+        return cuda_collective_prepare(context, program, calls, index);
     case COL__PLAN__INSTRUCTION__KIND_WAIT: return cuda_wait_prepare(calls, call);
     case COL__PLAN__INSTRUCTION__KIND_SHARD: return cuda_shard_prepare(context, call);
     default: COL_PANIC("instruction '%s' passed the verifier with an unknown kind", in->name);
@@ -242,8 +244,7 @@ static col_status prepare_all(col_device *device)
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
         cuda_call *calls = COL_NEW_ARRAY(context->memory, cuda_call, program->n_instructions);
-        for (size_t i = 0; i < program->n_instructions; i++)
-            COL_TRY(prepare(device, program->instructions[i], calls, i));
+        for (size_t i = 0; i < program->n_instructions; i++) COL_TRY(prepare(device, program, calls, i));
         device->programs[p] = (prepared_program){.program = program, .calls = calls};
     }
     COL_TRY(allocate("the libraries' workspace", context->workspace_bytes, &context->workspace));

@@ -61,6 +61,7 @@ typedef struct cuda_call {
     void *state;         /* run's own */
     bool uses_workspace; /* which no other instruction may do at the same time */
     bool is_small;       /* leaves most of the device idle */
+    bool joins_next;     /* is launched with the next, by its `run` */
 } cuda_call;
 
 /* Asks for so much of the workspace, for an instruction. */
@@ -81,8 +82,9 @@ COL_MUST_USE col_status cuda_fill_prepare(cuda_context *context, cuda_call *call
 COL_MUST_USE col_status cuda_update_slice_prepare(cuda_context *context, cuda_call *call);
 COL_MUST_USE col_status cuda_scatter_add_prepare(cuda_context *context, cuda_call *call);
 COL_MUST_USE col_status cuda_shard_prepare(cuda_context *context, cuda_call *call);
-/* Instruction `index` of a program, and the wait for one, whose calls are `calls`. */
-COL_MUST_USE col_status cuda_collective_prepare(cuda_context *context, cuda_call *call, size_t index);
+/* Instruction `index` of the program, and the wait for one, whose calls are `calls`. */
+COL_MUST_USE col_status cuda_collective_prepare(cuda_context *context, const col_plan_program *program,
+                                                cuda_call *calls, size_t index);
 COL_MUST_USE col_status cuda_wait_prepare(const cuda_call *calls, cuda_call *call);
 
 /* Whether every rank of the mesh has a GPU of its own, of which this host shows `count`; all ranks come. */
@@ -110,6 +112,9 @@ COL_MUST_USE col_status cuda_launch(const cuda_context *context, const char *whe
                                     dim3 blocks, unsigned threads, size_t shared, void **params);
 /* Blocks of `threads` for a thread each of `count`; at most what a grid takes. */
 COL_MUST_USE col_status cuda_blocks_of(const char *where, int64_t count, unsigned threads, dim3 *out_blocks);
+
+/* The stream that a call's last work is on. */
+cudaStream_t cuda_stream_of(const cuda_context *context, const cuda_call *call);
 
 /* Makes a graph of the program, all of whose instructions have run before (runtime/cuda/capture.c). */
 COL_MUST_USE col_status cuda_capture(const cuda_context *context, const col_plan_program *program,

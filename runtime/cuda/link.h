@@ -13,7 +13,7 @@ typedef struct cuda_link {
     cudaStream_t stream;
     cudaEvent_t ready;           /* of the computing stream, at the collective that comes next */
     COL_VEC(cudaEvent_t) events; /* collective.c's */
-    void *pieces;                /* packed, of one collective at a time; allocated when all are prepared */
+    void *pieces; /* packed, of collectives that run together; allocated when all are prepared */
     size_t piece_bytes;
     /* Where the GPU stands in the program: 2 i + 1 in the collective that is instruction i, 2 i + 2 after it. */
     volatile uint32_t *mark;

@@ -41,8 +41,8 @@ struct col_nccl {
     ncclComm_t all; /* of all ranks of the mesh, in their order */
     group *groups;
     size_t count;
-    bool failed;
-    ending *endings; /* once it has failed */
+    bool failed, is_joining; /* is_joining: between `begin` and `end` */
+    ending *endings;         /* once it has failed */
     size_t ending_count;
     /* Where this rank stands, and since when. */
     const col_plan_instruction *instruction;
@@ -358,8 +358,29 @@ static col_status nccl_run(col_nccl *n, const col_plan_instruction *in, uint64_t
         break;
     default: COL_PANIC("collective '%s' passed the verifier with an unknown kind", in->name);
     }
+    if (n->is_joining && !is_bad(result)) return NULL; /* `end` asks how it went */
     return settle(n, &g->comm, in->name, col_plan_collective_name(how->kind), result);
 }
 
-const col_nccl_type col_nccl_module = {
-    .open = nccl_open, .close = nccl_close, .run = nccl_run, .watch = watch, .abort = nccl_abort};
+static col_status nccl_begin(col_nccl *n)
+{
+    n->is_joining = true;
+    ncclResult_t result = ncclGroupStart();
+    return result == ncclSuccess ? NULL : failure(n, "joined collectives", "ncclGroupStart", result);
+}
+
+static col_status nccl_end(col_nccl *n, const col_plan_instruction *in, uint64_t place)
+{
+    n->is_joining = false;
+    ncclResult_t result = ncclGroupEnd();
+    COL_TRY(watch(n, in, place));
+    return settle(n, &find_group(n, in->collective)->comm, in->name, "ncclGroupEnd", result);
+}
+
+const col_nccl_type col_nccl_module = {.open = nccl_open,
+                                       .close = nccl_close,
+                                       .run = nccl_run,
+                                       .begin = nccl_begin,
+                                       .end = nccl_end,
+                                       .watch = watch,
+                                       .abort = nccl_abort};

@@ -25,6 +25,10 @@ typedef struct col_nccl_type {
      * members (runtime/pieces.h) lie one after another in them, each dense. `place` as for `watch`. */
     col_status (*run)(col_nccl *nccl, const col_plan_instruction *instruction, uint64_t place,
                       const void *from, void *to, struct CUstream_st *stream);
+    /* What `run` enqueues in between, over one list of axes, runs as one operation. `end` is called whatever has failed.
+     */
+    col_status (*begin)(col_nccl *nccl);
+    col_status (*end)(col_nccl *nccl, const col_plan_instruction *instruction, uint64_t place);
     /* For a rank that waits for its GPU, which stands in this collective (NULL: in none), at this place in the run
      * (col_comm_type.watch); a place that has not changed for as long as the timeout is late. */
     col_status (*watch)(col_nccl *nccl, const col_plan_instruction *instruction, uint64_t place);

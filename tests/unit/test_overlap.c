@@ -146,6 +146,49 @@ static void memory_is_kept(void **unused)
     col_arena_destroy(arena);
 }
 
+/* Three small sums become one operation, for each start costs more than all their bytes; what only the update needs of
+ * them is computed last. The large product behind them hides it. */
+static void small_sums_start_together(void **unused)
+{
+    (void)unused;
+    static const char text[] =
+        HEAD "state r : f32[64, 64]\nphase backward\n"
+             "a = all_reduce(exp(x), mesh_axes = [0])\nl = transpose(a, perm = [1, 0])\n"
+             "b = all_reduce(exp(y), mesh_axes = [0])\nm = exp(b)\n"
+             "w = einsum(x, y, equation = \"ab,bc->ac\")\nc = all_reduce(w, mesh_axes = [0])\n"
+             "v = einsum(x, x, equation = \"ab,bc->ac\")\nu = einsum(v, x, equation = \"ab,bc->ac\")\n"
+             "phase update\nassign(m + u, variable = \"s\")\nassign(l + c, variable = \"r\")\n";
+    static const col_machine machine = {
+        .unit = COL_MACHINE_DEVICES,
+        .count = 2,
+        .devices = 2,
+        .overlap = 1,
+        .rates = {{{1, {1}, {1e9}}}, {{1, {1}, {1e9}}}, {{1, {1}, {1e9}}}, {{1, {1}, {1e9}}}},
+        .traffic = {1, {1}, {1e9}},
+        .inside = {200e-6, 0, {1e9, 1e9, 1e9, 1e9, 1e9}}};
+    col_arena *arena = col_arena_create();
+    const col_graph *graph = scheduled(arena, text);
+    col_graph *after = overlapped(graph, arena, COL_OVERLAP_AUTO, &machine, 1);
+    laid_out *l = lay_out(after, arena);
+    const col_plan_program *program = l->program;
+    int joined = 0, waits = 0, computed = 0;
+    for (size_t i = 0; i < program->n_instructions; i++) {
+        const col_plan_instruction *in = program->instructions[i];
+        bool is_wait = in->kind_case == COL__PLAN__INSTRUCTION__KIND_WAIT;
+        joined += col_plan_joins(program, i);
+        waits += is_wait;
+        if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && !waits) computed++;
+    }
+    assert_int_equal(waits, 3);
+    assert_int_equal(joined, 2);
+    assert_int_equal(computed, 3);
+    size_t numbers, other;
+    const double *want = evaluate(graph, arena, &numbers), *got = evaluate(after, arena, &other);
+    assert_int_equal(numbers, other);
+    assert_memory_equal(want, got, numbers * sizeof *want);
+    col_arena_destroy(arena);
+}
+
 /* At random. */
 
 /* The printed graph as a graph. */
@@ -346,6 +389,7 @@ int main(void)
         cmocka_unit_test(stays_as_it_was),
         cmocka_unit_test(writes_variables_in_place),
         cmocka_unit_test(memory_is_kept),
+        cmocka_unit_test(small_sums_start_together),
         cmocka_unit_test(random_graphs_stay_the_same),
         cmocka_unit_test(clocks_by_hand),
         cmocka_unit_test(clocks_at_random),
