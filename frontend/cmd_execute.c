@@ -19,6 +19,7 @@
 #include "frontend/commands.h"
 #include "frontend/compile.h"
 #include "frontend/onnx/run.h"
+#include "frontend/probe_models.h"
 #include "frontend/program.h"
 #include "frontend/report.h"
 #include "frontend/unnamed.h"
@@ -308,7 +309,20 @@ col_status col_command_execute(const col_command *command, int argc, char **argv
     return status;
 }
 
-static col_status probe(const col_command *command, const col_command_spec *spec, const col_options *options,
+/* A device is measured by plans, which colrun gets as if the user had named them. */
+static col_status add_probe_plans(const col_command_spec *spec, const char *target, col_options *options,
+                                  col_arena *arena)
+{
+    const char *paths[COL_PROBE_PLANS];
+    const col_option *plan = spec->options;
+    while (strcmp(plan->name, "plan")) plan++;
+    COL_TRY(col_probe_plans(target, arena, paths));
+    for (int i = 0; i < COL_PROBE_PLANS; i++)
+        col_vec_push(arena, &options->values, ((col_option_value){plan, paths[i]}));
+    return NULL;
+}
+
+static col_status probe(const col_command *command, const col_command_spec *spec, col_options *options,
                         col_arena *arena)
 {
     const char *folder;
@@ -316,6 +330,9 @@ static col_status probe(const col_command *command, const col_command_spec *spec
         return col_error_make(COL_BAD_INPUT, "'%s' has no place here; usage: colc probe %s",
                               options->positionals.data[0], command->usage);
     COL_TRY(col_program_place(arena, &folder, NULL));
+    const char *target = col_options_get(options, "target");
+    if (target && !strcmp(target, "cuda") && !col_options_has(options, "plan"))
+        COL_TRY(add_probe_plans(spec, target, options, arena));
     return become_colrun(spec, options, folder, NULL, arena);
 }
 

@@ -91,7 +91,9 @@ static const col_option run_options[] = {
 
 static const col_option probe_options[] = {
     {"output", "MACHINE.yaml", "the machine's file (-o)", false},
-    {"target", "NAME", "cpu", false},
+    {"target", "NAME", "cpu (default) or cuda", false},
+    {"ranks", "N", "cuda: also collectives between so many GPUs of this host", false},
+    {"plan", "PLAN", "time the instructions of this plan's programs instead, and print them", true},
     {"threads", "N", "cores to measure with (as many as the process may use)", false},
 };
 
@@ -108,8 +110,8 @@ static const col_command_spec specs[] = {
     {"run", "PLAN [--weights DIR] [--input NAME=FILE.npy]... [--output DIR]", "forward pass on given inputs",
      run_options, COL_COUNT(run_options), NULL, false},
     {"info", "PLAN", "say what a plan holds", NULL, 0, NULL, false},
-    {"probe", "-o MACHINE.yaml [--target cpu]", "measure this machine", probe_options,
-     COL_COUNT(probe_options), probe_notes, true},
+    {"probe", "-o MACHINE.yaml [--target cuda --ranks N] | --plan PLAN", "measure this machine",
+     probe_options, COL_COUNT(probe_options), probe_notes, true},
 };
 
 const col_command_spec *col_command_specs(size_t *out_count)

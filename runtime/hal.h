@@ -36,6 +36,8 @@ typedef struct col_device_type {
     /* Copies between host memory and the arena; the range lies in the arena. */
     col_status (*write)(col_device *device, uint64_t offset, const void *data, uint64_t bytes);
     col_status (*read)(col_device *device, uint64_t offset, void *data, uint64_t bytes);
+    /* Bytes of the memory of the device that this process may use first; NULL where that is the host's. */
+    col_status (*memory)(uint64_t *out_bytes);
     /* The host's address of the arena where the host can use it directly, else NULL. */
     void *(*host_arena)(col_device *device);
 } col_device_type;

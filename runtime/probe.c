@@ -15,8 +15,9 @@
 #include "runtime/command.h"
 #include "runtime/cpu/rates.h"
 #include "runtime/hal.h"
+#include "runtime/probe_device.h"
 
-enum { POINTS = 8, MOST_CORES = 256 };
+enum { POINTS = 8, MOST_CORES = 256, MOST_RANKS = 64 };
 
 typedef struct table {
     int count;
@@ -207,6 +208,17 @@ static col_status check_output(const char *path)
     return NULL;
 }
 
+static void find_plans(const col_options *options, col_arena *arena, const char ***out, size_t *out_count)
+{
+    COL_VEC(const char *) list = {0};
+    for (size_t i = 0; i < options->values.len; i++) {
+        const col_option_value *v = &options->values.data[i];
+        if (!strcmp(v->option->name, "plan")) col_vec_push(arena, &list, v->value);
+    }
+    *out = list.data;
+    *out_count = list.len;
+}
+
 col_status col_command_probe(const char *plan_path, const col_options *options)
 {
     (void)plan_path;
@@ -215,16 +227,27 @@ col_status col_command_probe(const char *plan_path, const col_options *options)
     int64_t cores = 0;
     cpu_set_t set;
     const char *path = col_options_get(options, "output");
-    if (!path) return col_error_make(COL_BAD_INPUT, "no file is given: usage: probe -o MACHINE.yaml");
+    const char **plans;
+    size_t plan_count;
+    int64_t ranks = 1;
     COL_TRY(col_options_choice(options, "target", targets, COL_COUNT(targets), &target));
-    if (target)
-        return col_error_make(
-            COL_BAD_INPUT,
-            "--target: cuda is measured by the CUDA back end, which this build does not have; use cpu");
+    COL_TRY(col_options_int(options, "ranks", 1, MOST_RANKS, &ranks));
+    col_arena *arena = col_arena_create();
+    find_plans(options, arena, &plans, &plan_count);
+    col_status found = NULL;
+    bool is_done = target || plan_count;
+    if (!path && !plan_count)
+        found = col_error_make(COL_BAD_INPUT, "no file is given: usage: probe -o MACHINE.yaml");
+    else if (ranks > 1 && !target)
+        found = col_error_make(COL_BAD_INPUT,
+                               "--ranks: the links of a CPU are measured without; use --target cuda");
+    if (!found && path) found = check_output(path);
+    if (!found && is_done) found = probe_device(targets[target], plans, plan_count, ranks, path);
+    col_arena_destroy(arena);
+    if (found || is_done) return found;
     cores = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
     cores = COL_MIN(COL_MAX(cores, 1), MOST_CORES);
     COL_TRY(col_options_int(options, "threads", 1, MOST_CORES, &cores));
-    COL_TRY(check_output(path));
     machine m = {.cores = (int)cores,
                  .memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE)};
     COL_TRY(measure(&m));

@@ -419,6 +419,16 @@ static col_status cuda_read(col_device *device, uint64_t offset, void *data, uin
     return finish(device, "reading from the GPU");
 }
 
+static col_status cuda_memory(uint64_t *out_bytes)
+{
+    size_t available = 0, all = 0;
+    int count;
+    COL_TRY(check_driver(&count));
+    CUDA_TRY("finding GPUs", cudaMemGetInfo, &available, &all);
+    *out_bytes = all;
+    return NULL;
+}
+
 static void *cuda_host_arena(col_device *device)
 {
     (void)device;
@@ -432,5 +442,6 @@ const col_device_type col_device_cuda = {
     .run = cuda_run,
     .write = cuda_write,
     .read = cuda_read,
+    .memory = cuda_memory,
     .host_arena = cuda_host_arena,
 };

@@ -142,7 +142,7 @@ def check_overlap(colc, model, plan, folder):
         cells = [int(n) for n in re.findall(r"<td>[a-z-]+</td><td class=\"n\">\d+</td><td class=\"n\">(\d+)</td>", section)]
         assert sum(cells) == count, f"{cells} in the page, {count} in the log"
     off, auto = (logs[k]["predicted"] for k in ("off", "auto"))
-    assert close(auto["communication_seconds"], off["communication_seconds"])
+    assert 0 < auto["communication_seconds"] <= off["communication_seconds"] * (1 + 1e-9)  # joined: fewer starts
     assert close(off["communication_seconds"], off["exposed_communication_seconds"])
     assert auto["exposed_communication_seconds"] < off["exposed_communication_seconds"]
     assert auto["step_seconds"] < off["step_seconds"] and auto["communication_bytes"] == off["communication_bytes"]
