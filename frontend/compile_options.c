@@ -27,7 +27,12 @@ const col_option col_compile_option_table[] = {
     {"overlap", "NAME", "of communication with computation: auto (default; where the machine can), on or off",
      false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
-    {"precision", "NAME", "fp32 (default); for cuda also bf16: products and attention in 16 bits", false},
+    {"precision", "NAME",
+     "fp32 (default), bf16 or fp16: products and attention in 16 bits; on the CPU rounded to them", false},
+    {"init-scale", "X", "of the loss with fp16, as torch.amp.GradScaler's init_scale (default 65536)", false},
+    {"growth-factor", "X", "of that scale after --growth-interval good steps (default 2)", false},
+    {"backoff-factor", "X", "of that scale after a gradient that overflows (default 0.5)", false},
+    {"growth-interval", "N", "good steps after which that scale grows (default 2000)", false},
     {"optimizer", "NAME", "adamw (default), adam, sgd, lars or lamb", false},
     {"accumulate", "N", "micro-batches of a step (default 1)", false},
     {"schedule", "NAME", "learning rate after the warm-up: cosine (default), linear, square or constant",
@@ -112,6 +117,14 @@ static col_status read_training(const col_options *options, col_compile_options 
     COL_TRY(col_options_double(options, "eps", optimizer == COL_OPTIMIZER_LARS ? 0 : 1e-30, 1, &p->eps));
     COL_TRY(col_options_double(options, "trust", 1e-30, 1, &p->trust));
     return col_options_double(options, "momentum", 0, 0.999999999, &p->momentum);
+}
+
+static col_status read_loss_scale(const col_options *options, col_pass_options *p)
+{
+    COL_TRY(col_options_double(options, "init-scale", 1, 0x1p100, &p->init_scale));
+    COL_TRY(col_options_double(options, "growth-factor", 1, 0x1p20, &p->growth_factor));
+    COL_TRY(col_options_double(options, "backoff-factor", 0x1p-20, 1, &p->backoff_factor));
+    return col_options_int(options, "growth-interval", 1, INT32_MAX, &p->growth_interval);
 }
 
 /* "40GiB", or "80%" of what a rank has. */
@@ -232,7 +245,9 @@ col_status col_compile_recipe(col_options *options, col_arena *arena)
 
 col_status col_compile_options_read(const col_options *options, col_arena *arena, col_compile_options *out)
 {
-    static const char *const targets[] = {"cpu", "cuda"}, *const precisions[] = {"fp32", "bf16"};
+    static const char *const targets[] = {"cpu", "cuda"}, *const precisions[] = {"fp32", "bf16", "fp16"};
+    static const col_dtype types[] = {COL_F32, COL_BF16, COL_F16};
+    static const col_precision rates[] = {COL_PRECISION_FP32, COL_PRECISION_BF16, COL_PRECISION_FP16};
     int precision = 0, target = 0;
     out->passes = col_pass_options_default();
     COL_TRY(read_settings(options, arena, &out->parse));
@@ -240,10 +255,9 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     COL_TRY(col_options_choice(options, "target", targets, COL_COUNT(targets), &target));
     COL_TRY(col_options_choice(options, "precision", precisions, COL_COUNT(precisions), &precision));
     out->is_cuda = target == 1;
-    out->passes.precision = precision ? COL_BF16 : COL_F32;
-    if (precision && !out->is_cuda)
-        return col_error_make(COL_BAD_INPUT,
-                              "--precision bf16 is for --target cuda; products on the CPU are fp32");
+    out->passes.precision = types[precision];
+    out->passes.wide_products = !out->is_cuda;
+    COL_TRY(read_loss_scale(options, &out->passes));
     if (out->is_cuda) {
         out->passes.few_results = GPU_RESULTS;
         out->passes.many_elements = GPU_ELEMENTS;
@@ -251,7 +265,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     }
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));
-    if (precision) out->machine.precision = COL_PRECISION_BF16;
+    if (out->is_cuda) out->machine.precision = rates[precision];
     out->given = options;
     out->gpu_processor = col_options_get(options, "gpu");
     out->cpu_features = col_options_get(options, "cpu");

@@ -110,13 +110,18 @@ void col_describe_machine(const col_compile_options *options, const col_graph *g
     col_predict(&options->machine, plan);
 }
 
+static const char *precision_name(col_dtype precision)
+{
+    return precision == COL_F32 ? "fp32" : precision == COL_BF16 ? "bf16" : "fp16";
+}
+
 void col_describe_plan(const col_compile_options *options, const col_source *source, const col_graph *graph,
                        col_arena *arena, col_plan *plan)
 {
     plan->version = COL_PLAN_VERSION;
     plan->producer = "colc " COL_VERSION;
     plan->target = options->is_cuda ? "cuda" : "cpu";
-    plan->precision = (char *)(uintptr_t)(options->passes.precision == COL_BF16 ? "bf16" : "fp32");
+    plan->precision = (char *)(uintptr_t)precision_name(options->passes.precision);
     plan->optimizer = (char *)(uintptr_t)(options->use == COL_USE_TRAIN ? options->optimizer_name : "");
     plan->model_flops = model_flops(plan);
     plan->source = describe_source(options->model_path, source, graph, arena);

@@ -328,10 +328,13 @@ static void check_whole(reader *r)
     }
 }
 
-/* What a file may leave out: precisions that run as fp32 does, teams that cost no more than one thread. */
+/* What a file may leave out: fp16, which runs as bf16 does, other precisions, which run as fp32 does, teams that cost
+ * no more than one thread. */
 static void fill_in(col_machine *m)
 {
     for (int c = 0; c < COL_COST_COUNT; c++) {
+        if (!m->rates[c][COL_PRECISION_FP16].count)
+            m->rates[c][COL_PRECISION_FP16] = m->rates[c][COL_PRECISION_BF16];
         for (int p = 0; p < COL_PRECISION_COUNT; p++) {
             if (!m->rates[c][p].count) m->rates[c][p] = m->rates[c][COL_PRECISION_FP32];
         }

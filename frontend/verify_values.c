@@ -57,8 +57,8 @@ static bool fill_named(const col_var *var, double *data)
     static const struct {
         const char *name;
         double value;
-    } known[] = {
-        {"lr", 0.1}, {"min_lr", 0.01}, {"warmup_steps", 5}, {"total_steps", 100}, {"optimizer.step", 10}};
+    } known[] = {{"lr", 0.1},          {"min_lr", 0.01},       {"warmup_steps", 5},
+                 {"total_steps", 100}, {"optimizer.step", 10}, {"optimizer.loss_scale", 1024}};
     if (var->type.shape.rank) return false;
     for (size_t i = 0; i < COL_COUNT(known); i++) {
         if (strcmp(var->name, known[i].name)) continue;

@@ -19,7 +19,8 @@
  *   grad_norm = sqrt(sum over parameters and elements of g^2)      g <- g min(1, clip_norm / (grad_norm +
  * 1e-6))
  *
- * A step whose grad_norm is infinite or not a number changes no parameter and no state.
+ * A step whose grad_norm is infinite or not a number changes no parameter and no state, but for the scale of the
+ * loss where scale_loss added one.
  *
  * Learning rate, as nanoGPT's get_lr; constant stays at lr after the warm-up:
  *   t < warmup_steps:  lr (t + 1) / (warmup_steps + 1)
@@ -40,9 +41,8 @@
  *
  * What is a scalar is computed once, so that one elementwise kernel per parameter is left. On a mesh the norms
  * are of whole parameters: partitioning adds the parts up. */
-#include "passes/pass.h"
-
 #include "ir/ops/family.h"
+#include "passes/scale_loss.h"
 
 #include <math.h>
 #include <string.h>
@@ -340,6 +340,7 @@ static void update_all(state *s, col_var *counter)
         s->level = col_build_unary(b, COL_OP_RSQRT, bias_correction(s, o->beta2, steps));
     }
     assign_if_sound(s, counter, next);
+    col_loss_scale_update(b, o, s->sound);
     for (size_t i = 0; i < s->parameters.len; i++) update_parameter(s, &s->parameters.data[i]);
 }
 

@@ -41,14 +41,18 @@ typedef struct col_pass_options {
     int64_t accumulate;          /* micro-batches per step */
     int64_t cache_length;        /* positions that a key-value cache holds */
     col_dtype precision;         /* that products compute in: f32, or bf16 or f16 with f32 beside it */
-    int64_t few_results;         /* reductions to fewer, ... */
-    int64_t many_elements;       /* ... of more elements each, ... */
-    int64_t many_rows;           /* ... or more rows where they are columns, are cut into two levels */
-    const col_nests *nests;      /* that `fuse` keeps to; NULL: it chooses all of them */
-    bool keep_gradients;         /* leave "grad.<parameter>" outputs in the graph */
-    const col_machine *machine;  /* that the program is for; NULL: none in particular */
-    col_overlap overlap;         /* of communication with computation */
-    double overlap_memory;       /* share of the peak of temporaries by which it may raise that */
+    bool wide_products; /* the device's products take f32 alone: operands are rounded to `precision` */
+    double init_scale, growth_factor,
+        backoff_factor;         /* of the loss, with f16: torch.amp.GradScaler's, whose */
+    int64_t growth_interval;    /* defaults are 65536, 2, 0.5 and 2000 */
+    int64_t few_results;        /* reductions to fewer, ... */
+    int64_t many_elements;      /* ... of more elements each, ... */
+    int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
+    const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
+    bool keep_gradients;        /* leave "grad.<parameter>" outputs in the graph */
+    const col_machine *machine; /* that the program is for; NULL: none in particular */
+    col_overlap overlap;        /* of communication with computation */
+    double overlap_memory;      /* share of the peak of temporaries by which it may raise that */
 } col_pass_options;
 
 /* What is compiled for where the user asks for nothing: AdamW with the values above, one micro-batch. */
@@ -92,6 +96,8 @@ COL_MUST_USE col_status col_pass_precision(col_graph *graph, const col_pass_opti
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);
+/* Scales the loss and divides the gradients by the scale, which adapts to them; with f16 alone. */
+COL_MUST_USE col_status col_pass_scale_loss(col_graph *graph, const col_pass_options *options);
 /* Leaves out of sums what sums to zero: the gradients of keys over their positions. */
 COL_MUST_USE col_status col_pass_vanish(col_graph *graph, const col_pass_options *options);
 /* Turns "grad.<parameter>" outputs into the update of parameters and optimizer state. */

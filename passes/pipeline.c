@@ -8,6 +8,7 @@ static const col_pass table[] = {
     {"unmerge", "give parts that are split off a dimension of their own", col_pass_unmerge},
     {"precision", "let products and attention compute in 16 bits", col_pass_precision},
     {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},
+    {"scale_loss", "scale the loss, so that gradients of 16 bits do not become zero", col_pass_scale_loss},
     {"vanish", "leave out of sums what sums to zero", col_pass_vanish},
     {"optimizer", "turn gradients into the update of parameters and optimizer state", col_pass_optimizer},
     {"lower", "replace composite ops by primitives", col_pass_lower},

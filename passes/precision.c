@@ -8,13 +8,17 @@
  * breaks    nothing; outputs and assigned values keep their types
  *
  * Node by node, in the order of the graph:
- *   narrow   einsum, attention, conv      f32 operands are cast down
+ *   narrow   einsum, attention, conv      f32 operands are cast down; where the device has only f32 products, up
+ *                                         again, and results down: the same numbers, to rounding
  *   wide     sums, normalisations, losses, exponentials and their like: narrow operands are cast up
  *   batch    normalisations of a batch compute wide and give what they normalise in the type that it had
  *   follow   the others: where narrow and f32 meet, what is made of parameters and constants alone is cast
- * down, and where something else is f32 the narrow ones are cast up The types of results are inferred anew.
+ * down, and where something else is f32, or a constant leaves the range of f16, the narrow ones are cast up.
+ * The types of results are inferred anew.
  * Equal casts are merged by `cse`. */
 #include "passes/pass.h"
+
+#include <math.h>
 
 static bool is_narrow_op(const col_node *node)
 {
@@ -56,6 +60,18 @@ static void cast_operands(col_builder *b, col_node *node, col_dtype from, col_dt
     }
 }
 
+/* A constant that f16 would make infinite, or zero or nearly so. */
+static bool is_beyond(const col_value *value, col_dtype narrow)
+{
+    static const double largest = 65504, least = 0x1p-14;
+    if (narrow != COL_F16) return false;
+    while (value->producer && col_op_info_of(value->producer->op)->op_class == COL_CLASS_VIEW)
+        value = col_node_operand(value->producer, 0);
+    if (!value->producer || value->producer->op != COL_OP_CONSTANT) return false;
+    double size = fabs(col_node_float(value->producer, COL_ATTR_VALUE));
+    return isfinite(size) && size != 0 && (size > largest || size < least);
+}
+
 /* The type in which operands of both types meet. */
 static col_dtype meeting_type(const col_node *node, col_dtype narrow)
 {
@@ -63,20 +79,21 @@ static col_dtype meeting_type(const col_node *node, col_dtype narrow)
     for (uint32_t i = 0; i < node->operand_count; i++) {
         const col_value *value = col_node_operand(node, i);
         has_narrow |= value->type.dtype == narrow;
-        has_wide |= value->type.dtype == COL_F32 && !is_weight(value);
+        has_wide |= value->type.dtype == COL_F32 && (!is_weight(value) || is_beyond(value, narrow));
     }
     return has_narrow && !has_wide ? narrow : COL_F32;
 }
 
-static void settle(col_builder *b, col_node *node, col_dtype narrow)
+static void settle(col_builder *b, col_node *node, const col_pass_options *options)
 {
-    col_dtype type = COL_F32;
+    col_dtype narrow = options->precision, type = COL_F32;
     if (node->op == COL_OP_CAST) return;
     if (is_narrow_op(node))
         type = narrow;
     else if (!is_wide_op(node))
         type = meeting_type(node, narrow);
     cast_operands(b, node, type == narrow ? COL_F32 : narrow, type);
+    if (is_narrow_op(node) && options->wide_products) cast_operands(b, node, narrow, COL_F32);
 }
 
 /* The result in the narrow type, for all that reads it. */
@@ -104,11 +121,12 @@ col_status col_pass_precision(col_graph *graph, const col_pass_options *options)
     COL_ASSERT(narrow == COL_BF16 || narrow == COL_F16);
     COL_FOR_EACH_NODE (node, graph) {
         col_builder_at(&b, node);
-        bool keeps_type = node->op == COL_OP_BATCH_NORM && col_node_operand(node, 0)->type.dtype == narrow;
-        settle(&b, node, narrow);
+        bool narrows = node->op == COL_OP_BATCH_NORM && col_node_operand(node, 0)->type.dtype == narrow;
+        narrows |= is_narrow_op(node) && options->wide_products;
+        settle(&b, node, options);
         if (!col_op_info_of(node->op)->infer(node, &diags))
             COL_PANIC("mixed precision does not fit %s", col_op_info_of(node->op)->name);
-        if (keeps_type) narrow_result(&b, node, narrow);
+        if (narrows) narrow_result(&b, node, narrow);
     }
     b.before = NULL;
     b.scope = "";

@@ -49,6 +49,8 @@ void col_progress_show(col_progress *p, const col_progress_step *s)
     col_str line = {0};
     col_str_printf(&line, "step %lld/%lld  loss %.6f  lr %.3e  grad_norm %.4f  %.0f %s/s", (long long)s->step,
                    (long long)p->total, s->loss, s->lr, s->grad_norm, s->units_per_second, s->unit);
+    if (s->loss_scale > 0)
+        col_str_printf(&line, "  scale %g%s", s->loss_scale, s->skipped ? " overflows: skipped" : "");
     if (s->has_val_loss) col_str_printf(&line, "  val_loss %.6f", s->val_loss);
     if (s->step < p->total) {
         col_str_append(&line, "  eta ");

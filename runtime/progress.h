@@ -14,7 +14,9 @@ typedef struct col_progress {
 typedef struct col_progress_step {
     int64_t step;
     double loss, grad_norm, lr;
-    const char *unit; /* "tokens" */
+    double loss_scale; /* 0: the loss is not scaled */
+    bool skipped;      /* the gradient overflowed, and the step changed nothing but that scale */
+    const char *unit;  /* "tokens" */
     double units_per_second, seconds;
     bool has_val_loss;
     double val_loss;

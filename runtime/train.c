@@ -160,6 +160,8 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
                            .loss = result->loss,
                            .grad_norm = result->grad_norm,
                            .lr = result->lr,
+                           .loss_scale = result->loss_scale,
+                           .skipped = result->skipped,
                            .step_seconds = seconds,
                            .unit = t->feed->type->unit,
                            .units_per_second = speed,
@@ -170,16 +172,26 @@ static col_status log_step(run *r, const col_step_result *result, double seconds
     count_sent(t->plan, result->sent, &row);
     char speed_tag[64];
     snprintf(speed_tag, sizeof speed_tag, "train/%s_per_second", t->feed->type->unit);
-    col_tag_value tags[] = {{"train/loss", result->loss},
-                            {"train/grad_norm", result->grad_norm},
-                            {"train/lr", result->lr},
-                            {speed_tag, speed},
-                            {"validation/loss", val_loss}};
+    col_tag_value tags[6] = {{"train/loss", result->loss},
+                             {"train/grad_norm", result->grad_norm},
+                             {"train/lr", result->lr},
+                             {speed_tag, speed}};
+    size_t tag_count = 4;
+    if (result->loss_scale > 0) tags[tag_count++] = (col_tag_value){"train/loss_scale", result->loss_scale};
+    if (validated) tags[tag_count++] = (col_tag_value){"validation/loss", val_loss};
     if (r->metrics) COL_TRY(col_metrics_write(r->metrics, &row));
-    if (r->board)
-        COL_TRY(col_tensorboard_write(r->board, t->step, tags, COL_COUNT(tags) - (validated ? 0 : 1)));
-    col_progress_step shown = {t->step, result->loss, result->grad_norm, result->lr, t->feed->type->unit,
-                               speed,   seconds,      validated,         val_loss};
+    if (r->board) COL_TRY(col_tensorboard_write(r->board, t->step, tags, tag_count));
+    col_progress_step shown = {t->step,
+                               result->loss,
+                               result->grad_norm,
+                               result->lr,
+                               result->loss_scale,
+                               result->skipped,
+                               t->feed->type->unit,
+                               speed,
+                               seconds,
+                               validated,
+                               val_loss};
     col_progress_show(&r->progress, &shown);
     return NULL;
 }

@@ -3,6 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Of the loss; a gradient that is not finite with it is not the scale's fault (passes/scale_loss.c). */
+static const double LEAST_SCALE = 1;
+
 /* An output that the program may lack: `fallback` then. */
 static col_status output_or(col_trainer *t, const char *program, const char *name, double fallback,
                             double *out)
@@ -97,7 +100,10 @@ col_status col_trainer_step(col_trainer *t, col_step_result *out)
     out->loss = loss_sum / (double)t->accumulate;
     COL_TRY(output_or(t, "step", "grad_norm", 0, &out->grad_norm));
     COL_TRY(output_or(t, "step", "learning_rate", t->settings->lr, &out->lr));
-    if (!isfinite(out->grad_norm)) return blame(t, "norm of the gradient", out->grad_norm);
+    COL_TRY(output_or(t, "step", "loss_scale", 0, &out->loss_scale));
+    out->skipped = !isfinite(out->grad_norm);
+    if (out->skipped && !(out->loss_scale > LEAST_SCALE))
+        return blame(t, "norm of the gradient", out->grad_norm);
     t->position += (uint64_t)(t->accumulate * t->feed->batch);
     t->micro += t->accumulate;
     t->step++;

@@ -41,11 +41,14 @@ int64_t col_trainer_step_units(const col_trainer *trainer);
 typedef struct col_step_result {
     double loss; /* mean over micro-batches */
     double grad_norm, lr;
+    double loss_scale;             /* that the gradients were scaled by; 0: the plan scales no loss */
+    bool skipped;                  /* a scaled gradient was not finite: nothing but the scale has changed */
     uint64_t sent[COL_COMM_KINDS]; /* bytes, by all ranks together */
 } col_step_result;
 
 /* Does the next step. When loss or gradient are not finite it is COL_BAD_INPUT, naming step, micro-batch and
- * op; parameters and states are then as they were. */
+ * op; parameters and states are then as they were. A gradient that is not finite while the loss is scaled by more
+ * than 1 is no error: the step is skipped, and the next has a smaller scale. */
 COL_MUST_USE col_status col_trainer_step(col_trainer *trainer, col_step_result *out);
 /* Mean loss over the validation part's labels. */
 COL_MUST_USE col_status col_trainer_validate(col_trainer *trainer, double *out_loss);

@@ -1,5 +1,5 @@
 /* Attention by the kernels of attention_wgmma.cuh (compute capability 9.0) or attention_mma.cuh, which take
- * bf16 operands in rows of whole 16-byte words, and else of attention.cuh. */
+ * bf16 or f16 operands in rows of whole 16-byte words, and else of attention.cuh. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
@@ -143,7 +143,7 @@ static family choose_family(const cuda_context *context, const col_plan_instruct
     return context->capability == 90 ? HOPPER : TENSOR;
 }
 
-/* Names are col_attention_KIND_WHAT_SIZE. */
+/* Names are col_attention_WHAT_TYPE_SIZE. */
 static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
 {
     const cuda_attention *d = &a->description;
@@ -155,14 +155,15 @@ static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
     static const char *const names[][3] = {[PLAIN] = {"forward", "keys", "queries"},
                                            [TENSOR] = {"tensor_forward", "tensor_keys", "tensor_queries"},
                                            [HOPPER] = {"hopper_forward", "hopper_keys", "hopper_queries"}};
-    const char *const *what = names[family], *suffix = family == HOPPER ? simple : type;
+    const char *const *what = names[family], *suffix = type;
+    if (family == HOPPER) suffix = col_arena_printf(context->memory, "%s_%s", type, simple);
     void (*const shapes[])(attention *, int) = {shape_plainly, shape_for_tensor_cores, shape_for_hopper};
     shapes[family](a, size);
     if (call->run == run_forward) return make_shape(context, call, what[0], suffix, size, d->t, &a->forward);
     int64_t lines = (int64_t)d->b * d->h * d->t, threads = family == HOPPER ? size / DELTA_EACH : 32;
     cuda_want(context, call, (size_t)lines * 2 * sizeof(float));
     COL_TRY(cuda_blocks_of(in->name, lines * threads, DELTA_THREADS, &a->delta_blocks));
-    COL_TRY(family == HOPPER ? find(context, "hopper", "delta", size, 0, &a->delta)
+    COL_TRY(family == HOPPER ? find(context, "hopper_delta", type, size, 0, &a->delta)
                              : find(context, "delta", type, 0, 0, &a->delta));
     COL_TRY(make_shape(context, call, what[1], suffix, size, d->s, &a->keys));
     return make_shape(context, call, what[2], suffix, size, d->t, &a->queries);
@@ -171,7 +172,8 @@ static col_status lay_out(cuda_context *context, cuda_call *call, attention *a)
 static col_status check(const col_plan_instruction *in)
 {
     Col__Plan__Dtype type = in->reads[0]->dtype;
-    bool fine = type == COL__PLAN__DTYPE__F32 || type == COL__PLAN__DTYPE__BF16;
+    bool fine =
+        type == COL__PLAN__DTYPE__F32 || type == COL__PLAN__DTYPE__BF16 || type == COL__PLAN__DTYPE__F16;
     for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
         const col_plan_view *v = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
         if (v->n_dims != 4) continue;
@@ -180,7 +182,7 @@ static col_status check(const col_plan_instruction *in)
     }
     if (fine) return NULL;
     return col_error_make(COL_BAD_INPUT,
-                          "'%s': attention on a GPU takes f32 or bf16 with dense heads of at most %d",
+                          "'%s': attention on a GPU takes f32, bf16 or f16 with dense heads of at most %d",
                           in->name, MOST_HEAD);
 }
 

@@ -285,3 +285,4 @@ template <typename T, int D> __device__ void attention_backward_queries(const cu
     extern "C" __global__ void col_attention_delta_##suffix(cuda_attention a) { attention_delta<T>(a); }
 ATTENTION_BY_SIZE(f32, float)
 ATTENTION_BY_SIZE(bf16, __nv_bfloat16)
+ATTENTION_BY_SIZE(f16, __half)

@@ -1,4 +1,4 @@
-// Attention of bf16 operands on tensor cores: as attention.cuh, with mma.m16n8k16 (PTX ISA, "Matrix fragments for
+// Attention of bf16 or f16 operands on tensor cores: as attention.cuh, with mma.m16n8k16 (PTX ISA, "Matrix fragments for
 // mma.m16n8k16"). A warp owns 16 rows: of queries in the forward pass and for dq, of keys for dk and dv, where scores are
 // transposed. Probabilities go from the accumulators of one product to the operand of the next without leaving registers.
 // Tiles of the other side come through shared memory, the next one on its way while the present one is used.
@@ -37,12 +37,17 @@ template <bool TRANSPOSED> __device__ inline void load_matrices(uint32_t *x, con
                      : "r"(address(at)));
 }
 
-__device__ inline void multiply_add(float *c, const uint32_t *a, const uint32_t *b)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
+template <typename T> __device__ inline void multiply_add(float *c, const uint32_t *a, const uint32_t *b);
+#define TENSOR_MULTIPLY(T, name)                                                                                             \
+    template <> __device__ inline void multiply_add<T>(float *c, const uint32_t *a, const uint32_t *b)                       \
+    {                                                                                                                        \
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "                                          \
+                     "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                                 \
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                        \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                                    \
+    }
+TENSOR_MULTIPLY(__nv_bfloat16, "bf16")
+TENSOR_MULTIPLY(__half, "f16")
 
 template <typename T> __device__ inline uint32_t pack(float low, float high)
 {
@@ -79,8 +84,8 @@ template <typename T, int D, int COLUMNS> __device__ inline void multiply_rows(f
     for (int n = 0; n < COLUMNS; n += 16) {
         uint32_t x[4];
         load_matrices<false>(x, tile_at + (n + lane % 8 + lane / 16 * 8) * tile<D>::PITCH + k + lane / 8 % 2 * 8);
-        multiply_add(c[n / 8], a, x);
-        multiply_add(c[n / 8 + 1], a, x + 2);
+        multiply_add<T>(c[n / 8], a, x);
+        multiply_add<T>(c[n / 8 + 1], a, x + 2);
     }
 }
 
@@ -96,8 +101,8 @@ template <typename T, int D, int ROWS> __device__ inline void multiply_weights(f
         for (int n = 0; n < D; n += 16) {
             uint32_t x[4];
             load_matrices<true>(x, tile_at + (k + lane % 8 + lane / 8 % 2 * 8) * tile<D>::PITCH + n + lane / 16 * 8);
-            multiply_add(c[n / 8], a, x);
-            multiply_add(c[n / 8 + 1], a, x + 2);
+            multiply_add<T>(c[n / 8], a, x);
+            multiply_add<T>(c[n / 8 + 1], a, x + 2);
         }
     }
 }
@@ -364,3 +369,5 @@ template <typename T, int D> __device__ void backward_queries(const cuda_attenti
     }
 TENSOR_ATTENTION(bf16, __nv_bfloat16, 64)
 TENSOR_ATTENTION(bf16, __nv_bfloat16, 128)
+TENSOR_ATTENTION(f16, __half, 64)
+TENSOR_ATTENTION(f16, __half, 128)

@@ -1,4 +1,4 @@
-// Attention of bf16 operands on the warpgroup products of wgmma.cuh: as attention_mma.cuh, with 64 rows of a warpgroup's own
+// Attention of bf16 or f16 operands on the warpgroup products of wgmma.cuh: as attention_mma.cuh, with 64 rows of a warpgroup's own
 // instead of a warp's 16. Tiles of the other side come through a ring of shared memory; several blocks share a
 // multiprocessor, so that one's exponentials run beside another's products.
 //
@@ -24,7 +24,7 @@ __device__ inline float exp2_of(float x)
     return y;
 }
 
-__device__ inline const element *head_of(const cuda_heads &x, int b, int h) { return row_of<element>(x, b, h, 0); }
+template <typename T> __device__ inline const T *head_of(const cuda_heads &x, int b, int h) { return row_of<T>(x, b, h, 0); }
 
 __device__ inline int64_t clamp_to_tile(int64_t x) { return min(max(x, (int64_t)-1), (int64_t)ROWS); }
 
@@ -33,7 +33,7 @@ __device__ inline int column_of(int n, int e) { return n * 8 + threadIdx.x % 4 *
 // The thread's first row of the warpgroup's 64; the other is 8 further.
 __device__ inline int first_row() { return threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4; }
 
-template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
+template <typename T, int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
 {
     using P = plan<D>;
     constexpr int OWN = ROWS * P::FORWARD_GROUPS;
@@ -45,7 +45,7 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
     int all = (int)((a.s + ROWS - 1) / ROWS);
     int count = a.causal ? (int)min((int64_t)all, (position + q0 + OWN + ROWS - 1) / ROWS) : all;
     int seen = a.causal ? (int)min((int64_t)all, (position + first + ROWS + ROWS - 1) / ROWS) : all; // by the warpgroup
-    const element *keys = head_of(a.k, b, h), *values = head_of(a.v, b, h);
+    const T *keys = head_of<T>(a.k, b, h), *values = head_of<T>(a.v, b, h);
     draw r = PLAIN ? draw{} : draw_of(a);
     float out[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {};
     auto fetch_keys = [&](int i) {
@@ -53,7 +53,7 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
         fetch_tile<D, ROWS, P::FORWARD_THREADS>(stage, keys, a.k.row, (int64_t)i * ROWS, a.s, a.d);
         fetch_tile<D, ROWS, P::FORWARD_THREADS>(stage + P::TILE, values, a.v.row, (int64_t)i * ROWS, a.s, a.d);
     };
-    fetch_tile<D, OWN, P::FORWARD_THREADS>(q, head_of(a.q, b, h), a.q.row, q0, a.t, a.d);
+    fetch_tile<D, OWN, P::FORWARD_THREADS>(q, head_of<T>(a.q, b, h), a.q.row, q0, a.t, a.d);
     for (int i = 0; i < P::STAGES - 1; i++) {
         if (i < count) fetch_keys(i);
         tensor::fetch_commit();
@@ -69,7 +69,7 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
         int64_t k0 = (int64_t)i * ROWS;
         float p[ROWS / 8][4];
         open();
-        multiply_tiles<D, OWN>(p, q, group * ROWS, k);
+        multiply_tiles<T, D, OWN>(p, q, group * ROWS, k);
         commit();
         wait<0>();
         hold(p);
@@ -77,7 +77,7 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
         float factor = PLAIN ? a.scale * tensor::LOG2_E : 1;
         if (!PLAIN) {
             tensor::for_pairs<ROWS>(p, [&](int n, int e) {
-                p[n][e] = tensor::scaled<element>(a, b, h, own + e / 2 * 8, k0 + column_of(n, e), position, p[n][e]);
+                p[n][e] = tensor::scaled<T>(a, b, h, own + e / 2 * 8, k0 + column_of(n, e), position, p[n][e]);
             });
         } else if (!whole) {
 #pragma unroll
@@ -115,9 +115,9 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
             tensor::for_pairs<ROWS>(p, [&](int n, int e) { p[n][e] *= kept(a, r, b, h, own + e / 2 * 8, k0 + column_of(n, e)); });
         }
         uint32_t weights[4][4];
-        pack_weights(weights, p);
+        pack_weights<T>(weights, p);
         open();
-        multiply_weights<D>(out, weights, v);
+        multiply_weights<T, D>(out, weights, v);
         commit();
         wait<0>();
 #pragma unroll
@@ -132,20 +132,20 @@ template <int D, bool PLAIN> __device__ void forward(const cuda_attention &a)
         if (a.lse && threadIdx.x % 4 == 0 && i < a.t)
             a.lse[b * a.lse_batch + h * a.lse_head + i * a.lse_row] = total[half] != 0 ? (top[half] + log2f(total[half])) * tensor::LN_2 : -INFINITY;
     }
-    tensor::store_rows<element, D>(a.out, b, h, first + threadIdx.x % 128 / 32 * 16, a.t, a.d, out, factors);
+    tensor::store_rows<T, D>(a.out, b, h, first + threadIdx.x % 128 / 32 * 16, a.t, a.d, out, factors);
 }
 
 // Delta and, behind all deltas, lse in units of log 2: +inf where a query saw no key, so that its probabilities are 0.
 // A thread has 8 elements of a row. Grid: rows.
-template <int D> __device__ void rows_delta(const cuda_attention &a)
+template <typename T, int D> __device__ void rows_delta(const cuda_attention &a)
 {
     constexpr int EACH = 8, THREADS = D / EACH;
     int64_t row = thread_number() / THREADS, rows = (int64_t)a.b * a.h * a.t, i = row % a.t;
     int c = threadIdx.x % THREADS * EACH, h = (int)(row / a.t % a.h), b = (int)(row / a.t / a.h);
     float sum = 0;
     if (row < rows && c < a.d) {
-        uint4 x = *(const uint4 *)(row_of<element>(a.out, b, h, i) + c), y = *(const uint4 *)(row_of<element>(a.dout, b, h, i) + c);
-        const element *out = (const element *)&x, *dout = (const element *)&y;
+        uint4 x = *(const uint4 *)(row_of<T>(a.out, b, h, i) + c), y = *(const uint4 *)(row_of<T>(a.dout, b, h, i) + c);
+        const T *out = (const T *)&x, *dout = (const T *)&y;
 #pragma unroll
         for (int e = 0; e < EACH; e++) sum += to_float(out[e]) * to_float(dout[e]);
     }
@@ -157,7 +157,7 @@ template <int D> __device__ void rows_delta(const cuda_attention &a)
 
 // Probabilities after dropout in `p` and gradients of scores, less the factor `scale`, in `ds`, from the products that
 // they hold before. `at(n, e)` gives the pair.
-template <bool PLAIN, typename F> __device__ inline void pair_gradients(const cuda_attention &a, const draw &r, int b, int h, float (*p)[4], float (*ds)[4], F at)
+template <typename T, bool PLAIN, typename F> __device__ inline void pair_gradients(const cuda_attention &a, const draw &r, int b, int h, float (*p)[4], float (*ds)[4], F at)
 {
     if (PLAIN) {
         float factor = a.scale * tensor::LOG2_E;
@@ -170,14 +170,14 @@ template <bool PLAIN, typename F> __device__ inline void pair_gradients(const cu
     }
     tensor::for_pairs<ROWS>(p, [&](int n, int e) {
         tensor::pair_place x = at(n, e);
-        float probability = exp2_of(tensor::scaled<element>(a, b, h, x.i, x.j, 0, p[n][e]) - x.lse), factor = kept(a, r, b, h, x.i, x.j);
+        float probability = exp2_of(tensor::scaled<T>(a, b, h, x.i, x.j, 0, p[n][e]) - x.lse), factor = kept(a, r, b, h, x.i, x.j);
         p[n][e] = probability * factor;
         ds[n][e] = probability * (ds[n][e] * factor - x.delta);
     });
 }
 
 // Owns keys: dk, dv. Scores are transposed.
-template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention &a)
+template <typename T, int D, bool PLAIN> __device__ void backward_keys(const cuda_attention &a)
 {
     using P = plan<D>;
     extern __shared__ __align__(1024) unsigned char tiles[];
@@ -185,7 +185,7 @@ template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention 
     float *sums = (float *)(ring + P::STAGES * P::STAGE); // of each stage: lse, delta
     int h = blockIdx.y, b = blockIdx.z, all = (int)((a.t + ROWS - 1) / ROWS), begin = a.causal ? min((int)blockIdx.x, all) : 0;
     int64_t k0 = (int64_t)blockIdx.x * ROWS, own = k0 + first_row(), rows = (int64_t)a.b * a.h * a.t;
-    const element *queries = head_of(a.q, b, h), *gradients = head_of(a.dout, b, h);
+    const T *queries = head_of<T>(a.q, b, h), *gradients = head_of<T>(a.dout, b, h);
     const float *deltas = a.delta + ((int64_t)b * a.h + h) * a.t;
     draw r = PLAIN ? draw{} : draw_of(a);
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
@@ -199,8 +199,8 @@ template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention 
         asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address(sums + at * 2 * ROWS + threadIdx.x)),
                      "l"(inside ? deltas + (is_delta ? 0 : rows) + q0 + x : deltas), "r"(inside ? 4 : 0));
     };
-    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(k, head_of(a.k, b, h), a.k.row, k0, a.s, a.d);
-    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(v, head_of(a.v, b, h), a.v.row, k0, a.s, a.d);
+    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(k, head_of<T>(a.k, b, h), a.k.row, k0, a.s, a.d);
+    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(v, head_of<T>(a.v, b, h), a.v.row, k0, a.s, a.d);
     for (int i = begin; i < begin + P::STAGES - 1; i++) {
         if (i < all) fetch_queries(i);
         tensor::fetch_commit();
@@ -216,9 +216,9 @@ template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention 
         int64_t q0 = (int64_t)i * ROWS;
         float p[ROWS / 8][4], ds[ROWS / 8][4];
         open();
-        multiply_tiles<D, ROWS>(p, k, 0, q);
+        multiply_tiles<T, D, ROWS>(p, k, 0, q);
         commit();
-        multiply_tiles<D, ROWS>(ds, v, 0, dout);
+        multiply_tiles<T, D, ROWS>(ds, v, 0, dout);
         commit();
         wait<0>();
         hold(p);
@@ -234,16 +234,16 @@ template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention 
                 }
             }
         }
-        pair_gradients<PLAIN>(a, r, b, h, p, ds, [&](int n, int e) {
+        pair_gradients<T, PLAIN>(a, r, b, h, p, ds, [&](int n, int e) {
             float2 x = *(const float2 *)(lse + column_of(n, 0)), y = *(const float2 *)(delta + column_of(n, 0));
             return tensor::pair_place{q0 + column_of(n, e), own + e / 2 * 8, e % 2 ? x.y : x.x, e % 2 ? y.y : y.x};
         });
         uint32_t weights[2][4][4];
-        pack_weights(weights[0], p);
-        pack_weights(weights[1], ds);
+        pack_weights<T>(weights[0], p);
+        pack_weights<T>(weights[1], ds);
         open();
-        multiply_weights<D>(dv, weights[0], dout);
-        multiply_weights<D>(dk, weights[1], q);
+        multiply_weights<T, D>(dv, weights[0], dout);
+        multiply_weights<T, D>(dk, weights[1], q);
         commit();
         wait<0>();
 #pragma unroll
@@ -254,12 +254,12 @@ template <int D, bool PLAIN> __device__ void backward_keys(const cuda_attention 
     }
     const float ones[2] = {1, 1}, scales[2] = {a.scale, a.scale};
     int64_t first = k0 + threadIdx.x / 32 * 16;
-    tensor::store_rows<element, D>(a.dk, b, h, first, a.s, a.d, dk, scales);
-    tensor::store_rows<element, D>(a.dv, b, h, first, a.s, a.d, dv, ones);
+    tensor::store_rows<T, D>(a.dk, b, h, first, a.s, a.d, dk, scales);
+    tensor::store_rows<T, D>(a.dv, b, h, first, a.s, a.d, dv, ones);
 }
 
 // Owns queries: dq.
-template <int D, bool PLAIN> __device__ void backward_queries(const cuda_attention &a)
+template <typename T, int D, bool PLAIN> __device__ void backward_queries(const cuda_attention &a)
 {
     using P = plan<D>;
     extern __shared__ __align__(1024) unsigned char tiles[];
@@ -267,7 +267,7 @@ template <int D, bool PLAIN> __device__ void backward_queries(const cuda_attenti
     int h = blockIdx.y, b = blockIdx.z, all = (int)((a.s + ROWS - 1) / ROWS);
     int64_t block = gridDim.x - 1 - blockIdx.x, q0 = block * ROWS, own = q0 + first_row(), rows = (int64_t)a.b * a.h * a.t;
     int count = a.causal ? (int)min((int64_t)all, block + 1) : all;
-    const element *keys = head_of(a.k, b, h), *values = head_of(a.v, b, h);
+    const T *keys = head_of<T>(a.k, b, h), *values = head_of<T>(a.v, b, h);
     draw r = PLAIN ? draw{} : draw_of(a);
     float dq[D / 8][4] = {}, lse[2], delta[2];
 #pragma unroll
@@ -281,8 +281,8 @@ template <int D, bool PLAIN> __device__ void backward_queries(const cuda_attenti
         fetch_tile<D, ROWS, P::BACKWARD_THREADS>(stage, keys, a.k.row, (int64_t)i * ROWS, a.s, a.d);
         fetch_tile<D, ROWS, P::BACKWARD_THREADS>(stage + P::TILE, values, a.v.row, (int64_t)i * ROWS, a.s, a.d);
     };
-    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(q, head_of(a.q, b, h), a.q.row, q0, a.t, a.d);
-    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(dout, head_of(a.dout, b, h), a.dout.row, q0, a.t, a.d);
+    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(q, head_of<T>(a.q, b, h), a.q.row, q0, a.t, a.d);
+    fetch_tile<D, ROWS, P::BACKWARD_THREADS>(dout, head_of<T>(a.dout, b, h), a.dout.row, q0, a.t, a.d);
     for (int i = 0; i < P::STAGES - 1; i++) {
         if (i < count) fetch_keys(i);
         tensor::fetch_commit();
@@ -297,9 +297,9 @@ template <int D, bool PLAIN> __device__ void backward_queries(const cuda_attenti
         int64_t k0 = (int64_t)i * ROWS;
         float p[ROWS / 8][4], ds[ROWS / 8][4];
         open();
-        multiply_tiles<D, ROWS>(p, q, 0, k);
+        multiply_tiles<T, D, ROWS>(p, q, 0, k);
         commit();
-        multiply_tiles<D, ROWS>(ds, dout, 0, v);
+        multiply_tiles<T, D, ROWS>(ds, dout, 0, v);
         commit();
         wait<0>();
         hold(p);
@@ -316,46 +316,48 @@ template <int D, bool PLAIN> __device__ void backward_queries(const cuda_attenti
                 }
             }
         }
-        pair_gradients<PLAIN>(a, r, b, h, p, ds, [&](int n, int e) {
+        pair_gradients<T, PLAIN>(a, r, b, h, p, ds, [&](int n, int e) {
             return tensor::pair_place{own + e / 2 * 8, k0 + column_of(n, e), lse[e / 2], delta[e / 2]};
         });
         uint32_t weights[4][4];
-        pack_weights(weights, ds);
+        pack_weights<T>(weights, ds);
         open();
-        multiply_weights<D>(dq, weights, k);
+        multiply_weights<T, D>(dq, weights, k);
         commit();
         wait<0>();
 #pragma unroll
         for (int panel = 0; panel < D / PANEL; panel++) hold(dq + panel * 8);
     }
     const float scales[2] = {a.scale, a.scale};
-    tensor::store_rows<element, D>(a.dq, b, h, q0 + threadIdx.x / 32 * 16, a.t, a.d, dq, scales);
+    tensor::store_rows<T, D>(a.dq, b, h, q0 + threadIdx.x / 32 * 16, a.t, a.d, dq, scales);
 }
 
 } // namespace hopper
 
-#define HOPPER_ATTENTION(D, kind, PLAIN)                                                                                     \
+#define HOPPER_ATTENTION(suffix, T, D, kind, PLAIN)                                                                          \
     extern "C" __global__ void __launch_bounds__(hopper::plan<D>::FORWARD_THREADS, hopper::plan<D>::FORWARD_BLOCKS)          \
-        col_attention_hopper_forward_##kind##_##D(__grid_constant__ const cuda_attention a)                                  \
+        col_attention_hopper_forward_##suffix##_##kind##_##D(__grid_constant__ const cuda_attention a)                       \
     {                                                                                                                        \
-        hopper::forward<D, PLAIN>(a);                                                                                        \
+        hopper::forward<T, D, PLAIN>(a);                                                                                     \
     }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(hopper::plan<D>::BACKWARD_THREADS, hopper::plan<D>::BACKWARD_BLOCKS)        \
-        col_attention_hopper_keys_##kind##_##D(__grid_constant__ const cuda_attention a)                                     \
+        col_attention_hopper_keys_##suffix##_##kind##_##D(__grid_constant__ const cuda_attention a)                          \
     {                                                                                                                        \
-        hopper::backward_keys<D, PLAIN>(a);                                                                                  \
+        hopper::backward_keys<T, D, PLAIN>(a);                                                                               \
     }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(hopper::plan<D>::BACKWARD_THREADS, hopper::plan<D>::BACKWARD_BLOCKS)        \
-        col_attention_hopper_queries_##kind##_##D(__grid_constant__ const cuda_attention a)                                  \
+        col_attention_hopper_queries_##suffix##_##kind##_##D(__grid_constant__ const cuda_attention a)                       \
     {                                                                                                                        \
-        hopper::backward_queries<D, PLAIN>(a);                                                                               \
+        hopper::backward_queries<T, D, PLAIN>(a);                                                                            \
     }
-#define HOPPER_BY_SIZE(D)                                                                                                    \
-    HOPPER_ATTENTION(D, plain, true)                                                                                         \
-    HOPPER_ATTENTION(D, general, false)                                                                                      \
-    extern "C" __global__ void col_attention_hopper_delta_##D(__grid_constant__ const cuda_attention a)                      \
+#define HOPPER_BY_SIZE(suffix, T, D)                                                                                         \
+    HOPPER_ATTENTION(suffix, T, D, plain, true)                                                                              \
+    HOPPER_ATTENTION(suffix, T, D, general, false)                                                                           \
+    extern "C" __global__ void col_attention_hopper_delta_##suffix##_##D(__grid_constant__ const cuda_attention a)           \
     {                                                                                                                        \
-        hopper::rows_delta<D>(a);                                                                                            \
+        hopper::rows_delta<T, D>(a);                                                                                         \
     }
-HOPPER_BY_SIZE(64)
-HOPPER_BY_SIZE(128)
+HOPPER_BY_SIZE(bf16, __nv_bfloat16, 64)
+HOPPER_BY_SIZE(bf16, __nv_bfloat16, 128)
+HOPPER_BY_SIZE(f16, __half, 64)
+HOPPER_BY_SIZE(f16, __half, 128)

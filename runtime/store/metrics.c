@@ -133,6 +133,8 @@ static void append_row(col_str *line, const col_metrics_row *row)
     append_number(line, "loss", row->loss, &non_finite);
     append_number(line, "grad_norm", row->grad_norm, &non_finite);
     append_number(line, "lr", row->lr, &non_finite);
+    if (row->loss_scale > 0) append_number(line, "loss_scale", row->loss_scale, &non_finite);
+    if (row->skipped) col_str_append(line, ",\"skipped\":true");
     append_number(line, "step_seconds", row->step_seconds, &non_finite);
     char speed[64];
     snprintf(speed, sizeof speed, "%s_per_second", row->unit);

@@ -4,7 +4,8 @@
  *     {"step":1,"loss":10.9,"grad_norm":2.1,"lr":0.0003,"step_seconds":0.25,"tokens_per_second":4096,"mfu":0.31,
  *      "peak_bytes":1073741824,"communication_bytes":96,"collective_bytes":{"all-reduce":96}}
  *
- * with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
+ * with "loss_scale" where the loss is scaled, and "skipped":true where its gradient overflowed and the step changed
+ * nothing but that scale; with "images_per_second" for a model of images, and "val_loss" where it was measured. A number that is not
  * finite is null, and "non_finite" says what it was:
  * {"loss":null,…,"non_finite":{"loss":"nan"}}. */
 #ifndef COL_STORE_METRICS_H
@@ -22,6 +23,8 @@ typedef struct col_metrics_collective {
 typedef struct col_metrics_row {
     int64_t step;
     double loss, grad_norm, lr;
+    double loss_scale; /* 0: the loss is not scaled */
+    bool skipped;
     double step_seconds;
     const char *unit; /* "tokens", "images": what speed counts */
     double units_per_second;

@@ -140,11 +140,11 @@ static problem choose(cts_case *c)
     p.causal = cts_random(c, 0, 1);
     p.s = p.causal || cts_random(c, 0, 1) ? p.t : choose_length(c);
     p.scale = 0.5 + (double)cts_random(c, 0, 4);
-    if (c->dtype == COL__PLAN__DTYPE__BF16) { /* heads as tensor cores take them, most of the time */
+    if (c->dtype != COL__PLAN__DTYPE__F32) { /* heads as tensor cores take them, most of the time */
         p.d = 8 * cts_random(c, 1, 17);
         p.scale /= sqrt((double)p.d);
     }
-    p.layout = c->dtype == COL__PLAN__DTYPE__BF16 && cts_random(c, 0, 3) ? CTS_DENSE : CTS_LAST;
+    p.layout = c->dtype != COL__PLAN__DTYPE__F32 && cts_random(c, 0, 3) ? CTS_DENSE : CTS_LAST;
     p.q = cts_view(c, p.layout, 4, (int64_t[]){p.b, p.t, p.h, p.d});
     p.k = cts_view(c, p.layout, 4, (int64_t[]){p.b, p.s, p.h, p.d});
     p.v = cts_view(c, p.layout, 4, (int64_t[]){p.b, p.s, p.h, p.d});
@@ -212,7 +212,7 @@ void case_attention_forward(cts_case *c)
     describe(&p, MAKER_KIND(&c->maker, in, ATTENTION, attention, Attention));
     cts_run(c);
     cts_expect(c, "out", p.out, r.out, 1e-5);
-    cts_expect(c, "lse", p.lse, r.lse, c->dtype == COL__PLAN__DTYPE__BF16 ? 1e-4 : 1e-5);
+    cts_expect(c, "lse", p.lse, r.lse, c->dtype != COL__PLAN__DTYPE__F32 ? 1e-4 : 1e-5);
     cts_expect_rest(c, 2, writes);
 }
 
@@ -233,7 +233,7 @@ void case_attention_backward(cts_case *c)
     i = 0;
     do cts_set(p.lse, c->before, index, (float)r.lse[i++]);
     while (cts_next(p.lse, index));
-    p.is_narrow = c->dtype == COL__PLAN__DTYPE__BF16;
+    p.is_narrow = c->dtype != COL__PLAN__DTYPE__F32;
     if (p.is_narrow) r = solve(c, &p);
     col_plan_view *reads[9] = {p.q, p.k, p.v, p.out, p.lse, p.dout}, *writes[] = {p.dq, p.dk, p.dv};
     col_plan_instruction *in =

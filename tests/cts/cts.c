@@ -92,8 +92,11 @@ static void put(Col__Plan__Dtype dtype, unsigned char *at, float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     uint16_t upper = (uint16_t)(bits >> 16);
+    _Float16 half = (_Float16)value;
     if (dtype == COL__PLAN__DTYPE__BF16)
         memcpy(at, &upper, sizeof upper);
+    else if (dtype == COL__PLAN__DTYPE__F16)
+        memcpy(at, &half, sizeof half);
     else
         memcpy(at, &value, sizeof value);
 }
@@ -104,8 +107,12 @@ static float take(Col__Plan__Dtype dtype, const unsigned char *at)
     float value;
     memcpy(&upper, at, sizeof upper);
     uint32_t bits = (uint32_t)upper << 16;
+    _Float16 half;
+    memcpy(&half, at, sizeof half);
     if (dtype == COL__PLAN__DTYPE__BF16)
         memcpy(&value, &bits, sizeof value);
+    else if (dtype == COL__PLAN__DTYPE__F16)
+        value = (float)half;
     else
         memcpy(&value, at, sizeof value);
     return value;
@@ -191,6 +198,7 @@ void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const 
     if (c->type == &col_device_null) return; /* takes every plan and computes nothing */
     int64_t index[COL_PLAN_MAX_RANK] = {0}, count = col_plan_numel(view->n_dims, view->dims);
     if (view->dtype == COL__PLAN__DTYPE__BF16) tolerance = 4e-2;
+    if (view->dtype == COL__PLAN__DTYPE__F16) tolerance = 5e-3;
     double largest = 1; /* operands are of the order of 1: what cancels leaves rounding */
     for (int64_t i = 0; i < count; i++) {
         if (isfinite(want[i])) largest = fmax(largest, fabs(want[i]));

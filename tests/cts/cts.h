@@ -14,7 +14,7 @@ typedef struct cts_case {
     int threads;
     col_arena *arena;
     plan_maker maker;
-    Col__Plan__Dtype dtype;        /* of views: F32 or BF16 */
+    Col__Plan__Dtype dtype;        /* of views: F32, BF16 or F16 */
     uint64_t random;               /* state of the generator */
     unsigned char *before, *after; /* the arena, from cts_fill and cts_run on */
 } cts_case;
@@ -52,7 +52,7 @@ void cts_run(cts_case *c);
 void cts_expect_same_on_any_threads(cts_case *c);
 
 /* The view holds `want` (row-major) within the tolerance, relative to the largest magnitude in `want`, at
- * least 1; 4e-2 for views of BF16. */
+ * least 1; 4e-2 for views of BF16, 5e-3 of F16. */
 void cts_expect(cts_case *c, const char *what, const col_plan_view *view, const double *want,
                 double tolerance);
 /* Nothing but these views has changed. */

@@ -1,7 +1,7 @@
 /* The conformance suite: every instruction on a device, against plain C.
  *
  *     test_cts DEVICE [CASES]        "cpu", and the number of random problems per instruction and thread
- * count. On GPUs products and attention are tested in bf16, too. */
+ * count. On GPUs products and attention are tested in bf16 and f16, too. */
 #include "tests/cts/cases.h"
 
 typedef struct suite {
@@ -67,8 +67,9 @@ int main(int argc, char **argv)
 #undef X
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (strcmp(s.type->name, "cuda")) return failed;
-    suite narrow = {s.type, s.cases, COL__PLAN__DTYPE__BF16};
-#define X(name) {#name "_bf16", test_##name, NULL, NULL, &narrow},
+    suite bf16 = {s.type, s.cases, COL__PLAN__DTYPE__BF16}, f16 = {s.type, s.cases, COL__PLAN__DTYPE__F16};
+#define X(name)                                                                                              \
+    {#name "_bf16", test_##name, NULL, NULL, &bf16}, {#name "_f16", test_##name, NULL, NULL, &f16},
     const struct CMUnitTest narrow_tests[] = {X(matmul) X(attention_forward) X(attention_backward)
                                                   X(attention_cached)};
 #undef X

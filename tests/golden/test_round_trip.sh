@@ -32,7 +32,8 @@ same() {
     failed=1
 }
 
-# follow NAME MODEL PASSES [OPTIONS...]: PASSES separated by spaces
+# follow NAME MODEL PASSES [OPTIONS...]: PASSES separated by spaces; $options are those that passes need
+options=
 follow() {
     name=$1 model=$2 passes=$3
     shift 3
@@ -45,7 +46,8 @@ follow() {
             so_far=${so_far:+$so_far,}$pass
             "$colc" opt "$model" "$@" --passes "$so_far" >"$scratch/after"
             cp "$scratch/before" "$scratch/part.ir"
-            "$colc" opt "$scratch/part.ir" --passes "$pass" >"$scratch/alone"
+            # shellcheck disable=SC2086
+            "$colc" opt "$scratch/part.ir" $options --passes "$pass" >"$scratch/alone"
             same "$name: $pass on the text before it" "$scratch/after" "$scratch/alone"
         fi
         cp "$scratch/after" "$scratch/whole.ir"
@@ -65,6 +67,9 @@ gpt2="layers=2 width=8 heads=2 vocab=11 context=6 batch=2 seq=5 dropout=0.1"
     follow generate models/gpt2.ir "inference kv_cache dce $backend" --set $gpt2 batch=1 seq=1
     follow resnet models/resnet.ir "autodiff optimizer $backend" --set $resnet
     follow resnet_forward models/resnet.ir "inference dce $backend" --set $resnet
+    options="--precision fp16"
+    follow gpt2_fp16 models/gpt2.ir "precision autodiff scale_loss vanish optimizer $backend" $options --set $gpt2
+    options=
 }
 follow mlp tests/golden/parse/mlp.ir "inference dce $backend"
 follow partitioned tests/golden/parse/partitioned.ir "$backend"

@@ -24,6 +24,9 @@ CASES = [
     ("resnet", RESNET, [], 5e-5, 1e-2),
     ("gpt2, bf16", GPT2, ["--precision", "bf16"], 1e-2, 5e-2),
     ("resnet, bf16", RESNET, ["--precision", "bf16"], 1e-2, 1e-1),
+    ("gpt2, fp16", GPT2, ["--precision", "fp16"], 1e-2, 1e-2),
+    ("gpt2, fp16, dropout, accumulated", [*GPT2, "--set", "dropout=0.1", "--accumulate", "2"], ["--precision", "fp16"], 1e-2, 1e-2),
+    ("resnet, fp16", RESNET, ["--precision", "fp16"], 1e-2, 5e-2),
 ]
 
 

@@ -42,7 +42,8 @@ static void figures_are_read(void **state)
     assert_float_equal(m.traffic.rate[1], 2e9, 0);
     assert_float_equal(m.overhead, 1e-6, 0);
     assert_float_equal(m.rates[COL_COST_PRODUCT][COL_PRECISION_BF16].rate[0], 40, 0);
-    assert_float_equal(m.rates[COL_COST_PRODUCT][COL_PRECISION_FP16].rate[0], 10, 0); /* as fp32 */
+    assert_float_equal(m.rates[COL_COST_PRODUCT][COL_PRECISION_TF32].rate[0], 10, 0); /* as fp32 */
+    assert_float_equal(m.rates[COL_COST_PRODUCT][COL_PRECISION_FP16].rate[0], 40, 0); /* as bf16 */
     assert_float_equal(m.rates[COL_COST_ATTENTION][COL_PRECISION_FP32].rate[0], 20, 0);
     assert_float_equal(m.rates[COL_COST_KERNEL][COL_PRECISION_FP32].rate[0], 30, 0);
     assert_float_equal(m.rates[COL_COST_MOVE][COL_PRECISION_FP32].size[0], 5, 0);

@@ -66,6 +66,8 @@ static void lines_have_the_promised_keys(void **state)
     row.loss = NAN;
     row.grad_norm = -INFINITY;
     row.mfu = -1;
+    row.loss_scale = 65536;
+    row.skipped = true;
     row.has_val_loss = true;
     row.val_loss = 1.0 / 3.0;
     assert_ok(col_metrics_write(metrics, &row));
@@ -75,7 +77,8 @@ static void lines_have_the_promised_keys(void **state)
         "{\"step\":3,\"loss\":3.3333333333333335,\"grad_norm\":0.1,\"lr\":0.0003,\"step_seconds\":0.25,"
         "\"tokens_per_second\":4096,\"mfu\":0.31,\"peak_bytes\":1099511627776,"
         "\"communication_bytes\":7}\n"
-        "{\"step\":4,\"loss\":null,\"grad_norm\":null,\"lr\":0.0003,\"step_seconds\":0.25,"
+        "{\"step\":4,\"loss\":null,\"grad_norm\":null,\"lr\":0.0003,\"loss_scale\":65536,\"skipped\":true,"
+        "\"step_seconds\":0.25,"
         "\"tokens_per_second\":4096,\"mfu\":null,\"peak_bytes\":1099511627776,"
         "\"communication_bytes\":7,\"collective_bytes\":{\"all-reduce\":4.5,\"all-gather\":2.5},"
         "\"val_loss\":0.3333333333333333,"
