@@ -223,6 +223,7 @@ static const struct {
     void (*emit)(emit_program *p, const col_node *node);
 } library[] = {
     {COL_OP_EINSUM, emit_product},
+    {COL_OP_EINSUM_ADD, emit_product},
     {COL_OP_ATTENTION, emit_attention},
     {COL_OP_ATTENTION_GRAD, emit_attention},
     {COL_OP_ATTENTION_CACHED, emit_attention_cached},

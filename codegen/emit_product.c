@@ -30,12 +30,14 @@ void emit_product(emit_program *p, const col_node *node)
 {
     col_einsum e = col_einsum_of(node);
     col_plan_instruction *in = emit_add_instruction(p, node, 2, 1);
-    in->reads[0] = matrix_view(p, &e, e.operands[0], col_node_operand(node, 0), e.rows, e.inner);
-    in->reads[1] = matrix_view(p, &e, e.operands[1], col_node_operand(node, 1), e.inner, e.columns);
+    bool adds = node->op == COL_OP_EINSUM_ADD; /* the base, operand 0, and the result are one place */
+    in->reads[0] = matrix_view(p, &e, e.operands[0], col_node_operand(node, adds), e.rows, e.inner);
+    in->reads[1] = matrix_view(p, &e, e.operands[1], col_node_operand(node, adds + 1), e.inner, e.columns);
     in->writes[0] = matrix_view(p, &e, e.result, &node->results[0], e.rows, e.columns);
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_MATMUL;
     in->matmul = COL_NEW(p->arena, Col__Plan__Matmul);
     col__plan__matmul__init(in->matmul);
+    in->matmul->accumulate = adds;
     in->flops = col_node_work(node).flops;
-    in->bytes = emit_bytes_moved(in);
+    in->bytes = emit_bytes_moved(in) + (adds ? emit_view_bytes(in->writes[0]) : 0);
 }

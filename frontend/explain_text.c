@@ -65,7 +65,8 @@ static void print_views(col_plan_view *const *views, size_t count, col_str *out)
 void col_explain_notation(const col_plan_instruction *in, col_str *out)
 {
     print_views(in->writes, in->n_writes, out);
-    col_str_append(out, " = ");
+    bool adds = in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && in->matmul->accumulate;
+    col_str_append(out, adds ? " += " : " = ");
     if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && in->n_reads == 2) {
         print_view(in->reads[0], out);
         col_str_append(out, " x ");

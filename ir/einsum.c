@@ -15,7 +15,8 @@ static void append(char *letters, char c)
 
 col_einsum col_einsum_of(const col_node *node)
 {
-    COL_ASSERT(node->op == COL_OP_EINSUM);
+    COL_ASSERT(node->op == COL_OP_EINSUM || node->op == COL_OP_EINSUM_ADD);
+    uint32_t factors = node->operand_count - 2;
     col_einsum e = {0};
     col_equation equation;
     COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &equation));
@@ -23,7 +24,8 @@ col_einsum col_einsum_of(const col_node *node)
     memcpy(e.result, equation.letters[2], sizeof e.result);
     for (int i = 0; i < 2; i++) {
         for (int d = 0; e.operands[i][d]; d++) {
-            e.size[e.operands[i][d] - 'a'] = col_node_operand(node, (uint32_t)i)->type.shape.dims[d];
+            e.size[e.operands[i][d] - 'a'] =
+                col_node_operand(node, factors + (uint32_t)i)->type.shape.dims[d];
         }
     }
     for (const char *c = e.result; *c; c++) {

@@ -100,5 +100,5 @@ void col_whole_strides(const col_node *node, col_shape shape, int64_t strides[CO
 
 bool col_node_overwrites(const col_node *node)
 {
-    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE;
+    return node->op == COL_OP_SCATTER_ADD || node->op == COL_OP_UPDATE_SLICE || node->op == COL_OP_EINSUM_ADD;
 }

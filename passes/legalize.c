@@ -5,8 +5,8 @@
  * letters are batch, rows, columns; rows, columns and inner letters of each operand merge into one stride,
  * one of an operand's two being 1
  *           - convolutions and poolings: operands are dense and row-major
- *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice: the base is theirs
- * to overwrite; scatter_add: indices are i32
+ *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice, einsum_add: the base
+ * is theirs to overwrite; scatter_add: indices are i32
  *           - collectives: the operand is dense
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
@@ -149,16 +149,41 @@ static void join(char out[COL_MAX_RANK + 1], const char *a, const char *b, const
     out[n] = '\0';
 }
 
+/* The einsum with these operands and this equation, added to the base where `node` adds to one. */
+static col_node *build_product(col_builder *b, const col_node *node, const char *first, const char *second,
+                               const char *result, col_value *const operands[2])
+{
+    char equation[3 * COL_MAX_RANK + 8];
+    snprintf(equation, sizeof equation, "%s,%s->%s", first, second, result);
+    if (node->op == COL_OP_EINSUM) return col_build_einsum(b, equation, operands[0], operands[1])->producer;
+    col_attr attr = col_attr_text(COL_ATTR_EQUATION, equation);
+    col_value *all[] = {col_node_operand(node, 0), operands[0], operands[1]};
+    return col_build(b, COL_OP_EINSUM_ADD, 3, all, 1, &attr);
+}
+
 /* A result that is the product's transpose is the product of the exchanged operands. */
 static col_node *exchange_operands(col_builder *b, col_node *node)
 {
     col_einsum e = col_einsum_of(node);
-    char wanted[COL_MAX_RANK + 1], equation[3 * COL_MAX_RANK + 8];
+    char wanted[COL_MAX_RANK + 1];
+    uint32_t first = node->operand_count - 2;
     join(wanted, e.batch, e.columns, e.rows);
     if (!*e.rows || !*e.columns || strcmp(wanted, e.result)) return node;
-    snprintf(equation, sizeof equation, "%s,%s->%s", e.operands[1], e.operands[0], e.result);
-    col_value *product = col_build_einsum(b, equation, col_node_operand(node, 1), col_node_operand(node, 0));
-    col_value_replace(b->graph, &node->results[0], product);
+    col_value *operands[] = {col_node_operand(node, first + 1), col_node_operand(node, first)};
+    col_node *product = build_product(b, node, e.operands[1], e.operands[0], e.result, operands);
+    col_value_replace(b->graph, &node->results[0], &product->results[0]);
+    col_graph_remove(node);
+    col_builder_at(b, product);
+    return product;
+}
+
+/* A product that is summed or transposed before it is added is one by itself. */
+static col_node *part_from_base(col_builder *b, col_node *node)
+{
+    col_value *product = col_build_einsum(b, col_node_text(node, COL_ATTR_EQUATION),
+                                          col_node_operand(node, 1), col_node_operand(node, 2));
+    col_value *base = col_node_operand(node, 0), *wide = col_build_cast(b, product, base->type.dtype);
+    col_value_replace(b->graph, &node->results[0], col_build_binary(b, COL_OP_ADD, base, wide));
     col_graph_remove(node);
     col_builder_at(b, product->producer);
     return product->producer;
@@ -168,10 +193,13 @@ static void legalize_einsum(col_builder *b, col_node *node)
 {
     node = exchange_operands(b, node);
     col_einsum e = col_einsum_of(node);
-    col_value *operands[2] = {col_node_operand(node, 0), col_node_operand(node, 1)};
-    const char *alone[2] = {e.first_only, e.second_only}, *own[2] = {e.rows, e.columns};
     char wanted[COL_MAX_RANK + 1];
     join(wanted, e.batch, e.rows, e.columns);
+    bool is_plain = !*e.first_only && !*e.second_only && !strcmp(wanted, e.result);
+    if (node->op == COL_OP_EINSUM_ADD && !is_plain) node = part_from_base(b, node);
+    uint32_t factors = node->operand_count - 2;
+    col_value *operands[2] = {col_node_operand(node, factors), col_node_operand(node, factors + 1)};
+    const char *alone[2] = {e.first_only, e.second_only}, *own[2] = {e.rows, e.columns};
     bool changed = strcmp(wanted, e.result) != 0;
     for (int i = 0; i < 2; i++) {
         if (*alone[i]) {
@@ -188,13 +216,13 @@ static void legalize_einsum(col_builder *b, col_node *node)
         strcpy(e.operands[i], order);
         changed = true;
     }
-    if (!changed) return;
-    char equation[3 * COL_MAX_RANK + 8];
-    snprintf(equation, sizeof equation, "%s,%s->%s", e.operands[0], e.operands[1], wanted);
-    col_value *product = col_build_einsum(b, equation, operands[0], operands[1]);
-    transpose_to(b, wanted, e.result, &product);
-    col_value_replace(b->graph, &node->results[0], product);
-    col_graph_remove(node);
+    if (changed) {
+        col_value *product =
+            &build_product(b, node, e.operands[0], e.operands[1], wanted, operands)->results[0];
+        transpose_to(b, wanted, e.result, &product);
+        col_value_replace(b->graph, &node->results[0], product);
+        col_graph_remove(node);
+    }
 }
 
 /* Library kernels. */
@@ -254,6 +282,12 @@ static void legalize_in_place(col_builder *b, col_node *node)
     }
 }
 
+static void legalize_einsum_add(col_builder *b, col_node *node)
+{
+    if (!owns_base(node)) copy_operand(b, node, 0);
+    legalize_einsum(b, node);
+}
+
 /* Ranks exchange tensors as they lie in memory; a rank's own block may be taken from any strides. */
 static void legalize_collective(col_builder *b, col_node *node)
 {
@@ -275,6 +309,8 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
             cut_reduction(&b, node, options);
         else if (info->op_class == COL_CLASS_CONTRACTION)
             legalize_einsum(&b, node);
+        else if (node->op == COL_OP_EINSUM_ADD)
+            legalize_einsum_add(&b, node);
         else if (col_node_overwrites(node))
             legalize_in_place(&b, node);
         else if (col_node_is_collective(node))

@@ -44,39 +44,67 @@ const char *col_equation_print(char out[COL_EQUATION_SIZE], const char *x, const
     return out;
 }
 
-/* The size of the dimension that a letter names in operand `operand`; -1 when it does not occur there. */
+/* Number of the product's first operand: behind the base of einsum_add. */
+static uint32_t first_factor(const col_node *node)
+{
+    return node->operand_count - 2;
+}
+
+/* The size of the dimension that a letter names in operand `operand` of the product; -1 when it does not occur there. */
 static int64_t letter_size(const col_equation *e, const col_node *node, int operand, char letter)
 {
     const char *at = strchr(e->letters[operand], letter);
-    return at ? operand_type(node, (uint32_t)operand).shape.dims[at - e->letters[operand]] : -1;
+    return at ? operand_type(node, first_factor(node) + (uint32_t)operand)
+                    .shape.dims[at - e->letters[operand]]
+              : -1;
 }
 
-bool col_infer_einsum(col_node *node, col_diags *diags)
+/* The type of the product of the last two operands. */
+static bool infer_product(col_node *node, col_diags *diags, col_type *out)
 {
     col_equation e;
     const char *text = col_node_text(node, COL_ATTR_EQUATION), *fault = col_equation_parse(text, &e);
+    uint32_t first = first_factor(node);
     if (fault) return col_op_fault(node, diags, "equation \"%s\": %s", text, fault);
-    if (!col_op_want_same(node, diags, 0, 1) || !col_op_want_float(node, diags, 0, "the first operand"))
+    if (!col_op_want_same(node, diags, first, first + 1) ||
+        !col_op_want_float(node, diags, first, first ? "the second operand" : "the first operand"))
         return false;
     for (uint32_t i = 0; i < 2; i++) {
-        col_type type = operand_type(node, i);
+        col_type type = operand_type(node, first + i);
         if (type.shape.rank == e.rank[i]) continue;
         return col_op_fault(node, diags, "operand %u, %s, has %d dimensions; \"%s\" gives it %d letters",
-                            i + 1, col_op_type_text(diags, type), type.shape.rank, text, e.rank[i]);
+                            first + i + 1, col_op_type_text(diags, type), type.shape.rank, text, e.rank[i]);
     }
     for (const char *p = e.letters[0]; *p; p++) {
         int64_t x = letter_size(&e, node, 0, *p), y = letter_size(&e, node, 1, *p);
         if (y < 0 || x == y) continue;
         return col_op_fault(node, diags, "in \"%s\" the dimension '%c' is %lld in %s and %lld in %s", text,
-                            *p, (long long)x, col_op_type_text(diags, operand_type(node, 0)), (long long)y,
-                            col_op_type_text(diags, operand_type(node, 1)));
+                            *p, (long long)x, col_op_type_text(diags, operand_type(node, first)),
+                            (long long)y, col_op_type_text(diags, operand_type(node, first + 1)));
     }
-    col_shape shape = {.rank = e.rank[2]};
-    for (int i = 0; i < shape.rank; i++) {
+    *out = (col_type){operand_type(node, first).dtype, {.rank = e.rank[2]}};
+    for (int i = 0; i < e.rank[2]; i++) {
         int64_t x = letter_size(&e, node, 0, e.letters[2][i]);
-        shape.dims[i] = x >= 0 ? x : letter_size(&e, node, 1, e.letters[2][i]);
+        out->shape.dims[i] = x >= 0 ? x : letter_size(&e, node, 1, e.letters[2][i]);
     }
-    return col_op_result(node, 0, operand_type(node, 0).dtype, shape);
+    return true;
+}
+
+bool col_infer_einsum(col_node *node, col_diags *diags)
+{
+    col_type type;
+    return infer_product(node, diags, &type) && col_op_result(node, 0, type.dtype, type.shape);
+}
+
+bool col_infer_einsum_add(col_node *node, col_diags *diags)
+{
+    col_type type, base = operand_type(node, 0);
+    if (!infer_product(node, diags, &type)) return false;
+    bool fits = base.dtype == COL_F32 || base.dtype == type.dtype;
+    if (!fits || !col_shape_equal(base.shape, type.shape))
+        return col_op_fault(node, diags, "the product, %s, cannot be added to %s",
+                            col_op_type_text(diags, type), col_op_type_text(diags, base));
+    return col_op_result(node, 0, base.dtype, base.shape);
 }
 
 /* --- gradient ----------------------------------------------------------------------------------------- */
@@ -118,26 +146,42 @@ void col_grad_einsum(col_builder *b, col_node *node, col_value *const *dy, const
 /* --- splitting over a mesh ---------------------------------------------------------------------------- */
 
 /* A letter is a factor; those that the result lacks are summed. */
-void col_relate_einsum(col_factors *f, const col_node *node)
+static void relate(col_factors *f, const col_node *node, bool sums)
 {
+    uint32_t first = first_factor(node);
     col_equation e;
     COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &e));
     col_slot y = col_result_slot(node, 0);
     for (uint32_t i = 0; i < 2; i++) {
-        col_slot x = col_operand_slot(node, i);
+        col_slot x = col_operand_slot(node, first + i);
         for (int d = 0; d < e.rank[i]; d++) {
             const char *result = strchr(e.letters[2], e.letters[i][d]);
             const char *other = strchr(e.letters[1 - i], e.letters[i][d]);
             if (other) {
                 int at = (int)(other - e.letters[1 - i]);
-                col_factors_same(f, x, d, col_operand_slot(node, 1 - i), at);
+                col_factors_same(f, x, d, col_operand_slot(node, first + 1 - i), at);
             }
             if (result)
                 col_factors_same(f, x, d, y, (int)(result - e.letters[2]));
-            else
+            else if (sums)
                 col_factors_reduces(f, x, d, y, COL_OP_SUM);
+            else
+                col_factors_whole(f, x, d);
         }
     }
+}
+
+void col_relate_einsum(col_factors *f, const col_node *node)
+{
+    relate(f, node, true);
+}
+
+/* Inner letters stay whole: of partial sums only one could have the base. */
+void col_relate_einsum_add(col_factors *f, const col_node *node)
+{
+    relate(f, node, false);
+    for (int d = 0; d < node->results[0].type.shape.rank; d++)
+        col_factors_same(f, col_operand_slot(node, 0), d, col_result_slot(node, 0), d);
 }
 
 /* --- reference evaluation ----------------------------------------------------------------------------- */
@@ -200,6 +244,13 @@ void col_eval_einsum(const col_node *node, const col_tensor *operands, col_tenso
     free(x);
     free(y);
     free(z);
+}
+
+void col_eval_einsum_add(const col_node *node, const col_tensor *operands, col_tensor *results)
+{
+    col_eval_einsum(node, operands + 1, results);
+    int64_t count = col_shape_numel(results[0].type.shape);
+    for (int64_t i = 0; i < count; i++) results[0].data[i] += operands[0].data[i];
 }
 
 col_work col_work_einsum(const col_node *node)

@@ -34,6 +34,7 @@ struct cpu_matmul {
     int64_t batch_dims[COL_PLAN_MAX_RANK], batches;
     matrix a, b, c; /* c = a b, and c's columns are dense only if its rows are not */
     bool swapped;   /* a is the instruction's second operand */
+    float beta;     /* 1: c += a b */
     bool is_vector;
     int64_t row_tiles, column_tiles; /* of each of the batch */
     int threads;
@@ -124,8 +125,9 @@ col_status cpu_matmul_prepare(col_arena *arena, int threads, const col_plan_inst
     describe(&p->a);
     describe(&p->b);
     const matrix *a = &p->a, *b = &p->b, *c = &p->c;
-    p->is_vector = p->batches == 1 && c->rows == 1 && (a->column_stride == 1 || a->columns == 1) &&
-                   (c->column_stride == 1 || c->columns == 1) &&
+    p->beta = in->matmul->accumulate ? 1 : 0;
+    p->is_vector = !in->matmul->accumulate && p->batches == 1 && c->rows == 1 &&
+                   (a->column_stride == 1 || a->columns == 1) && (c->column_stride == 1 || c->columns == 1) &&
                    (b->row_stride == 1 || b->column_stride == 1);
     int64_t small = p->is_vector ? SMALL / VECTOR_COST : SMALL;
     p->threads = 2 * p->batches * c->rows * c->columns * a->columns < small ? 1 : threads;
@@ -231,7 +233,8 @@ static void multiply_plainly(const cpu_matmul *p, int64_t rows, int64_t columns,
                 sum += a[i * p->a.row_stride + k * p->a.column_stride] *
                        b[k * p->b.row_stride + j * p->b.column_stride];
             }
-            c[i * p->c.row_stride + j * p->c.column_stride] = sum;
+            float *to = &c[i * p->c.row_stride + j * p->c.column_stride];
+            *to = p->beta > 0 ? *to + sum : sum;
         }
     }
 }
@@ -259,7 +262,7 @@ static void run_tile(void *context, int64_t tile)
         return;
     }
     dnnl_status_t status = dnnl_sgemm(p->a.transposed, p->b.transposed, rows, columns, p->b.rows, 1, a,
-                                      p->a.leading, b, p->b.leading, 0, c, p->c.leading);
+                                      p->a.leading, b, p->b.leading, p->beta, c, p->c.leading);
     COL_ASSERT(status == dnnl_success);
 }
 

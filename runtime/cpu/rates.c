@@ -77,7 +77,9 @@ static col_status time_product(product *p, col_arena *arena, int threads, const 
         set_view(&views[i], numbers[i], 2, dims[i]);
         COL_TRY(make_floats((size_t)(dims[i][0] * dims[i][1]), &p->args[i]));
     }
+    Col__Plan__Matmul how = COL__PLAN__MATMUL__INIT;
     in.name = "product";
+    in.matmul = &how;
     in.reads = reads;
     in.writes = writes;
     in.n_reads = 2;

@@ -321,6 +321,7 @@ template <typename T> __device__ void multiply(const cuda_product &p, void *c, c
     float sum = 0;
     for (int64_t k = 0; k < p.inner; k++)
         sum += to_float(a[at_a + k * p.a[p.batch_rank + 1]]) * to_float(b[at_b + k * p.b[p.batch_rank]]);
+    if (p.accumulate) sum += p.wide ? ((float *)c)[at_c] : to_float(((T *)c)[at_c]);
     if (p.wide)
         ((float *)c)[at_c] = sum;
     else

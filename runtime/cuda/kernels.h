@@ -28,7 +28,7 @@ typedef struct cuda_convolution {
 
 /* c = a b; the strides of each are those of the batch dims, of rows, of columns. */
 typedef struct cuda_product {
-    int32_t batch_rank, wide; /* wide: c is f32 whatever a and b are */
+    int32_t batch_rank, wide, accumulate; /* wide: c is f32 whatever a and b are; accumulate: c += a b */
     int64_t count, rows, columns, inner, batch[CUDA_MOST_RANK], a[CUDA_MOST_RANK], b[CUDA_MOST_RANK],
         c[CUDA_MOST_RANK];
 } cuda_product;

@@ -187,7 +187,7 @@ static int64_t offset_of(const product *p, const matrix *m, int64_t number)
 static col_status run_library(const cuda_context *context, const cuda_call *call)
 {
     product *p = call->state;
-    const float one = 1, zero = 0;
+    const float one = 1, beta = call->instruction->matmul->accumulate ? 1 : 0;
     const char *a = call->args[p->swapped ? 1 : 0], *b = call->args[p->swapped ? 0 : 1];
     char *c = call->args[2];
     for (int64_t i = 0; i < p->calls; i++) {
@@ -195,7 +195,7 @@ static col_status run_library(const cuda_context *context, const cuda_call *call
         const char *at_b = b + offset_of(p, &p->b, i) * (int64_t)p->in_size;
         char *at_c = c + offset_of(p, &p->c, i) * (int64_t)p->out_size;
         CUDA_BLAS_TRY(call->instruction->name, cublasLtMatmul, context->blas, &p->how, &one, at_b, &p->lb,
-                      at_a, &p->la, &zero, at_c, &p->lc, at_c, &p->lc, &p->algorithm, context->workspace,
+                      at_a, &p->la, &beta, at_c, &p->lc, at_c, &p->lc, &p->algorithm, context->workspace,
                       p->workspace, context->stream);
     }
     return NULL;
@@ -219,6 +219,7 @@ static col_status prepare_plain(cuda_context *context, cuda_call *call, product 
     char name[64];
     *d = (cuda_product){.batch_rank = (int32_t)batch, .count = col_plan_numel(c->n_dims, c->dims)};
     d->wide = c->dtype == COL__PLAN__DTYPE__F32;
+    d->accumulate = in->matmul->accumulate;
     d->rows = c->dims[batch];
     d->columns = c->dims[batch + 1];
     d->inner = a->dims[batch + 1];

@@ -18,6 +18,7 @@ void case_matmul(cts_case *c)
     col_plan_view *a = cts_view(c, CTS_MATRIX | CTS_REPEATS, rank, dims[0]);
     col_plan_view *b = cts_view(c, CTS_MATRIX | CTS_REPEATS, rank, dims[1]);
     col_plan_view *out = cts_view(c, CTS_MATRIX, rank, dims[2]);
+    bool accumulates = cts_random(c, 0, 1);
     cts_fill(c);
     double *want = COL_NEW_ARRAY(c->arena, double, col_plan_numel(rank, out->dims)), *next = want;
     int64_t index[COL_PLAN_MAX_RANK] = {0};
@@ -25,7 +26,7 @@ void case_matmul(cts_case *c)
         int64_t at_a[COL_PLAN_MAX_RANK], at_b[COL_PLAN_MAX_RANK];
         memcpy(at_a, index, sizeof at_a);
         memcpy(at_b, index, sizeof at_b);
-        *next = 0;
+        *next = accumulates ? cts_get(out, c->before, index) : 0;
         for (int64_t i = 0; i < k; i++) {
             at_a[batch + 1] = at_b[batch] = i;
             *next += (double)cts_get(a, c->before, at_a) * (double)cts_get(b, c->before, at_b);
@@ -34,7 +35,7 @@ void case_matmul(cts_case *c)
     } while (cts_next(out, index));
     col_plan_view *reads[] = {a, b};
     col_plan_instruction *in = maker_instruction(&c->maker, "matmul", 2, reads, 1, &out);
-    (void)MAKER_KIND(&c->maker, in, MATMUL, matmul, Matmul);
+    MAKER_KIND(&c->maker, in, MATMUL, matmul, Matmul)->accumulate = accumulates;
     cts_run(c);
     cts_expect(c, "matmul", out, want, 2e-6);
     cts_expect_rest(c, 1, &out);

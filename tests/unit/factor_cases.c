@@ -248,9 +248,12 @@ static col_node *make_einsum(factor_case *c, col_op op)
         }
     }
     snprintf(equation, sizeof equation, "%s,%s->%s", text[0], text[1], text[2]);
-    col_value *x[] = {factor_input(c, COL_F32, shapes[0]), factor_input(c, COL_F32, shapes[1])};
+    uint32_t count = 0;
+    col_value *x[3];
+    if (op == COL_OP_EINSUM_ADD) x[count++] = factor_input(c, COL_F32, shapes[2]);
+    for (int i = 0; i < 2; i++) x[count++] = factor_input(c, COL_F32, shapes[i]);
     col_attr attr = col_attr_text(COL_ATTR_EQUATION, equation);
-    return build(c, op, 2, x, 1, &attr);
+    return build(c, op, count, x, 1, &attr);
 }
 
 static col_node *make_attention(factor_case *c, col_op op)
@@ -319,6 +322,7 @@ col_node *factor_case_of(factor_case *c, col_op op)
         [COL_OP_SCATTER_ADD] = make_rows,
         [COL_OP_UPDATE_SLICE] = make_update_slice,
         [COL_OP_EINSUM] = make_einsum,
+        [COL_OP_EINSUM_ADD] = make_einsum,
         [COL_OP_ATTENTION] = make_attention,
         [COL_OP_ATTENTION_GRAD] = make_attention,
         [COL_OP_ATTENTION_CACHED] = make_attention,

@@ -29,6 +29,7 @@ static const struct {
     col_op op;
     const char *why;
 } without_gradient[] = {
+    {COL_OP_EINSUM_ADD, "is made of what is differentiated already"},
     {COL_OP_UPDATE_SLICE, "fills the cache of generation"},
     {COL_OP_ATTENTION_CACHED, "reads the cache of generation"},
     {COL_OP_ATTENTION_GRAD, "is a gradient: there are no second ones"},
