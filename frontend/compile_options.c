@@ -24,6 +24,8 @@ const col_option col_compile_option_table[] = {
      false},
     {"checkpoint", "NAME",
      "what backward recomputes: auto (default: what --memory asks for), none, all or sqrt", false},
+    {"loss-chunks", "N", "chunks of rows that the loss runs in, at most (default: as many as pay; 1: none)",
+     false},
     {"overlap", "NAME", "of communication with computation: auto (default; where the machine can), on or off",
      false},
     {"solve-seconds", "X", "longest search for a faster way to split a program (default 20)", false},
@@ -193,7 +195,7 @@ static col_status read_checkpoint(const col_options *options, col_compile_option
     int name = 0;
     COL_TRY(col_options_choice(options, "checkpoint", names, COL_COUNT(names), &name));
     out->checkpoint = names[name];
-    return NULL;
+    return col_options_int(options, "loss-chunks", 1, 64, &out->passes.loss_chunks);
 }
 
 static col_status check_pass_name(const char *option, const char *name)

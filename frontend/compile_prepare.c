@@ -61,7 +61,8 @@ static void name_inputs(col_program *p, col_arena *arena)
 /* From primitives to what kernels can be made of. What is computed again is decided after it. */
 static col_status legalize_program(col_compiler *c, col_program *p, bool *out_stopped)
 {
-    static const char *const passes[] = {"lower", "fold", "cse", "dce", "bucket", "legalize", "cse", "dce"};
+    static const char *const passes[] = {"lower", "fold",   "cse",      "dce", "chunk",
+                                         "fold",  "bucket", "legalize", "cse", "dce"};
     COL_TRY(col_compiler_run_passes(c, p->graph, passes, COL_COUNT(passes), &p->options, out_stopped));
     if (c->options->use == COL_USE_GENERATE) name_inputs(p, c->arena);
     p->legal = p->graph;

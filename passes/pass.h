@@ -48,6 +48,7 @@ typedef struct col_pass_options {
     int64_t few_results;        /* reductions to fewer, ... */
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
+    int64_t loss_chunks;        /* that the loss runs in, at most; 0: as many as pay */
     const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
     bool keep_gradients;        /* leave "grad.<parameter>" outputs in the graph */
     const col_machine *machine; /* that the program is for; NULL: none in particular */
@@ -110,6 +111,8 @@ COL_MUST_USE col_status col_pass_fold(col_graph *graph, const col_pass_options *
 COL_MUST_USE col_status col_pass_cse(col_graph *graph, const col_pass_options *options);
 /* Removes nodes that nothing needs. */
 COL_MUST_USE col_status col_pass_dce(col_graph *graph, const col_pass_options *options);
+/* Runs the loss in chunks of rows, one after another. */
+COL_MUST_USE col_status col_pass_chunk(col_graph *graph, const col_pass_options *options);
 /* Joins small all-reduces into few. */
 COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options *options);
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose

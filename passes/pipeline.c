@@ -15,6 +15,7 @@ static const col_pass table[] = {
     {"fold", "simplify identities and evaluate constants", col_pass_fold},
     {"cse", "merge nodes that compute the same", col_pass_cse},
     {"dce", "remove nodes that nothing needs", col_pass_dce},
+    {"chunk", "run the loss in chunks of rows", col_pass_chunk},
     {"bucket", "join small all-reduces into few", col_pass_bucket},
     {"legalize", "split reductions over cores; copy operands that kernels cannot read in place",
      col_pass_legalize},
