@@ -63,9 +63,10 @@ bool col_compile_has_option(const col_option *option)
 
 enum {
     MOST_RANKS = 1 << 20,
-    GPU_RESULTS = 1 << 16,  /* reductions to fewer leave threads without work, ... */
-    GPU_ELEMENTS = 1 << 12, /* ... where each sums more, ... */
-    GPU_ROWS = 1 << 9       /* ... or a column of so many rows */
+    GPU_RESULTS = 1 << 16,     /* reductions to fewer leave threads without work, ... */
+    GPU_ROW_RESULTS = 1 << 10, /* ... or of fewer rows, which have many threads each, ... */
+    GPU_ELEMENTS = 1 << 12,    /* ... where each sums more, ... */
+    GPU_ROWS = 1 << 9          /* ... or a column of so many rows */
 };
 
 static const char *const uses[] = {"train", "forward", "generate"};
@@ -262,6 +263,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
     COL_TRY(read_loss_scale(options, &out->passes));
     if (out->is_cuda) {
         out->passes.few_results = GPU_RESULTS;
+        out->passes.few_rows = GPU_ROW_RESULTS;
         out->passes.many_elements = GPU_ELEMENTS;
         out->passes.many_rows = GPU_ROWS;
     }

@@ -215,7 +215,7 @@ col_status col_pass_chunk(col_graph *graph, const col_pass_options *options)
     chunk_region region;
     int64_t count = 1;
     if (options->loss_chunks != 1 && chunk_region_find(graph, scratch, &region))
-        count = chunk_region_count(&region, options->machine, options->loss_chunks);
+        count = chunk_region_count(&region, options);
     if (count > 1) run_in_chunks(graph, &region, count, scratch);
     col_arena_destroy(scratch);
     return NULL;

@@ -230,18 +230,31 @@ static double seconds_in_chunks(const chunk_region *r, const col_machine *machin
     return seconds;
 }
 
-int64_t chunk_region_count(const chunk_region *r, const col_machine *machine, int64_t most)
+/* Whether the rows of a chunk would be reduced in other ways for being few. */
+static bool has_few_rows(const chunk_region *r, int64_t chunks, const col_pass_options *options)
+{
+    for (size_t n = 0; n < r->count; n++) {
+        if (col_op_info_of(r->nodes[n]->op)->op_class != COL_CLASS_REDUCTION) continue;
+        int64_t rows = numel(&r->nodes[n]->results[0]);
+        if (rows >= options->few_rows && rows / chunks < options->few_rows) return true;
+    }
+    return false;
+}
+
+int64_t chunk_region_count(const chunk_region *r, const col_pass_options *options)
 {
     int factor = r->strategy.factor[0];
+    int64_t rows = col_factors_size(r->factors, factor), most = options->loss_chunks;
     if (most) {
-        int64_t count = COL_MIN(COL_MIN(most, (int64_t)CHUNK_MOST), col_factors_size(r->factors, factor));
-        while (!col_factors_splits(r->factors, factor, count)) count--;
-        return count;
+        most = COL_MIN(COL_MIN(most, rows), (int64_t)CHUNK_MOST);
+        while (!col_factors_splits(r->factors, factor, most)) most--;
+        return most;
     }
+    const col_machine *machine = options->machine;
     int64_t large = col_type_bytes(r->large->type), best = 1;
     double whole = machine ? seconds_in_chunks(r, machine, 1) : 0;
     for (int64_t count = 2; count <= CHUNK_MOST && large / best > r->rest; count *= 2) {
-        if (!col_factors_splits(r->factors, factor, count)) break;
+        if (!col_factors_splits(r->factors, factor, count) || has_few_rows(r, count, options)) break;
         if (machine && seconds_in_chunks(r, machine, count) > whole * (1 + WORTH)) break;
         best = count;
     }

@@ -20,8 +20,8 @@ typedef struct chunk_region {
 
 /* Finds the region around the largest forward value, and its rows. False: there is none that can run in chunks. */
 bool chunk_region_find(const col_graph *graph, col_arena *arena, chunk_region *out);
-/* Into how many chunks it is worth to cut it (chunk.c); at most `most` of them, or as many as pay for 0. 1: none. */
-int64_t chunk_region_count(const chunk_region *r, const col_machine *machine, int64_t most);
+/* Into how many chunks it is worth to cut it (chunk.c), or as the options say. 1: none. */
+int64_t chunk_region_count(const chunk_region *r, const col_pass_options *options);
 
 /* The dimension of the result that is cut; -1: it is combined from the chunks by `*out_kind`. */
 int chunk_region_dim(const chunk_region *r, const col_value *result, col_op *out_kind);

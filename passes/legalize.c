@@ -76,8 +76,8 @@ static void cut_reduction(col_builder *b, col_node *node, const col_pass_options
     int64_t results = col_shape_numel(result->type.shape), outer[COL_MAX_RANK], inner = axes[0];
     int64_t elements = col_shape_numel(shape) / COL_MAX(results, 1);
     for (int i = 1; i < count; i++) inner = COL_MAX(inner, axes[i]);
-    bool columns = inner < shape.rank - 1;
-    if (results >= options->few_results ||
+    bool columns = inner < shape.rank - 1, rows = count == 1 && !columns;
+    if (results >= (rows ? options->few_rows : options->few_results) ||
         elements <= (columns ? options->many_rows : options->many_elements))
         return;
     for (int i = 0; i < count; i++) {

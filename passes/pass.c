@@ -22,6 +22,7 @@ col_pass_options col_pass_options_default(void)
         .backoff_factor = 0.5,
         .growth_interval = 2000,
         .few_results = 64,
+        .few_rows = 64,
         .many_elements = 1 << 15,
         .many_rows = 1 << 15,
         .overlap_memory = 1.0 / 16,

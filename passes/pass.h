@@ -46,6 +46,7 @@ typedef struct col_pass_options {
         backoff_factor;         /* of the loss, with f16: torch.amp.GradScaler's, whose */
     int64_t growth_interval;    /* defaults are 65536, 2, 0.5 and 2000 */
     int64_t few_results;        /* reductions to fewer, ... */
+    int64_t few_rows;           /* ... or fewer where they are of rows, ... */
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
     int64_t loss_chunks;        /* that the loss runs in, at most; 0: as many as pay */

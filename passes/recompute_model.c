@@ -209,16 +209,18 @@ static void find_reads(col_recompute_model *m)
 }
 
 /* A kernel may write a result over an operand of its size that nothing needs any more; memory planning knows
- * whether it can, here it is taken to. One operand for each result. */
+ * whether it can, here it is taken to. One operand for each result. What overwrites its base does so always. */
 static void find_reuse(col_recompute_model *m, uint32_t *last, bool *reused, uint32_t u)
 {
     const col_unit *unit = &m->units->units[u];
     uint64_t taken = 0;
-    if (unit->nodes[0]->group < 0) return;
+    const col_node *first = unit->nodes[0];
+    const col_value *base = col_node_overwrites(first) ? col_view_of(col_node_operand(first, 0)).base : NULL;
+    if (first->group < 0 && !base) return;
     for (uint32_t w = 0; w < unit->write_count; w++) {
         for (uint32_t r = 0; r < COL_MIN(unit->read_count, 64); r++) {
             const col_value *value = unit->reads[r];
-            if (value->var || taken >> r & 1 ||
+            if ((base && value != base) || value->var || taken >> r & 1 ||
                 col_type_bytes(value->type) != col_type_bytes(unit->writes[w]->type))
                 continue;
             int32_t index = m->item_of[value->producer->id];

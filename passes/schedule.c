@@ -101,10 +101,11 @@ static int64_t growth(const scheduler *s, uint32_t u, const uint32_t *readers)
 }
 
 /* Bytes that the unit needs beside what is live: all that it writes, but for what a kernel may write over an
- * operand of the same size that dies in it. */
+ * operand of the same size that dies in it, and what a node writes over its base. */
 static int64_t needed(const scheduler *s, uint32_t u, const uint32_t *readers)
 {
     const col_unit *unit = &s->units->units[u];
+    if (col_node_overwrites(unit->nodes[0])) return 0;
     int64_t bytes = 0;
     uint64_t taken = 0;
     bool is_kernel = unit->nodes[0]->group >= 0;

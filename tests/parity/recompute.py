@@ -134,6 +134,7 @@ def main():
             f.write(MLP)
         check_equal(Bench(colc, folder, small), (80, 60, 40))
         check_equal(Bench(colc, folder, small + ["--accumulate", "2"]), (60,), ())
+        check_equal(Bench(colc, folder, small + ["--set", "vocab=999", "--loss-chunks", "4"]), (80, 50))
         check_equal(Bench(colc, folder, [mlp]), (80, 60, 40))
         check_equal(Bench(colc, folder, [resnet, "--set", "cifar=1", "--set", "size=32", "--set", "classes=10", "--set",
                                          "width=8", "--batch", "16", "--optimizer", "sgd"]), (80, 60))

@@ -117,16 +117,20 @@ static void counts_chunks(void **state)
     assert_int_equal(count(in_chunks(arena, text, true, 5), COL_OP_EINSUM_ADD), 2);
     assert_int_equal(count(in_chunks(arena, text, true, 64), COL_OP_EINSUM_ADD), 5);
     assert_int_equal(count(in_chunks(arena, HEAD("7", "4", PLAIN), true, 6), COL_OP_EINSUM_ADD), 0);
-    /* By itself: until no value is larger than another of the forward phase, by powers of two ... */
-    assert_int_equal(count(in_chunks(arena, HEAD("64", "1", PLAIN), true, 0), COL_OP_EINSUM_ADD), 15);
-    assert_int_equal(count(in_chunks(arena, HEAD("6", "4", PLAIN), true, 0), COL_OP_EINSUM_ADD), 1);
+    /* By itself: until no value is larger than another of the forward phase, by powers of two, ... */
+    col_pass_options options = col_pass_options_default();
+    options.few_rows = 1;
+    assert_int_equal(count(prepared(arena, HEAD("64", "1", PLAIN), true, options), COL_OP_EINSUM_ADD), 15);
+    assert_int_equal(count(prepared(arena, HEAD("6", "4", PLAIN), true, options), COL_OP_EINSUM_ADD), 1);
+    options.few_rows = 30; /* ... that leave enough rows, ... */
+    assert_int_equal(count(prepared(arena, HEAD("64", "1", PLAIN), true, options), COL_OP_EINSUM_ADD), 1);
     /* ... and while it costs next to nothing: of such small products every call does. */
     col_machine machine;
     col_mesh mesh = {0};
     assert_ok(col_machine_read("models/machines/h200.yaml", &machine));
     col_machine_links(&machine, &mesh);
-    col_pass_options options = col_pass_options_default();
     options.machine = &machine;
+    options.few_rows = 1;
     assert_int_equal(count(prepared(arena, HEAD("64", "1", PLAIN), true, options), COL_OP_EINSUM_ADD), 0);
     const char *large =
         "model m()\ninput x : f32[8, 1024, 768]\ninput labels : i32[8, 1024]\nparam w : f32[50257, 768] ~ "

@@ -118,7 +118,7 @@ static void find_longest_sums(const char *text, int64_t *out_columns, int64_t *o
     col_graph *graph;
     assert_ok(col_parse_model(&source, NULL, arena, &graph));
     col_pass_options options = col_pass_options_default();
-    options.few_results = 512;
+    options.few_results = options.few_rows = 512;
     options.many_elements = 4096;
     options.many_rows = 512;
     const col_pass *legalize = col_pass_find("legalize");
