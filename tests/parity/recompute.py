@@ -2,7 +2,10 @@
 """Recomputation: trained states are those of keeping everything, bit by bit; memory stays within the limit; a refusal names a
 limit that is enough; on a mesh no plan is slower than splitting alone.
 
-usage: recompute.py COLC GPT2 RESNET
+usage: recompute.py COLC GPT2 RESNET [--all]
+
+--all: GPT, ResNet and MLP at 90, 80 ... 30 % of the peak of keeping everything, on one rank and on 2x2; what does not fit is
+refused, and the limit that the refusal names is taken instead.
 """
 import glob
 import json
@@ -35,17 +38,31 @@ class Bench:
         assert done.returncode == status, (command, done.returncode, done.stderr)
         return done
 
+    def fits(self, *options):
+        """Compiles; whether the memory suffices."""
+        done = subprocess.run([self.colc, "compile", *self.model, *options, "-o", self.plan, "--report", self.plan + ".json"],
+                              capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode in (0, 3), (options, done.returncode, done.stderr)
+        return done.returncode == 0
+
     def compile(self, *options):
         """What the plan is predicted to take; its arena is what a run allocates."""
-        self.run("compile", *self.model, *options, "-o", self.plan, "--report", self.plan + ".json")
+        assert self.fits(*options), options
+        return self.predicted()
+
+    def predicted(self):
         with open(self.plan + ".json", encoding="utf-8") as f:
             return json.load(f)["predicted"]
 
     def state(self):
-        """The bytes of all tensors after three steps."""
+        """The bytes of all tensors after three steps, parameters and moments; the peak that was allocated is the plan's."""
         with tempfile.TemporaryDirectory(dir=self.folder) as saved:
             self.run("train", self.plan, "--data", "synthetic", "--steps", "3", "--warmup", "1", "--val-every", "0", "--save",
-                     saved, "--quiet")
+                     saved, "--log-dir", saved + "/log", "--quiet")
+            with open(saved + "/log/metrics.jsonl", encoding="utf-8") as f:
+                peaks = {json.loads(line)["peak_bytes"] for line in f}
+            with open(self.plan + ".json", encoding="utf-8") as f:
+                assert peaks == {json.load(f)["predicted"]["peak_bytes"]}, peaks
             tensors = {}
             for name in sorted(glob.glob(saved + "/**/*.safetensors", recursive=True)):
                 with open(name, "rb") as f:
@@ -75,6 +92,27 @@ def check_equal(bench, percents, forced=("all", "sqrt")):
         predicted = bench.compile("--memory", str(limit))
         assert predicted["peak_bytes"] <= limit and predicted["recompute_seconds"] > 0, (percent, predicted)
         assert bench.state() == state, percent
+
+
+def check_limits(bench, name):
+    """Limits of the whole peak, as `colc sweep` has them."""
+    kept = bench.compile("--checkpoint", "none")
+    state = bench.state()
+    for percent in range(90, 20, -10):
+        limit = kept["peak_bytes"] * percent // 100
+        fits = bench.fits("--memory", str(limit))
+        if fits:
+            took = bench.predicted()
+        else:
+            limit = refuse(bench, limit)
+            took = bench.compile("--memory", str(limit))
+        assert took["peak_bytes"] <= limit and took["recompute_seconds"] > 0, (name, percent, took)
+        assert bench.state() == state, (name, percent)
+        print(f"{name:14} {percent} %: {limit} bytes, {took['peak_bytes']} allocated, "
+              f"{100 * took['step_seconds'] / kept['step_seconds'] - 100:.1f} % added", flush=True)
+        if not fits:
+            assert percent <= 50, f"{name} should fit into {percent} %"
+            break
 
 
 def refuse(bench, limit):
@@ -124,14 +162,31 @@ def check_mesh(bench):
     assert faster, "splitting alone is as fast everywhere"
 
 
+def check_all(colc, gpt2, resnet, mlp, folder):
+    models = {
+        "gpt": (16, [gpt2, "--set", "layers=6", "--set", "heads=2", "--set", "width=64", "--set", "vocab=257", "--set",
+                     "context=64", "--set", "dropout=0.1", "--seq", "64"]),
+        "resnet": (32, [resnet, "--set", "cifar=1", "--set", "size=32", "--set", "classes=10", "--set", "width=16",
+                        "--optimizer", "sgd"]),
+        "mlp": (1024, [mlp, "--set", "layers=12"]),
+    }
+    mesh = ["--mesh", "2x2", "--machine", "cpu:4", "--plan", "ddp"]  # one split, so that sums keep their order
+    for name, (batch, model) in models.items():
+        check_limits(Bench(colc, folder, model + ["--batch", str(batch)]), name)
+        check_limits(Bench(colc, folder, model + ["--batch", str(4 * batch)] + mesh), name + ", 2x2")
+
+
 def main():
-    colc, gpt2, resnet = sys.argv[1:]
+    colc, gpt2, resnet, *rest = sys.argv[1:]
+    assert rest in ([], ["--all"]), rest
     small = [gpt2, "--set", "layers=4", "--set", "heads=2", "--set", "width=64", "--set", "vocab=257", "--set", "context=64",
              "--set", "dropout=0.1", "--batch", "4", "--seq", "64"]
     with tempfile.TemporaryDirectory() as folder:
         mlp = os.path.join(folder, "mlp.ir")
         with open(mlp, "w", encoding="utf-8") as f:
             f.write(MLP)
+        if rest:
+            return check_all(colc, gpt2, resnet, mlp, folder)
         check_equal(Bench(colc, folder, small), (80, 60, 40))
         check_equal(Bench(colc, folder, small + ["--accumulate", "2"]), (60,), ())
         check_equal(Bench(colc, folder, small + ["--set", "vocab=999", "--loss-chunks", "4"]), (80, 50))
