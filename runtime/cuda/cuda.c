@@ -64,6 +64,13 @@ static col_status check_driver(int *out_count)
 /* "sm_90a" is for compute capability 9.0 alone, "sm_80" for 8.0 and later. */
 static col_status check_processor(const col_plan *plan, int major, int minor)
 {
+    if (major < LEAST_MAJOR) {
+        return col_error_make(COL_DEVICE,
+                              "this GPU has compute capability %d.%d; %d.0 is the least that colc runs on: "
+                              "run the plan on another, or "
+                              "compile the model with --target cpu",
+                              major, minor, LEAST_MAJOR);
+    }
     for (size_t i = 0; i < plan->n_objects; i++) {
         const Col__Plan__CodeObject *object = plan->objects[i];
         if (strcmp(object->target, "ptx"))
@@ -79,10 +86,7 @@ static col_status check_processor(const col_plan *plan, int major, int minor)
                                   object->features[0], major, minor);
         }
     }
-    if (major >= LEAST_MAJOR) return NULL;
-    return col_error_make(COL_DEVICE,
-                          "this GPU has compute capability %d.%d; %d.0 is the least that colc runs on", major,
-                          minor, LEAST_MAJOR);
+    return NULL;
 }
 
 /* Each rank takes the GPU of its place. Where a launcher shows each process one GPU alone, that is the first; so whether
