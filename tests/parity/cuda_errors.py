@@ -1,10 +1,11 @@
 """What CUDA plans say on machines that cannot run them, on GPUs that fake_gpu.c makes up: no driver, too old a driver, no GPU, another
 processor, too little memory, fewer GPUs than ranks. Each is one clear error with status 4, before anything is allocated. And the
-processes that `colc verify` starts for several GPUs end together.
+processes that `colc verify` starts for several GPUs end together, and a trace has a track for each stream.
 
     cuda_errors.py COLC COLRUN MODULES FAKE_GPU
 """
 
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ input pixel_values : f32[batch, 3, 4, 4]
 input labels : i32[batch]
 param w : f32[48] ~ normal(0, 1)
 x = reshape(pixel_values, shape = [batch, 48])
-output loss = mean(x * x * w, axes = [0, 1], keepdims = 0)
+output loss = mean(x * x * w, axes = [0, 1], keepdims = 0) + 1e-3 * mean(cast(labels, dtype = "f32"), axes = [0], keepdims = 0)
 """
 GIB = 1 << 30
 
@@ -60,6 +61,24 @@ def expect(what, got, status, parts):
             sys.exit(f"{what}: no '{part}' in the error")
 
 
+def trace(plan, folder, train):
+    """Every instruction is on the track of its stream, under its name."""
+    path = os.path.join(folder, "trace.json")
+    got = run(colrun, "train", plan, *train, "--trace", path, machine=gpu(count=2))
+    expect("a trace of two GPUs that compute nothing", got, 0, [])
+    with open(path, encoding="utf-8") as file:
+        events = json.load(file)["traceEvents"]
+    names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    spans = [(names[e["tid"]], e["name"]) for e in events if e["ph"] == "X"]
+    print(f"{names}: {spans}")
+    if set(names.values()) != {"trainer", "instructions", "communication"}:
+        sys.exit(f"tracks: {names}")
+    if not any("all_reduce" in name for track, name in spans if track == "communication"):
+        sys.exit(f"no all-reduce on its stream's track: {spans}")
+    if any(name.startswith("all") for track, name in spans if track == "instructions"):
+        sys.exit(f"a collective on the computing stream's track: {spans}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         model, allocated = os.path.join(folder, "m.ir"), os.path.join(folder, "allocated")
@@ -77,6 +96,7 @@ def main():
                 sys.exit("the error came after memory was allocated")
         got = run(colrun, "train", plans["sm_80"], *train, machine=gpu(), folder=folder)
         expect("without colc_cuda.so", got, 4, ["colc_cuda.so cannot be opened", "--target cpu"])
+        trace(plans["two"], folder, train)
         got = run(colc, "verify", plans["two"], machine=gpu(count=1))
         expect("verify on too few GPUs", got, 4, ["would share a GPU"])
         for what in ([model, "--target", "cuda", "--mesh", "2", "--plan", "ddp", "--accumulate", "2"], [plans["two"]]):

@@ -151,6 +151,14 @@ DEFINE(ncclCommGetAsyncError, void *comm, int *out)
     return 0;
 }
 
+/* Later at every question. */
+DEFINE(cudaEventElapsedTime, float *out)
+{
+    static int milliseconds;
+    *out = (float)milliseconds++;
+    return 0;
+}
+
 #define SUCCEED(name)                                                                                        \
     DEFINE(name, void)                                                                                       \
     {                                                                                                        \
@@ -159,6 +167,7 @@ DEFINE(ncclCommGetAsyncError, void *comm, int *out)
 SUCCEED(cudaDeviceGetStreamPriorityRange)
 SUCCEED(cudaEventDestroy)
 SUCCEED(cudaEventRecord)
+SUCCEED(cudaEventSynchronize)
 SUCCEED(cudaFuncSetAttribute)
 SUCCEED(cudaGetLastError)
 SUCCEED(cudaLaunchKernel)
