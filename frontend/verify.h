@@ -22,10 +22,13 @@ COL_MUST_USE col_status col_verify_gradients(const col_source *source, const col
  * compares outputs and variables. Outputs of the graphs that the plan lacks are compared with those of the
  * plan at `gradients_path`, where there is one: gradients, of which a plan keeps none. `*out_failures` counts
  * the tensors beyond the tolerance. COL_BAD_INPUT for a model whose reference walk needs more time or memory
- * than there is. */
+ * than there is.
+ *
+ * Several GPUs need a process each, which return from here, too: `*out_leads` is false in all but the one that
+ * compared and printed. They take no `gradients_path`. */
 COL_MUST_USE col_status col_verify_plan(const char *plan_path, const char *gradients_path,
                                         const col_compile_options *compile, const col_verify_options *options,
-                                        size_t *out_failures);
+                                        size_t *out_failures, bool *out_leads);
 
 /* verify_values.c: numbers for a variable, rounded to its dtype. Indices lie in the tables that they
  * index, what the optimizer reads makes every part of the update matter. Depends on the seed and the name. */

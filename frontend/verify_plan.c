@@ -10,6 +10,8 @@
 #include "ir/evaluate.h"
 #include "runtime/session.h"
 
+enum { PATIENCE = 300 }; /* seconds that a rank waits for another, beside the time of the reference */
+
 /* What was compared. */
 typedef struct comparison {
     const char *kind, *name;
@@ -228,6 +230,24 @@ static col_status fill(checker *c, const col_graph *graph, int64_t run, col_tens
     return NULL;
 }
 
+/* A program that has run, and its reference. */
+typedef struct judged {
+    checker *checker;
+    const col_compile_graph *program;
+    const col_evaluation *reference;
+    const col_tensor *vars;
+} judged;
+
+static col_status judge(void *context)
+{
+    const judged *j = context;
+    const col_graph *graph = j->program->graph;
+    COL_TRY(compare_outputs(j->checker, graph, j->program->name, j->reference));
+    COL_TRY(compare_variables(j->checker, graph, j->vars));
+    print_comparisons(j->checker, j->program->name);
+    return NULL;
+}
+
 static col_status check_program(checker *c, const col_compile_graph *program)
 {
     const col_graph *graph = program->graph;
@@ -244,11 +264,11 @@ static col_status check_program(checker *c, const col_compile_graph *program)
         if (!status) status = col_session_run(c->session, last ? program->name : "micro");
         if (!status && trains && c->gradients)
             status = col_session_run(c->gradients, last ? program->name : "micro");
-        if (!status) status = col_evaluate(graph, &how, vars, scratch, &evaluation);
+        if (!status && col_session_leads(c->session))
+            status = col_evaluate(graph, &how, vars, scratch, &evaluation);
     }
-    if (!status) status = compare_outputs(c, graph, program->name, &evaluation);
-    if (!status) status = compare_variables(c, graph, vars);
-    if (!status) print_comparisons(c, program->name);
+    judged judged = {c, program, &evaluation, vars};
+    if (!status) status = col_session_lead(c->session, judge, &judged);
     col_arena_destroy(scratch);
     return status;
 }
@@ -285,20 +305,23 @@ static col_status check_cost(const col_compile_options *compile, const col_verif
 
 col_status col_verify_plan(const char *plan_path, const char *gradients_path,
                            const col_compile_options *compile, const col_verify_options *options,
-                           size_t *out_failures)
+                           size_t *out_failures, bool *out_leads)
 {
     col_compile_graph graphs[COL_COMPILE_PROGRAMS];
     size_t count = 0;
     checker c = {.options = options, .arena = col_arena_create()};
+    /* Other ranks wait while this one walks. */
+    col_session_options how = {.transport = "local", .timeout = options->time_limit + PATIENCE};
     col_status status = col_compile_graphs(compile, c.arena, graphs, &count);
     if (!status) status = check_cost(compile, options, graphs, count);
-    if (!status) status = col_session_open(plan_path, &(col_session_options){0}, &c.session);
+    *out_leads = true;
+    if (!status) status = col_session_open(plan_path, &how, &c.session);
     if (!status) c.plan = col_session_plan(c.session);
-    if (!status && gradients_path)
-        status = col_session_open(gradients_path, &(col_session_options){0}, &c.gradients);
+    if (!status) *out_leads = col_session_leads(c.session);
+    if (!status && gradients_path) status = col_session_open(gradients_path, &how, &c.gradients);
     for (size_t i = 0; !status && i < count; i++) status = check_program(&c, &graphs[i]);
     *out_failures = c.failures;
-    col_session_close(c.session);
+    status = col_session_end(c.session, status);
     col_session_close(c.gradients);
     col_arena_destroy(c.arena);
     return status;

@@ -7,7 +7,7 @@
 static col_status load_cuda(const col_device_type **out_type)
 {
     void *symbol;
-    COL_TRY(col_module_find(
+    COL_TRY(col_module_open(
         "colc_cuda.so", "col_device_cuda",
         "build colc where CUDA and cuDNN are installed, or compile the model with --target cpu", &symbol));
     *out_type = symbol;

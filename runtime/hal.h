@@ -14,8 +14,8 @@ typedef struct col_device_options {
     int sharing;    /* devices that share them, and the host's memory; 0: this one alone */
     int place;      /* of this one among them, from 0 on: which of the host's GPUs it is */
     col_comm *comm; /* this rank's, the caller's; NULL for a plan without a mesh */
-    /* Called after every instruction with the seconds (col_seconds) at which it began and ended, if not NULL;
-     * for a collective that is started, at the latest when it is waited for. Always on the thread that runs the program. */
+    /* Called after every instruction, at the latest at the program's end, with the seconds (col_seconds) at which it
+     * began and ended, if not NULL. Always on the thread that runs the program. */
     void (*observe)(void *context, const col_plan_instruction *instruction, double begin, double end);
     void *context;
 } col_device_options;

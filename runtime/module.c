@@ -34,7 +34,7 @@ static void *open_module(const char *file)
     return NULL;
 }
 
-col_status col_module_find(const char *file, const char *symbol, const char *remedy, void **out_symbol)
+col_status col_module_open(const char *file, const char *symbol, const char *remedy, void **out_symbol)
 {
     void *module = open_module(file);
     *out_symbol = module ? dlsym(module, symbol) : NULL;

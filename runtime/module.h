@@ -6,7 +6,7 @@
 
 /* A symbol of the module `file`, which lies in the folder $COLC_MODULES, or else beside the program or in
  * ../lib/colc, and stays open. COL_DEVICE where it cannot be opened; the message ends with `remedy`. */
-COL_MUST_USE col_status col_module_find(const char *file, const char *symbol, const char *remedy,
+COL_MUST_USE col_status col_module_open(const char *file, const char *symbol, const char *remedy,
                                         void **out_symbol);
 
 #endif

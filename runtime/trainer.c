@@ -1,5 +1,6 @@
 #include "runtime/trainer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "ir/plan/plan_io.h"
@@ -26,18 +27,21 @@ static col_status check_plan(col_trainer *t)
     return col_feed_type_of(t->plan, &t->feed_type);
 }
 
-/* Instructions of the first steps have a track of their own, and collectives beside them another: all of a
- * long run would make a file that no viewer opens. A trace that cannot be written fails when it is closed. */
+/* Instructions of the first steps have a track of their own, and collectives beside them, all of which a GPU runs on a stream of
+ * theirs, another: all of a long run would make a file that no viewer opens. A trace that cannot be written fails when it is closed. */
 static void trace_instruction(void *context, const col_plan_instruction *in, double begin, double end)
 {
     static const char *const phases[] = {"forward", "backward", "update"};
     const col_trainer *t = context;
     if (!t->trace || t->step >= t->traced_until) return;
-    bool beside = in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE && in->collective->started;
+    bool beside = in->kind_case == COL__PLAN__INSTRUCTION__KIND_COLLECTIVE &&
+                  (in->collective->started || !strcmp(t->plan->target, "cuda"));
+    bool waits = in->kind_case == COL__PLAN__INSTRUCTION__KIND_WAIT;
+    char name[256];
+    snprintf(name, sizeof name, "%s%s", waits ? "wait for " : "", in->name);
     const char *phase = in->phase < COL_COUNT(phases) ? phases[in->phase] : "";
-    col_error_ignore(col_trace_span(t->trace, 0, beside ? 2 : 1, phase, in->name,
-                                    1e6 * (begin - t->trace_start), 1e6 * (end - begin),
-                                    (uint64_t)in->bytes));
+    col_error_ignore(col_trace_span(t->trace, 0, beside ? 2 : 1, phase, name, 1e6 * (begin - t->trace_start),
+                                    1e6 * (end - begin), (uint64_t)in->bytes));
 }
 
 col_status col_trainer_open_plan(col_trainer *t, const char *plan_path)

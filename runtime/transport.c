@@ -18,7 +18,7 @@ static col_status open_mpi(const col_plan *plan, double timeout, col_comm **out_
 {
     col_mpi_open_fn open = NULL;
     void *symbol;
-    COL_TRY(col_module_find("colc_mpi.so", COL_MPI_OPEN,
+    COL_TRY(col_module_open("colc_mpi.so", COL_MPI_OPEN,
                             "build colc where Open MPI is installed (libopenmpi-dev), or give --comm local",
                             &symbol));
     memcpy(&open, &symbol, sizeof open);

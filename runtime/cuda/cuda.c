@@ -1,6 +1,7 @@
 /* The CUDA device: one arena in the memory of one GPU, kernels from the plan's PTX, and libraries for
  * products and convolutions. Every instruction is prepared at open. A program that has run once is captured
- * as one graph, which then is launched for it; where it is watched, its instructions run one at a time. */
+ * as one graph, which then is launched for it; where an observer wants to know when its instructions ran, they are launched
+ * one after another, and where their results are looked at, they run one at a time. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ typedef struct prepared_program {
     cuda_call *calls;
     bool has_run, is_plain; /* is_plain: the driver takes no graph of it */
     cudaGraphExec_t graph;  /* NULL: not yet */
+    cuda_watch *watch;      /* NULL: not yet */
 } prepared_program;
 
 struct col_device {
@@ -64,6 +66,13 @@ static col_status check_driver(int *out_count)
 /* "sm_90a" is for compute capability 9.0 alone, "sm_80" for 8.0 and later. */
 static col_status check_processor(const col_plan *plan, int major, int minor)
 {
+    if (major < LEAST_MAJOR) {
+        return col_error_make(COL_DEVICE,
+                              "this GPU has compute capability %d.%d; %d.0 is the least that colc runs on: "
+                              "run the plan on another, or "
+                              "compile the model with --target cpu",
+                              major, minor, LEAST_MAJOR);
+    }
     for (size_t i = 0; i < plan->n_objects; i++) {
         const Col__Plan__CodeObject *object = plan->objects[i];
         if (strcmp(object->target, "ptx"))
@@ -79,10 +88,7 @@ static col_status check_processor(const col_plan *plan, int major, int minor)
                                   object->features[0], major, minor);
         }
     }
-    if (major >= LEAST_MAJOR) return NULL;
-    return col_error_make(COL_DEVICE,
-                          "this GPU has compute capability %d.%d; %d.0 is the least that colc runs on", major,
-                          minor, LEAST_MAJOR);
+    return NULL;
 }
 
 /* Each rank takes the GPU of its place. Where a launcher shows each process one GPU alone, that is the first; so whether
@@ -272,6 +278,7 @@ static void cuda_close(col_device *device)
     cuda_context *context = &device->context;
     cudaSetDevice(device->gpu);
     destroy_graphs(device);
+    for (size_t i = 0; i < context->watch_events.len; i++) cudaEventDestroy(context->watch_events.data[i]);
     cuda_link_close(context);
     for (size_t i = 0; i < context->nodes.len; i++) cudnnBackendDestroyDescriptor(context->nodes.data[i]);
     if (context->dnn) cudnnDestroy(context->dnn);
@@ -310,11 +317,16 @@ static col_status run_calls(const col_device *device, const prepared_program *p)
     return NULL;
 }
 
+col_status cuda_finish(const cuda_context *context, const char *where)
+{
+    if (context->link) return cuda_link_wait(context, where);
+    CUDA_TRY(where, cudaStreamSynchronize, context->stream);
+    return NULL;
+}
+
 static col_status finish(const col_device *device, const char *where)
 {
-    if (device->context.link) return cuda_link_wait(&device->context, where);
-    CUDA_TRY(where, cudaStreamSynchronize, device->context.stream);
-    return NULL;
+    return cuda_finish(&device->context, where);
 }
 
 static col_status look(const col_device *device, const cuda_call *call, bool *out_bad)
@@ -342,13 +354,10 @@ static col_status run_watched(const col_device *device, const prepared_program *
 {
     for (size_t i = 0; i < p->program->n_instructions; i++) {
         const cuda_call *call = &p->calls[i];
-        double begin = col_seconds();
         COL_TRY(call->run(&device->context, call));
         COL_TRY(finish(device, call->instruction->name));
-        if (device->options.observe)
-            device->options.observe(device->options.context, call->instruction, begin, col_seconds());
         bool bad = false;
-        if (out_bad && *out_bad < 0 && !is_started(call->instruction)) COL_TRY(look(device, call, &bad));
+        if (*out_bad < 0 && !is_started(call->instruction)) COL_TRY(look(device, call, &bad));
         if (bad) *out_bad = (int64_t)i;
     }
     return NULL;
@@ -381,8 +390,10 @@ static col_status run_to_end(col_device *device, prepared_program *p, int64_t *o
     const col_plan_program *program = p->program;
     CUDA_TRY(program->name, cudaSetDevice, device->gpu);
     cuda_link_begin(&device->context, program);
-    if (out_bad || device->options.observe)
+    if (out_bad)
         COL_TRY(run_watched(device, p, out_bad));
+    else if (device->options.observe)
+        COL_TRY(cuda_observe(&device->context, program, p->calls, &device->options, &p->watch));
     else
         COL_TRY(run_program(device, p));
     COL_TRY(finish(device, program->name));

@@ -47,10 +47,11 @@ typedef struct cuda_context {
     COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
-    size_t shared_bytes;    /* of a block, at most */
-    int capability;         /* 90: compute capability 9.0 */
-    int processors;         /* multiprocessors */
-    struct cuda_link *link; /* to the GPUs of other ranks; NULL: the plan has no mesh */
+    size_t shared_bytes;               /* of a block, at most */
+    int capability;                    /* 90: compute capability 9.0 */
+    int processors;                    /* multiprocessors */
+    struct cuda_link *link;            /* to the GPUs of other ranks; NULL: the plan has no mesh */
+    COL_VEC(cudaEvent_t) watch_events; /* observe.c's */
 } cuda_context;
 
 /* An instruction made ready: `run` launches it on operands at their addresses, reads first. */
@@ -119,6 +120,16 @@ cudaStream_t cuda_stream_of(const cuda_context *context, const cuda_call *call);
 /* Makes a graph of the program, all of whose instructions have run before (runtime/cuda/capture.c). */
 COL_MUST_USE col_status cuda_capture(const cuda_context *context, const col_plan_program *program,
                                      const cuda_call *calls, cudaGraphExec_t *out);
+
+/* Until the GPU has nothing left to do; `where` is what it did. */
+COL_MUST_USE col_status cuda_finish(const cuda_context *context, const char *where);
+
+/* Runs the program to its end and tells the observer of `options` when each instruction ran. `*watch` is the program's own, NULL
+ * at first; its events are the context's (runtime/cuda/observe.c). */
+typedef struct cuda_watch cuda_watch;
+COL_MUST_USE col_status cuda_observe(cuda_context *context, const col_plan_program *program,
+                                     const cuda_call *calls, const col_device_options *options,
+                                     cuda_watch **watch);
 
 /* Sets the int at `flag` (device memory) to 1 if the view, at `data`, holds a NaN or an infinity. */
 COL_MUST_USE col_status cuda_look(const cuda_context *context, const col_plan_view *view, const void *data,

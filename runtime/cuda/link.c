@@ -49,7 +49,7 @@ col_status cuda_link_check(col_comm *comm, int gpu, int count)
 static col_status open_nccl(cuda_link *link, const col_plan *plan)
 {
     void *symbol;
-    COL_TRY(col_module_find("colc_nccl.so", COL_NCCL_TYPE,
+    COL_TRY(col_module_open("colc_nccl.so", COL_NCCL_TYPE,
                             "build colc where NCCL is installed, or compile the model without --mesh",
                             &symbol));
     link->type = symbol;

@@ -29,10 +29,13 @@ MODELS = {
     "gpt2": (GPT2, 1e-5, 1e-4, ["auto", "ddp", "zero1", "zero3", "tp1d", "sp"]),
     "dropout": ([*GPT2, "--set", "dropout=0.1", "--accumulate", "2"], 1e-5, 1e-4, ["zero1"]),
     "bf16": ([*GPT2, *BF16], 1e-2, 5e-2, ["zero1", "tp1d"]),
+    "fp16": ([*GPT2, "--precision", "fp16"], 1e-2, 1e-2, ["zero1"]),
     # Batch normalisation and momentum carry rounding on, so the norms drift.
     "resnet": (RESNET, 5e-5, 1e-2, ["ddp"]),
 }
 TWICE = ("zero1", "tp1d")
+VERIFIED = ["gpt2.ir", "--set", "layers=1", "--set", "width=64", "--set", "heads=2", "--set", "vocab=96", "--set", "context=32", "--batch", "2",
+            "--seq", "32", "--target", "cuda", "--mesh", "2", "--plan", "tp1d"]
 OVERLAPPED = [("gpt2", "ddp"), ("gpt2", "zero1"), ("bf16", "zero3")]
 
 
@@ -196,8 +199,18 @@ def check_too_few(bench):
                  f"with one GPU: status {done.returncode}: {done.stderr}")
 
 
+def check_verify(bench):
+    """A model and a plan of it, on both GPUs, against the reference in fp64. Wants a compiler."""
+    colc, plan = os.path.abspath(bench.o.colc), os.path.join(bench.folder, "verified.plan")
+    for words in (["compile", *VERIFIED, "-o", plan], ["verify", *VERIFIED], ["verify", plan]):
+        done = subprocess.run([colc, *words], cwd=bench.o.models, capture_output=True, text=True, timeout=600, check=False)
+        agree = words[0] != "verify" or done.stdout.count("all agree") == 1
+        bench.expect(done.returncode == 0 and agree, f"{' '.join(words)}: status {done.returncode}: {done.stdout}{done.stderr}")
+    print("what two GPUs compute is what the reference does", flush=True)
+
+
 CHECKS = {"plans": check_plans, "overlap": check_overlap, "checkpoints": check_checkpoints, "processes": check_processes,
-          "faults": check_faults, "too_few": check_too_few}
+          "faults": check_faults, "too_few": check_too_few, "verify": check_verify}
 
 
 def main():
