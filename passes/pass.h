@@ -48,6 +48,7 @@ typedef struct col_pass_options {
     int64_t few_results;        /* reductions to fewer, ... */
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
+    bool channels_last;         /* convolutions of 16 bits compute on tensors that lie [n, spatial..., c] */
     const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
     bool keep_gradients;        /* leave "grad.<parameter>" outputs in the graph */
     const col_machine *machine; /* that the program is for; NULL: none in particular */
