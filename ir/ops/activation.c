@@ -151,8 +151,10 @@ static double gelu_tanh(double x)
 void col_grad_relu(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
 {
     col_value *x = col_node_operand(node, 0);
+    const col_node *maker = x->producer;
     (void)wanted;
-    bool is_normalised = x->producer && x->producer->op == COL_OP_BATCH_NORM;
+    while (maker && maker->op == COL_OP_CAST) maker = col_node_operand(maker, 0)->producer;
+    bool is_normalised = maker && maker->op == COL_OP_BATCH_NORM;
     col_value *slope = relu_slope(b, op_wide(b, is_normalised ? x : &node->results[0]));
     dx[0] = col_build_cast(b, op_mul(b, op_wide(b, dy[0]), slope), x->type.dtype);
 }

@@ -76,6 +76,14 @@ static col_value *running(col_builder *b, col_value *old, col_value *new, double
     return col_build_cast(b, sum, old->type.dtype);
 }
 
+/* Whether the elements have no more digits than 16 bits hold. */
+static bool is_narrow(const col_value *x)
+{
+    while (x->producer && x->producer->op == COL_OP_CAST && col_dtype_size(x->type.dtype) > 2)
+        x = col_node_operand(x->producer, 0);
+    return col_dtype_is_float(x->type.dtype) && col_dtype_size(x->type.dtype) == 2;
+}
+
 void col_lower_batch_norm(col_builder *b, col_node *node, col_value **out)
 {
     col_value *x = op_wide(b, col_node_operand(node, 0));
@@ -83,7 +91,7 @@ void col_lower_batch_norm(col_builder *b, col_node *node, col_value **out)
     double m = channel_elements(shape), a = col_node_float(node, COL_ATTR_MOMENTUM);
     col_value *mean = channel_sum(b, x, 1 / m);
     col_value *centred = op_sub(b, x, aligned(b, mean, shape)), *variance;
-    if (col_dtype_size(node->results[0].type.dtype) < sizeof(float)) {
+    if (is_narrow(col_node_operand(node, 0))) {
         variance = op_sub(b, channel_sum(b, op_mul(b, x, x), 1 / m), op_mul(b, mean, mean));
         variance = col_build_binary(b, COL_OP_MAXIMUM, variance, op_like(b, 0, variance));
     } else {
