@@ -23,7 +23,7 @@ typedef struct cuda_pool {
     cuda_image x, dx, y;
     int64_t n;
     int32_t c, x_size[3], y_size[3], kernel[3], stride[3], low[3], dilation[3];
-    int32_t is_max, padded, last, wide;
+    int32_t is_max, padded, last, wide, few_taps; /* few_taps: 8 bits hold the number of one */
 } cuda_pool;
 
 /* x [n, c, ...], w [o, c / groups, ...], y [n, o, ...]; axes that are not there as above. */

@@ -1,5 +1,5 @@
 /* Pools, by the kernels of pool.cuh: x -> y; backward: x dy -> dx (max), dy -> dx (average). Threads walk the result as
- * it lies in memory. */
+ * it lies in memory. The gradient of a maximum first finds each window's winner, then gathers. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
@@ -7,17 +7,29 @@
 enum { THREADS = 256, ACCESS = 16 };
 
 typedef struct pool {
-    cudaKernel_t kernel;
-    dim3 blocks;
+    cudaKernel_t kernel, winners; /* winners: of the backward pass of a maximum, into the workspace */
+    dim3 blocks, winner_blocks;
     cuda_pool description;
-    void *params[4];
 } pool;
 
-static col_status run_pool(const cuda_context *context, const cuda_call *call)
+static col_status run_forward(const cuda_context *context, const cuda_call *call)
 {
-    const pool *p = call->state;
+    pool *p = call->state;
     return cuda_launch(context, call->instruction->name, p->kernel, p->blocks, THREADS, 0,
-                       (void **)(uintptr_t)p->params);
+                       (void *[]){&p->description, &call->args[1], &call->args[0]});
+}
+
+static col_status run_backward(const cuda_context *context, const cuda_call *call)
+{
+    pool *p = call->state;
+    const char *name = call->instruction->name;
+    size_t reads = call->instruction->n_reads;
+    void *workspace = context->workspace;
+    if (p->description.is_max)
+        COL_TRY(cuda_launch(context, name, p->winners, p->winner_blocks, THREADS, 0,
+                            (void *[]){&p->description, &workspace, &call->args[0]}));
+    return cuda_launch(context, name, p->kernel, p->blocks, THREADS, 0,
+                       (void *[]){&p->description, &call->args[reads], &workspace, &call->args[reads - 1]});
 }
 
 static cuda_image image_of(const col_plan_view *view)
@@ -52,6 +64,7 @@ static cuda_pool describe(const col_plan_instruction *in)
     p.last = p.wide || (to->strides[1] == 1 && to->dims[1] > 1);
     for (size_t d = 0; d < 3; d++) p.x_size[d] = p.y_size[d] = p.kernel[d] = p.stride[d] = p.dilation[d] = 1;
     size_t rank = how->n_kernel, first = 3 - rank;
+    int64_t taps = 1;
     for (size_t d = 0; d < rank; d++) {
         p.x_size[first + d] = (int32_t)x->dims[2 + d];
         p.y_size[first + d] = (int32_t)y->dims[2 + d];
@@ -59,7 +72,9 @@ static cuda_pool describe(const col_plan_instruction *in)
         p.stride[first + d] = (int32_t)how->window->strides[d];
         p.low[first + d] = (int32_t)how->window->low[d];
         p.dilation[first + d] = (int32_t)how->window->dilations[d];
+        taps *= how->kernel[d];
     }
+    p.few_taps = taps <= UINT8_MAX + 1;
     return p;
 }
 
@@ -80,12 +95,17 @@ static bool fits(const col_plan_instruction *in)
     return true;
 }
 
+static int64_t numel(const col_plan_view *view)
+{
+    return col_plan_numel(view->n_dims, view->dims);
+}
+
 col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
 {
-    static void *const none = NULL;
     const col_plan_instruction *in = call->instruction;
     const Col__Plan__Pool *how = in->pool;
-    const char *type = cuda_type_suffix(in->writes[0]->dtype);
+    const col_plan_view *to = in->writes[0], *dy = in->reads[in->n_reads - 1];
+    const char *type = cuda_type_suffix(to->dtype);
     if (!type || how->n_kernel > 3 || !fits(in))
         return col_error_make(
             COL_BAD_INPUT,
@@ -94,16 +114,17 @@ col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
             in->name);
     char name[64];
     pool *p = COL_NEW(context->memory, pool);
-    call->run = run_pool;
+    call->run = how->backward ? run_backward : run_forward;
     call->state = p;
     snprintf(name, sizeof name, "col_pool_%s_%s", how->backward ? "backward" : "forward", type);
     COL_TRY(cuda_find_own(context, name, &p->kernel));
     p->description = describe(in);
-    p->params[0] = &p->description;
-    p->params[1] = &call->args[in->n_reads];
-    p->params[2] = how->backward && in->n_reads == 1 ? (void *)(uintptr_t)&none : &call->args[0];
-    p->params[3] = &call->args[in->n_reads - 1];
-    int64_t count = col_plan_numel(in->writes[0]->n_dims, in->writes[0]->dims);
-    int64_t lanes = p->description.wide ? ACCESS / (int64_t)col_plan_dtype_size(in->writes[0]->dtype) : 1;
-    return cuda_blocks_of(in->name, count / lanes, THREADS, &p->blocks);
+    int64_t lanes = p->description.wide ? ACCESS / (int64_t)col_plan_dtype_size(to->dtype) : 1;
+    COL_TRY(cuda_blocks_of(in->name, numel(to) / lanes, THREADS, &p->blocks));
+    if (!how->backward || !p->description.is_max) return NULL;
+    cuda_want(context, call,
+              (size_t)numel(dy) * (p->description.few_taps ? sizeof(uint8_t) : sizeof(uint32_t)));
+    snprintf(name, sizeof name, "col_pool_winners_%s", type);
+    COL_TRY(cuda_find_own(context, name, &p->winners));
+    return cuda_blocks_of(in->name, numel(dy) / lanes, THREADS, &p->winner_blocks);
 }

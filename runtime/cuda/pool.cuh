@@ -49,7 +49,7 @@ __device__ inline void window_start(const cuda_pool &p, const int32_t *y, int32_
     for (int d = 0; d < 3; d++) start[d] = y[d] * p.stride[d] - p.low[d];
 }
 
-// Calls visit(position) for the taps inside the input; returns their number.
+// Calls visit(position, number of the tap) for the taps inside the input; returns how many there are.
 template <typename F> __device__ inline int32_t for_taps(const cuda_pool &p, const int32_t *start, F visit)
 {
     int32_t inside = 0, at[3];
@@ -62,7 +62,7 @@ template <typename F> __device__ inline int32_t for_taps(const cuda_pool &p, con
             for (int32_t c = 0; c < p.kernel[2]; c++) {
                 at[2] = start[2] + c * p.dilation[2];
                 if (at[2] < 0 || at[2] >= p.x_size[2]) continue;
-                visit(at);
+                visit(at, (a * p.kernel[1] + b) * p.kernel[2] + c);
                 inside++;
             }
         }
@@ -86,7 +86,7 @@ template <typename T, int LANES> __device__ void pool_forward(const cuda_pool &p
     window_start(p, at.at, start);
     float best[LANES];
     for (int l = 0; l < LANES; l++) best[l] = p.is_max ? -INFINITY : 0;
-    int32_t inside = for_taps(p, start, [&](const int32_t *tap) {
+    int32_t inside = for_taps(p, start, [&](const int32_t *tap, int32_t) {
         group g = *(const group *)(x + pool_place(p.x, tap));
         for (int l = 0; l < LANES; l++) {
             float v = to_float(g.lane[l]);
@@ -101,10 +101,42 @@ template <typename T, int LANES> __device__ void pool_forward(const cuda_pool &p
     *(group *)(y + at.n * p.y.n + at.c * p.y.c + pool_place(p.y, at.at)) = out;
 }
 
-// Gathers for an element of x from the windows that hold it. A window's gradient goes to the first of its largest
-// elements: the element is larger than those before it and no smaller than those after it; a NaN is larger than any
-// number.
-template <typename T, int LANES> __device__ void pool_backward(const cuda_pool &p, T *dx, const T *x, const T *dy)
+// The number of the tap that a window's gradient goes to: the first of its largest elements; a NaN is larger than any
+// number. Winners lie as [n, position, channel] or, where positions are innermost, as [n, channel, position].
+template <typename T, int LANES, typename W> __device__ void pool_winners(const cuda_pool &p, W *winners, const T *x)
+{
+    typedef channels<T, LANES> group;
+    pool_point at;
+    int32_t start[3];
+    if (!pool_find(p, p.y_size, LANES, &at)) return;
+    x += at.n * p.x.n + at.c * p.x.c;
+    window_start(p, at.at, start);
+    float best[LANES];
+    channels<W, LANES> where = {};
+    bool first = true;
+    for_taps(p, start, [&](const int32_t *tap, int32_t number) {
+        group g = *(const group *)(x + pool_place(p.x, tap));
+        for (int l = 0; l < LANES; l++) {
+            float v = to_float(g.lane[l]);
+            bool wins = first || v > best[l] || (isnan(v) && !isnan(best[l]));
+            if (wins) best[l] = v;
+            if (wins) where.lane[l] = (W)number;
+        }
+        first = false;
+    });
+    ((channels<W, LANES> *)winners)[thread_number()] = where;
+}
+
+// Where the winners of a window's channels are, in groups of lanes.
+__device__ inline int64_t pool_winner_place(const cuda_pool &p, const pool_point &own, const int32_t *y, int lanes)
+{
+    int64_t each = (int64_t)p.y_size[0] * p.y_size[1] * p.y_size[2], groups = p.c / lanes;
+    int64_t at = ((int64_t)y[0] * p.y_size[1] + y[1]) * p.y_size[2] + y[2], c = own.c / lanes;
+    return p.last ? (own.n * each + at) * groups + c : (own.n * groups + c) * each + at;
+}
+
+// Gathers for an element of x from the windows that hold it.
+template <typename T, int LANES, typename W> __device__ void pool_backward(const cuda_pool &p, T *dx, const W *winners, const T *dy)
 {
     typedef channels<T, LANES> group;
     pool_point own;
@@ -115,45 +147,28 @@ template <typename T, int LANES> __device__ void pool_backward(const cuda_pool &
         first[d] = from <= 0 ? 0 : (from + p.stride[d] - 1) / p.stride[d];
         last[d] = min((own.at[d] + p.low[d]) / p.stride[d], p.y_size[d] - 1);
     }
-    float sum[LANES] = {}, mine[LANES] = {};
+    float sum[LANES] = {};
     dy += own.n * p.y.n + own.c * p.y.c;
-    if (p.is_max) {
-        x += own.n * p.x.n + own.c * p.x.c;
-        group g = *(const group *)(x + pool_place(p.x, own.at));
-        for (int l = 0; l < LANES; l++) mine[l] = to_float(g.lane[l]);
-    }
     for (y[0] = first[0]; y[0] <= last[0]; y[0]++) {
         for (y[1] = first[1]; y[1] <= last[1]; y[1]++) {
             for (y[2] = first[2]; y[2] <= last[2]; y[2]++) {
-                int32_t start[3];
+                int32_t start[3], number = 0;
                 bool holds = true;
                 window_start(p, y, start);
-                for (int d = 0; d < 3; d++) holds &= (own.at[d] - start[d]) % p.dilation[d] == 0;
+                for (int d = 0; d < 3; d++) {
+                    int32_t step = own.at[d] - start[d], tap = p.dilation[d] == 1 ? step : step / p.dilation[d];
+                    holds &= tap * p.dilation[d] == step;
+                    number = number * p.kernel[d] + tap;
+                }
                 if (!holds) continue;
                 group g = *(const group *)(dy + pool_place(p.y, y));
-                if (!p.is_max) {
-                    int32_t inside = p.padded ? 0 : for_taps(p, start, [](const int32_t *) {});
-                    for (int l = 0; l < LANES; l++) sum[l] += to_float(g.lane[l]) / divisor(p, inside);
+                if (p.is_max) {
+                    auto where = ((const channels<W, LANES> *)winners)[pool_winner_place(p, own, y, LANES)];
+                    for (int l = 0; l < LANES; l++) sum[l] += where.lane[l] == (W)number ? to_float(g.lane[l]) : 0.f;
                     continue;
                 }
-                uint32_t wins = (1u << LANES) - 1;
-                bool before = true;
-                for_taps(p, start, [&](const int32_t *tap) {
-                    if (tap[0] == own.at[0] && tap[1] == own.at[1] && tap[2] == own.at[2]) {
-                        before = false;
-                        return;
-                    }
-                    group other = *(const group *)(x + pool_place(p.x, tap));
-                    for (int l = 0; l < LANES; l++) {
-                        float v = to_float(other.lane[l]);
-                        bool beats = before ? !(mine[l] > v) && !(isnan(mine[l]) && !isnan(v))
-                                            : v > mine[l] || (isnan(v) && !isnan(mine[l]));
-                        if (beats) wins &= ~(1u << l);
-                    }
-                });
-                for (int l = 0; l < LANES; l++) {
-                    if (wins >> l & 1) sum[l] += to_float(g.lane[l]);
-                }
+                int32_t inside = p.padded ? 0 : for_taps(p, start, [](const int32_t *, int32_t) {});
+                for (int l = 0; l < LANES; l++) sum[l] += to_float(g.lane[l]) / divisor(p, inside);
             }
         }
     }
@@ -170,12 +185,27 @@ template <typename T, int LANES> __device__ void pool_backward(const cuda_pool &
         else                                                                                                                 \
             pool_forward<T, 1>(p, y, x);                                                                                     \
     }                                                                                                                        \
-    extern "C" __global__ void col_pool_backward_##suffix(cuda_pool p, T *dx, const T *x, const T *dy)                       \
+    extern "C" __global__ void col_pool_winners_##suffix(cuda_pool p, void *winners, const T *x)                             \
     {                                                                                                                        \
-        if (p.wide)                                                                                                          \
-            pool_backward<T, WIDE>(p, dx, x, dy);                                                                            \
+        if (p.wide && p.few_taps)                                                                                            \
+            pool_winners<T, WIDE>(p, (uint8_t *)winners, x);                                                                 \
+        else if (p.wide)                                                                                                     \
+            pool_winners<T, WIDE>(p, (uint32_t *)winners, x);                                                                \
+        else if (p.few_taps)                                                                                                 \
+            pool_winners<T, 1>(p, (uint8_t *)winners, x);                                                                    \
         else                                                                                                                 \
-            pool_backward<T, 1>(p, dx, x, dy);                                                                               \
+            pool_winners<T, 1>(p, (uint32_t *)winners, x);                                                                   \
+    }                                                                                                                        \
+    extern "C" __global__ void col_pool_backward_##suffix(cuda_pool p, T *dx, const void *winners, const T *dy)              \
+    {                                                                                                                        \
+        if (p.wide && p.few_taps)                                                                                            \
+            pool_backward<T, WIDE>(p, dx, (const uint8_t *)winners, dy);                                                     \
+        else if (p.wide)                                                                                                     \
+            pool_backward<T, WIDE>(p, dx, (const uint32_t *)winners, dy);                                                    \
+        else if (p.few_taps)                                                                                                 \
+            pool_backward<T, 1>(p, dx, (const uint8_t *)winners, dy);                                                        \
+        else                                                                                                                 \
+            pool_backward<T, 1>(p, dx, (const uint32_t *)winners, dy);                                                       \
     }
 POOLS(f32, float, 4)
 POOLS(bf16, __nv_bfloat16, 8)
