@@ -294,22 +294,25 @@ static void swap_dims(col_access *access, int a, int b)
     }
 }
 
-/* The access whose order of dims the nest should have: one to a value whose dims lie in another order than its
- * shape's, if such move more bytes than those in order do; else NULL. */
+/* The access whose order of dims the nest should have; NULL: the domain's own. Stores count before loads, which a cache
+ * joins; of several, an access to a value whose dims lie in another order than its shape's leads if such move more
+ * bytes than those in order do. */
 static const col_access *leading_access(const build *b)
 {
     const col_kernel *k = b->kernel;
     const col_access *leader = NULL;
     int64_t bytes = 0;
-    for (int i = 0; i < k->instr_count + k->store_count; i++) {
-        const col_instr *instr = i < k->instr_count ? &k->instrs[i] : NULL;
+    bool stored = false;
+    for (int i = 0; i < k->store_count + k->instr_count && !stored; i++) {
+        const col_instr *instr = i < k->store_count ? NULL : &k->instrs[i - k->store_count];
         if (instr && (instr->kind != COL_INSTR_LOAD || instr->access.row >= 0)) continue;
-        const col_access *access = instr ? &instr->access : &k->stores[i - k->instr_count].access;
-        const col_value *value = instr ? k->inputs[access->arg].value : k->outputs[i - k->instr_count].value;
+        const col_access *access = instr ? &instr->access : &k->stores[i].access;
+        const col_value *value = instr ? k->inputs[access->arg].value : k->outputs[i].value;
         int64_t weight = weight_of(k, access);
         bool in_order = is_in_order(b, value);
         bytes += in_order ? -weight : weight;
-        if (!in_order && weight && (!leader || !instr)) leader = access;
+        if (!in_order && weight && !leader) leader = access;
+        stored = i + 1 == k->store_count && bytes;
     }
     return bytes > 0 ? leader : NULL;
 }

@@ -94,6 +94,8 @@ COL_MUST_USE col_status col_pass_kv_cache(col_graph *graph, const col_pass_optio
 COL_MUST_USE col_status col_pass_unmerge(col_graph *graph, const col_pass_options *options);
 /* Lets products and attention compute in 16 bits. */
 COL_MUST_USE col_status col_pass_precision(col_graph *graph, const col_pass_options *options);
+/* Makes channels of the positions that a first convolution's strides skip. */
+COL_MUST_USE col_status col_pass_space_to_depth(col_graph *graph, const col_pass_options *options);
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);

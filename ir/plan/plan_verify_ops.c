@@ -3,6 +3,7 @@
 #include "ir/plan/plan_verify_ops.h"
 
 #include <float.h>
+#include <string.h>
 
 col_status col_verify_bad(const char *where, const char *name, const char *what)
 {
