@@ -103,6 +103,27 @@ static bool cut_positions(col_builder *b, col_node *node, const col_pass_options
     return true;
 }
 
+/* sum(x) of all elements: the last dimensions, then those before, so that both sums are about as long. */
+static bool cut_whole(col_builder *b, col_node *node)
+{
+    col_value *x = col_node_operand(node, 0);
+    int rank = x->type.shape.rank, split = 0;
+    int64_t elements = col_shape_numel(x->type.shape), rows = 1, best = 1, axes[COL_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        axes[i] = i;
+        rows *= x->type.shape.dims[i];
+        if (COL_MIN(rows, elements / rows) <= COL_MIN(best, elements / best)) continue;
+        best = rows;
+        split = i + 1;
+    }
+    if (best == 1) return false; /* one dimension: it is cut */
+    x = col_build_reduce(b, node->op, x, rank - split, axes + split, true);
+    x = col_build_reduce(b, node->op, x, split, axes, true);
+    col_value_replace(b->graph, &node->results[0], col_build_reshape(b, x, node->results[0].type.shape));
+    col_graph_remove(node);
+    return true;
+}
+
 /* sum(x, axes) becomes sum(sum(x, last of the axes), the others). Where that axis is the only one it is cut in
  * two first; so it is where columns are summed and the others leave too few of them at once. */
 static void cut_reduction(col_builder *b, col_node *node, const col_pass_options *options)
@@ -121,6 +142,7 @@ static void cut_reduction(col_builder *b, col_node *node, const col_pass_options
     if (results >= options->few_results ||
         elements <= (columns ? options->many_rows : options->many_elements))
         return;
+    if (results == 1 && x->type.dtype == COL_F32 && cut_whole(b, node)) return;
     for (int i = 0; i < count; i++) {
         if (axes[i] != inner) outer[others++] = axes[i];
     }

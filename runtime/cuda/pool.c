@@ -78,13 +78,13 @@ static cuda_pool describe(const col_plan_instruction *in)
     return p;
 }
 
-/* Whether 32 bits hold the number of channels, every position of a channel, and those in its padding. */
+/* Whether 32 bits hold the offset of every element of an image, and of those in its padding. */
 static bool fits(const col_plan_instruction *in)
 {
     const Col__Plan__Window *w = in->pool->window;
     for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
         const col_plan_view *view = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
-        double positions = 1;
+        double positions = view->strides[1] == 1 ? (double)view->dims[1] : 1;
         for (size_t d = 0; d < in->pool->n_kernel; d++) {
             double reach = (double)in->pool->kernel[d] * (double)w->dilations[d];
             positions *=
@@ -109,8 +109,8 @@ col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
     if (!type || how->n_kernel > 3 || !fits(in))
         return col_error_make(
             COL_BAD_INPUT,
-            "'%s': poolings on a GPU take floats with at most 3 spatial axes, 2^30 channels, and 2^30 "
-            "elements of a channel, padding included",
+            "'%s': poolings on a GPU take floats with at most 3 spatial axes, and 2^30 elements of a channel "
+            "(of an image with channels last), padding included",
             in->name);
     char name[64];
     pool *p = COL_NEW(context->memory, pool);

@@ -38,9 +38,10 @@ __device__ inline bool pool_find(const cuda_pool &p, const int32_t *size, int la
     return true;
 }
 
-__device__ inline int64_t pool_place(const cuda_image &s, const int32_t *at)
+// Offset of a position in an image of one channel, which 32 bits hold.
+__device__ inline int32_t pool_place(const cuda_image &s, const int32_t *at)
 {
-    return at[0] * s.at[0] + at[1] * s.at[1] + at[2] * s.at[2];
+    return at[0] * (int32_t)s.at[0] + at[1] * (int32_t)s.at[1] + at[2] * (int32_t)s.at[2];
 }
 
 // The first position of the window's output `y` on each axis.
