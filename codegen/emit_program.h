@@ -16,8 +16,7 @@ typedef struct emit_program {
 
 col_plan_view *emit_make_view(emit_program *p, uint64_t offset, col_dtype dtype, int rank,
                               const int64_t *dims, const int64_t *strides);
-/* A value as an operand: a window on its base. Bases are row-major, but for parts of a concat, which are only
- * written. */
+/* A value as an operand: a window on its base. */
 col_plan_view *emit_value_view(emit_program *p, const col_value *value);
 
 /* The program's next instruction, with the node's name and phase; views and kind are the caller's to fill in. */

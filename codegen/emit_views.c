@@ -18,15 +18,20 @@ col_plan_view *emit_make_view(emit_program *p, uint64_t offset, col_dtype dtype,
     return view;
 }
 
+static void strides_of(void *context, const col_value *value, int64_t strides[COL_MAX_RANK])
+{
+    const col_placement *placements = context;
+    memcpy(strides, placements[value->id].strides, sizeof placements->strides);
+}
+
 col_plan_view *emit_value_view(emit_program *p, const col_value *value)
 {
-    col_view view = col_view_of(value);
+    col_view view = col_view_over(value, strides_of, (void *)(uintptr_t)p->placements);
     const col_placement *place = &p->placements[view.base->id];
     COL_ASSERT(place->placed);
-    const int64_t *strides = view.base == value ? place->strides : view.strides;
     uint64_t offset = place->offset + (uint64_t)view.offset * col_dtype_size(value->type.dtype);
     return emit_make_view(p, offset, value->type.dtype, value->type.shape.rank, value->type.shape.dims,
-                          strides);
+                          view.strides);
 }
 
 col_plan_instruction *emit_add_instruction(emit_program *p, const col_node *node, size_t reads, size_t writes)

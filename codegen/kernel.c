@@ -1,5 +1,6 @@
 /* From a fused group (ir/group.h) to the kernel form: items become instructions, indices become strides over
- * the domain, dims that every access walks as one are merged, and stages are counted. */
+ * the domain, dims are put in the order of what is accessed, those that every access walks as one are merged, and
+ * stages are counted. */
 #include "codegen/kernel.h"
 
 #include <string.h>
@@ -259,6 +260,83 @@ static void drop_dim(col_access *access, int d)
     for (int i = 0; i < access->guard_count; i++) access->guards[i].dim -= access->guards[i].dim > d;
 }
 
+/* Whether the dims of a value that has bytes lie in memory in the order of its shape. */
+static bool is_in_order(const build *b, const col_value *value)
+{
+    col_shape shape = value->type.shape;
+    int64_t strides[COL_MAX_RANK], last = INT64_MAX;
+    strides_of_base((void *)(uintptr_t)b->layout, value, strides);
+    for (int k = 0; k < shape.rank; k++) {
+        if (shape.dims[k] == 1) continue;
+        if (strides[k] > last) return false;
+        last = strides[k];
+    }
+    return true;
+}
+
+/* Bytes that an access to all points of the domain moves, per point; 0 where it misses dims. */
+static int64_t weight_of(const col_kernel *k, const col_access *access)
+{
+    for (int d = 0; d < k->rank; d++) {
+        if (!access->strides[d]) return 0;
+    }
+    return (int64_t)col_dtype_size(access->dtype);
+}
+
+static void swap_dims(col_access *access, int a, int b)
+{
+    int64_t stride = access->strides[a];
+    access->strides[a] = access->strides[b];
+    access->strides[b] = stride;
+    for (int i = 0; i < access->guard_count; i++) {
+        int *dim = &access->guards[i].dim;
+        *dim = *dim == a ? b : *dim == b ? a : *dim;
+    }
+}
+
+/* The access whose order of dims the nest should have; NULL: the domain's own. Stores count before loads, which a cache
+ * joins; of several, an access to a value whose dims lie in another order than its shape's leads if such move more
+ * bytes than those in order do. */
+static const col_access *leading_access(const build *b)
+{
+    const col_kernel *k = b->kernel;
+    const col_access *leader = NULL;
+    int64_t bytes = 0;
+    bool stored = false;
+    for (int i = 0; i < k->store_count + k->instr_count && !stored; i++) {
+        const col_instr *instr = i < k->store_count ? NULL : &k->instrs[i - k->store_count];
+        if (instr && (instr->kind != COL_INSTR_LOAD || instr->access.row >= 0)) continue;
+        const col_access *access = instr ? &instr->access : &k->stores[i].access;
+        const col_value *value = instr ? k->inputs[access->arg].value : k->outputs[i].value;
+        int64_t weight = weight_of(k, access);
+        bool in_order = is_in_order(b, value);
+        bytes += in_order ? -weight : weight;
+        if (!in_order && weight && !leader) leader = access;
+        stored = i + 1 == k->store_count && bytes;
+    }
+    return bytes > 0 ? leader : NULL;
+}
+
+/* Sorts the dims, outermost first, by how far apart the leading access's elements lie. */
+static void order_dims(const build *b)
+{
+    col_kernel *k = b->kernel;
+    const col_access *leader = leading_access(b);
+    if (!leader) return;
+    for (int n = k->rank; n > 1; n--) {
+        for (int d = 0; d + 1 < n; d++) {
+            if (leader->strides[d] >= leader->strides[d + 1]) continue;
+            for (int i = 0; i < k->instr_count; i++) swap_dims(&k->instrs[i].access, d, d + 1);
+            for (int i = 0; i < k->store_count; i++) swap_dims(&k->stores[i].access, d, d + 1);
+            int64_t size = k->sizes[d];
+            k->sizes[d] = k->sizes[d + 1];
+            k->sizes[d + 1] = size;
+            uint32_t pair = k->reduced >> d & 3, both = UINT32_C(3) << d;
+            k->reduced = (k->reduced & ~both) | (pair >> 1 | (pair & 1) << 1) << d;
+        }
+    }
+}
+
 /* Merges dims d and d + 1 if every access walks them as one. */
 static bool merge_dims(col_kernel *k, int d)
 {
@@ -450,6 +528,7 @@ col_kernel *col_kernel_build(const col_node *const *nodes, size_t n, const col_k
     add_stores(&b);
     k->inputs = b.inputs.data;
     k->input_count = (int)b.inputs.len;
+    order_dims(&b);
     for (int d = k->rank - 2; d >= 0; d--) merge_dims(k, d);
     count_stages(k);
     count_work(k);

@@ -206,6 +206,17 @@ static bool reduces_in(const col_instr *in, int pass)
     return in->kind == COL_INSTR_REDUCE && (int)in->stage == pass;
 }
 
+void nest_load_point(nest *n, const bool *needed)
+{
+    for (int i = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        bool alone = in->kind == COL_INSTR_LOAD && in->operands[0] < 0 && in->access.row < 0;
+        if (!needed[i] || !alone || !is_reduced(n, in)) continue;
+        emit_instr(n, i);
+        n->loaded[i] = n->values[i];
+    }
+}
+
 void nest_point(nest *n, int pass, const bool *needed, LLVMValueRef *sums)
 {
     const col_kernel *k = n->k;

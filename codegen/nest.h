@@ -66,6 +66,8 @@ bool *nest_needed(const nest *n, int pass);
  * reduce. */
 LLVMValueRef *nest_open_sums(const nest *n, int pass, unsigned lanes);
 LLVMValueRef nest_read_sum(const nest *n, LLVMValueRef slot);
+/* Loads what the pass needs at this point into n->loaded, but for what depends on other instructions. */
+void nest_load_point(nest *n, const bool *needed);
 /* The innermost body of a pass, at one point of the reduced dims (or `lanes` of them). */
 void nest_point(nest *n, int pass, const bool *needed, LLVMValueRef *sums);
 /* Folds a vector by halves into a scalar. */

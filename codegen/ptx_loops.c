@@ -11,7 +11,7 @@
  *     stores without reduced dims, by the team's first thread
  *
  * Columns with many rows have a team of threads of different warps, so that warps still read along rows; they
- * meet in shared memory. Otherwise a team folds by exchanges within its warps, and a block then by its warps'
+ * meet in shared memory, and a thread loads several rows before it adds the first. Otherwise a team folds by exchanges within its warps, and a block then by its warps'
  * sums in shared memory, which every thread adds in order of the warps: the order depends on the kernel
  * alone, and all threads have the same sum.
  *
@@ -19,6 +19,8 @@
  * dims is read and written by the same thread; what does not is read by all threads, and they meet before the
  * first of them stores it at the end. */
 #include "codegen/ptx_loops.h"
+
+#include <string.h>
 
 #include "codegen/nest.h"
 
@@ -30,9 +32,12 @@ enum {
     THREAD_STEPS = 4,      /* most that one thread does alone */
     WARP_STEPS = 8 * WARP, /* most that a warp does */
     MOST_UNROLLED = 8,     /* steps of a thread that are written out, so that rows stay in registers */
-    COLUMN_TEAM = 8,       /* threads that share columns, one of each warp of a block ... */
-    COLUMN_STEPS = 64,     /* ... where there are so many rows to reduce */
-    COLUMN_WORDS = 20,     /* most that a thread leaves in shared memory */
+    COLUMN_TEAM = 16,      /* threads that share columns, one of each warp of a block ... */
+    MOST_COLUMN_TEAM = 32, /* ... or so many where columns are few ... */
+    COLUMN_STEPS = 64,     /* ... if there are so many rows to reduce */
+    SHARED = 48 << 10,     /* bytes that a block may have for its sums */
+    AHEAD_WORDS = 32,      /* of 4 bytes that a thread loads ahead */
+    KEPT_WORDS = 32,       /* that it keeps for its columns, so that there are registers for more threads */
     ACCESS = 16,           /* bytes of the widest access */
     WANTED_ITEMS = 1 << 16 /* that keep a device busy: fewer columns are not taken several at a time */
 };
@@ -54,20 +59,20 @@ bool ptx_is_wide(const col_kernel *k, const col_access *access, unsigned lanes)
     return true;
 }
 
-/* Bytes of the largest element that is accessed along the innermost dim; 0: there is none. */
+/* Bytes of the largest element that is accessed along the innermost dim; 0: there is none. What walks all dims decides,
+ * where there is such: the rest (a channel's factors) is in a cache. */
 static unsigned widest_element(const col_kernel *k)
 {
-    size_t widest = 0;
-    for (int i = 0; i < k->instr_count; i++) {
-        const col_access *access = &k->instrs[i].access;
-        if (k->instrs[i].kind == COL_INSTR_LOAD && walks_inner(k, access))
-            widest = COL_MAX(widest, col_dtype_size(access->dtype));
+    size_t widest[2] = {0};
+    uint32_t all = (UINT32_C(1) << k->rank) - 1;
+    for (int i = 0; i < k->instr_count + k->store_count; i++) {
+        const col_instr *in = i < k->instr_count ? &k->instrs[i] : NULL;
+        const col_access *access = in ? &in->access : &k->stores[i - k->instr_count].access;
+        if ((in && in->kind != COL_INSTR_LOAD) || !walks_inner(k, access)) continue;
+        bool whole = (in ? in->dims : k->stores[i - k->instr_count].dims) == all;
+        widest[whole] = COL_MAX(widest[whole], col_dtype_size(access->dtype));
     }
-    for (int i = 0; i < k->store_count; i++) {
-        if (walks_inner(k, &k->stores[i].access))
-            widest = COL_MAX(widest, col_dtype_size(k->stores[i].access.dtype));
-    }
-    return (unsigned)widest;
+    return (unsigned)(widest[1] ? widest[1] : widest[0]);
 }
 
 static unsigned choose_lanes(const col_kernel *k)
@@ -104,21 +109,46 @@ static unsigned most_sums(const col_kernel *k)
     return most;
 }
 
-/* Columns with many rows are shared by threads of different warps, so that each warp still reads along rows.
- */
+/* Bytes of a sum in shared memory. */
+static unsigned slot_bytes(const col_kernel *k)
+{
+    unsigned bytes = 4;
+    for (int i = 0; i < k->instr_count; i++) {
+        if (k->instrs[i].kind == COL_INSTR_REDUCE && col_dtype_size(k->instrs[i].dtype) > bytes) bytes = 8;
+    }
+    return bytes;
+}
+
+static bool team_fits(const col_kernel *k, const ptx_shape *s, unsigned lanes, unsigned team)
+{
+    unsigned sums = most_sums(k);
+    return sums && s->items / lanes % WARP == 0 && sums * lanes * team * WARP * slot_bytes(k) <= SHARED;
+}
+
+/* What a thread keeps for each of its columns while it walks the rows: sums, and what it has loaded before. */
+static unsigned words_kept(const col_kernel *k)
+{
+    unsigned words = most_sums(k);
+    for (int i = 0; i < k->instr_count; i++)
+        words += k->instrs[i].kind == COL_INSTR_LOAD && !(k->instrs[i].dims & k->reduced);
+    return words;
+}
+
+/* Columns with many rows are shared by threads of different warps, so that each warp still reads along rows. */
 static void shape_columns(const col_kernel *k, ptx_shape *s)
 {
-    unsigned sums = most_sums(k), lanes = s->lanes;
-    while (lanes > 1 && (sums * lanes > COLUMN_WORDS || s->items / lanes % WARP)) lanes /= 2;
-    bool shared =
-        s->steps >= COLUMN_STEPS && sums && sums * lanes <= COLUMN_WORDS && s->items / lanes % WARP == 0;
-    if (shared) {
+    unsigned lanes = s->lanes, kept = words_kept(k);
+    while (lanes > 4 && lanes * kept > KEPT_WORDS) lanes /= 2;
+    while (lanes > 1 && !team_fits(k, s, lanes, COLUMN_TEAM)) lanes /= 2;
+    if (s->steps >= COLUMN_STEPS && team_fits(k, s, lanes, COLUMN_TEAM)) {
         s->team = COLUMN_TEAM;
         s->lanes = lanes;
     }
-    while (k->reduced && s->lanes > 1 && s->items / s->lanes * s->team < WANTED_ITEMS &&
-           (!shared || s->items / (s->lanes / 2) % WARP == 0))
-        s->lanes /= 2;
+    while (k->reduced && s->lanes > 1 && s->items / s->lanes * s->team < WANTED_ITEMS) s->lanes /= 2;
+    if (s->team > 1 && s->items / s->lanes * s->team < WANTED_ITEMS &&
+        team_fits(k, s, s->lanes, MOST_COLUMN_TEAM))
+        s->team = MOST_COLUMN_TEAM;
+    if (s->team > 1) s->threads = s->team * WARP;
     s->items /= s->lanes;
 }
 
@@ -258,36 +288,47 @@ static void fold_block(emitter *e, int pass)
     }
 }
 
+static LLVMValueRef column_slot(const emitter *e, unsigned sum, LLVMValueRef thread)
+{
+    const nest *n = &e->n;
+    LLVMTypeRef bytes = LLVMIntTypeInContext(n->l->context, 8 * slot_bytes(n->k));
+    LLVMValueRef at = LLVMBuildAdd(n->l->b, nest_i32(n, sum * e->shape.threads), thread, "");
+    return LLVMBuildGEP2(n->l->b, bytes, e->shared, &at, 1, "");
+}
+
+/* Leaves what the thread has for its columns in shared memory. */
+static void put_columns(emitter *e, int pass)
+{
+    const nest *n = &e->n;
+    unsigned sum = 0;
+    if (pass > 0) meet(e); /* nobody reads the sums of the pass before any more */
+    for (int i = 0; i < n->k->instr_count; i++) {
+        if (!reduces_in(&n->k->instrs[i], pass)) continue;
+        for (unsigned l = 0; l < e->shape.lanes; l++) {
+            LLVMValueRef part = LLVMBuildExtractElement(n->l->b, n->values[i], nest_i32(n, l), "");
+            LLVMBuildStore(n->l->b, part, column_slot(e, sum++, e->thread));
+        }
+    }
+}
+
 /* Adds up what the threads of a team have for their columns. */
-static void fold_columns(emitter *e, int pass)
+static void take_columns(emitter *e, int pass)
 {
     const nest *n = &e->n;
     LLVMBuilderRef b = n->l->b;
-    LLVMTypeRef word = LLVMInt64TypeInContext(n->l->context);
     LLVMValueRef column = LLVMBuildAnd(b, e->thread, nest_i32(n, WARP - 1), "");
-    for (int phase = 0; phase < 2; phase++) {
-        meet(e); /* nobody reads the sums of the pass before any more; then all are there */
-        for (int i = 0, sum = 0; i < n->k->instr_count; i++) {
-            const col_instr *in = &n->k->instrs[i];
-            if (!reduces_in(in, pass)) continue;
-            for (unsigned l = 0; l < e->shape.lanes; l++, sum++) {
-                LLVMValueRef base = nest_i32(n, (unsigned)sum * e->shape.threads), lane = nest_i32(n, l),
-                             total = NULL;
-                if (phase == 0) {
-                    LLVMValueRef part = LLVMBuildExtractElement(b, n->values[i], lane, "");
-                    LLVMValueRef at = LLVMBuildAdd(b, base, e->thread, "");
-                    LLVMBuildStore(b, part, LLVMBuildGEP2(b, word, e->shared, &at, 1, ""));
-                    continue;
-                }
-                for (unsigned w = 0; w < e->shape.team; w++) {
-                    LLVMValueRef at = LLVMBuildAdd(b, base, nest_i32(n, w * WARP), "");
-                    at = LLVMBuildAdd(b, at, column, "");
-                    LLVMValueRef place = LLVMBuildGEP2(b, word, e->shared, &at, 1, "");
-                    LLVMValueRef part = LLVMBuildLoad2(b, col_llvm_register(n->l, in->dtype), place, "");
-                    total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
-                }
-                n->values[i] = LLVMBuildInsertElement(b, n->values[i], total, lane, "");
+    unsigned sum = 0;
+    for (int i = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        if (!reduces_in(in, pass)) continue;
+        for (unsigned l = 0; l < e->shape.lanes; l++, sum++) {
+            LLVMValueRef total = NULL;
+            for (unsigned w = 0; w < e->shape.team; w++) {
+                LLVMValueRef place = column_slot(e, sum, LLVMBuildAdd(b, column, nest_i32(n, w * WARP), ""));
+                LLVMValueRef part = LLVMBuildLoad2(b, col_llvm_register(n->l, in->dtype), place, "");
+                total = total ? col_llvm_combine(n->l, in->op, in->dtype, total, part) : part;
             }
+            n->values[i] = LLVMBuildInsertElement(b, n->values[i], total, nest_i32(n, l), "");
         }
     }
 }
@@ -327,7 +368,53 @@ static void emit_step(emitter *e, int pass, LLVMValueRef r, const bool *needed, 
     if (e->shape.by_rows) n->l->lanes = 0;
 }
 
-/* Leaves what the pass reduces, folded over the team, in the values. */
+/* Steps whose rows a thread of columns loads before it adds the first. */
+static int64_t steps_ahead(const nest *n, const ptx_shape *s, const bool *needed)
+{
+    int64_t words = 0, most = COL_MIN((int64_t)MOST_UNROLLED, s->steps / s->team), ahead = 1;
+    for (int i = 0; i < n->k->instr_count; i++) {
+        const col_instr *in = &n->k->instrs[i];
+        if (!needed[i] || in->kind != COL_INSTR_LOAD || !(in->dims & n->k->reduced)) continue;
+        bool varies = nest_varies(n, in->dims);
+        words += ((int64_t)col_dtype_size(in->access.dtype) * (varies ? s->lanes : 1) + 3) / 4;
+    }
+    while (2 * ahead <= most && 2 * ahead * words <= AHEAD_WORDS) ahead *= 2;
+    return words ? ahead : 1;
+}
+
+/* All steps of a thread, several at a time: their loads, then the rest. */
+static void emit_steps(emitter *e, int pass, const bool *needed, LLVMValueRef *sums)
+{
+    nest *n = &e->n;
+    const ptx_shape *s = &e->shape;
+    int64_t ahead = s->by_rows ? 1 : steps_ahead(n, s, needed);
+    LLVMValueRef r, from = e->lane;
+    if (ahead > 1) {
+        nest_loop loop = nest_open(n, from, nest_i64(n, s->steps), (ahead - 1) * s->team + 1, &r);
+        loop.step = nest_i64(n, ahead * s->team);
+        for (int64_t i = 0; i < 2 * ahead; i++) {
+            n->loaded = e->loaded[i % ahead];
+            decode(n, LLVMBuildAdd(n->l->b, r, nest_i64(n, i % ahead * s->team), ""), s->steps, true, 1);
+            if (i < ahead)
+                nest_load_point(n, needed);
+            else
+                nest_point(n, pass, needed, sums);
+        }
+        n->loaded = NULL;
+        for (int64_t i = 0; i < ahead; i++)
+            memset(e->loaded[i], 0, sizeof *e->loaded[i] * (size_t)n->k->instr_count);
+        nest_close(n, loop);
+        if (s->steps % (ahead * s->team) == 0) return;
+        from = nest_loop_end(n, loop);
+    }
+    nest_loop loop = nest_open(n, from, nest_i64(n, s->steps), 1, &r);
+    loop.step = nest_i64(n, s->team);
+    emit_step(e, pass, r, needed, sums);
+    nest_close(n, loop);
+}
+
+/* Leaves what the pass reduces, folded over the team, in the values; what the last pass reduces over columns, in shared
+ * memory. */
 static void emit_pass(emitter *e, int pass)
 {
     nest *n = &e->n;
@@ -343,10 +430,7 @@ static void emit_pass(emitter *e, int pass)
         }
         n->loaded = NULL;
     } else {
-        nest_loop loop = nest_open(n, e->lane, nest_i64(n, s->steps), 1, &r);
-        loop.step = nest_i64(n, s->team);
-        emit_step(e, pass, r, needed, sums);
-        nest_close(n, loop);
+        emit_steps(e, pass, needed, sums);
     }
     bool any = false;
     for (int i = 0; i < n->k->instr_count; i++) {
@@ -357,8 +441,18 @@ static void emit_pass(emitter *e, int pass)
         n->values[i] = nest_fold(n, &n->k->instrs[i], n->values[i]);
         if (s->team > 1) n->values[i] = fold_warp(e, &n->k->instrs[i], n->values[i]);
     }
-    if (any && s->team > WARP) fold_block(e, pass);
-    if (any && s->team > 1 && !s->by_rows) fold_columns(e, pass);
+    if (any && s->team > WARP && s->by_rows) fold_block(e, pass);
+    if (!any || s->team == 1 || s->by_rows) return;
+    put_columns(e, pass);
+    if (pass + 1 == n->k->passes) return;
+    meet(e);
+    take_columns(e, pass);
+}
+
+/* Whether the thread that stores what does not walk the reduced dims adds up the last pass's columns, alone. */
+static bool takes_last(const emitter *e)
+{
+    return e->shape.team > 1 && !e->shape.by_rows;
 }
 
 /* What does not walk the reduced dims is stored at the end, by one thread. */
@@ -377,6 +471,10 @@ static void emit_stores(emitter *e)
         LLVMBuildBr(b, store);
     }
     LLVMPositionBuilderAtEnd(b, store);
+    if (takes_last(e)) {
+        take_columns(e, n->k->passes - 1);
+        nest_outside(n, n->k->passes);
+    }
     for (int stage = 0; stage <= n->k->passes; stage++) nest_outside_stores(n, stage);
     LLVMBuildBr(b, after);
     LLVMPositionBuilderAtEnd(b, after);
@@ -387,7 +485,7 @@ static void emit_stages(emitter *e)
     nest *n = &e->n;
     n->l->lanes = e->shape.by_rows ? 0 : e->shape.lanes;
     for (int stage = 0; stage <= n->k->passes; stage++) {
-        nest_outside(n, stage);
+        if (stage < n->k->passes || !takes_last(e)) nest_outside(n, stage);
         if (stage < n->k->passes) emit_pass(e, stage);
     }
     emit_stores(e);
@@ -429,10 +527,11 @@ static LLVMValueRef add_shared(const emitter *e, const char *name, col_arena *sc
     unsigned words = most_sums(e->n.k) * (s->by_rows ? s->threads / WARP : s->lanes * s->threads);
     bool meets = s->by_rows ? s->team > WARP : s->team > 1;
     if (!meets || !words) return NULL;
-    enum { SHARED = 3 }; /* address space */
-    LLVMTypeRef type = LLVMArrayType2(LLVMInt64TypeInContext(e->n.l->context), words);
+    enum { SPACE = 3 }; /* shared memory's number */
+    LLVMTypeRef word = LLVMIntTypeInContext(e->n.l->context, s->by_rows ? 64 : 8 * slot_bytes(e->n.k));
+    LLVMTypeRef type = LLVMArrayType2(word, words);
     LLVMValueRef made =
-        LLVMAddGlobalInAddressSpace(e->n.l->module, type, col_arena_printf(scratch, "%s_sums", name), SHARED);
+        LLVMAddGlobalInAddressSpace(e->n.l->module, type, col_arena_printf(scratch, "%s_sums", name), SPACE);
     LLVMSetInitializer(made, LLVMGetUndef(type));
     LLVMSetLinkage(made, LLVMInternalLinkage);
     LLVMSetAlignment(made, ACCESS);

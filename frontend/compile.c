@@ -86,7 +86,8 @@ col_status col_compiler_run_passes(col_compiler *c, col_graph *graph, const char
     for (size_t i = 0; i < count && !*out_stopped; i++) {
         passes[n] = col_pass_find(names[i]);
         COL_ASSERT(passes[n]);
-        if ((passes[n]->run == col_pass_precision && options->precision == COL_F32) ||
+        bool narrow = passes[n]->run == col_pass_precision || passes[n]->run == col_pass_space_to_depth;
+        if ((narrow && options->precision == COL_F32) ||
             (passes[n]->run == col_pass_scale_loss && options->precision != COL_F16))
             continue; /* has nothing to do */
         *out_stopped = col_compiler_stops_after(c, passes[n]->name);
@@ -215,8 +216,9 @@ static col_status need(const col_graph *graph, const char *what, bool has, const
 
 static col_status make_training(col_compiler *c, bool *stopped)
 {
-    static const char *const train[] = {"precision", "autodiff", "scale_loss", "vanish", "optimizer"};
-    static const char *const eval[] = {"inference", "precision", "dce"};
+    static const char *const train[] = {"precision",  "space_to_depth", "autodiff",
+                                        "scale_loss", "vanish",         "optimizer"};
+    static const char *const eval[] = {"inference", "precision", "space_to_depth", "dce"};
     COL_TRY(make_program(c, "step", 0, 0, is_scalar, train, COL_COUNT(train), stopped));
     if (*stopped) return NULL;
     return make_program(c, "eval", 0, 0, is_scalar, eval, COL_COUNT(eval), stopped);
@@ -224,7 +226,7 @@ static col_status make_training(col_compiler *c, bool *stopped)
 
 static col_status make_forward(col_compiler *c, bool *stopped)
 {
-    static const char *const forward[] = {"inference", "precision", "dce"};
+    static const char *const forward[] = {"inference", "precision", "space_to_depth", "dce"};
     return make_program(c, "forward", 0, 0, NULL, forward, COL_COUNT(forward), stopped);
 }
 

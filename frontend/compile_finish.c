@@ -27,7 +27,7 @@ static col_status place(col_compiler *c, col_program *p)
     c->program_name = p->name;
     p->units = col_units_of(p->graph, c->arena);
     p->memory = (col_memory){0};
-    col_memory_fix_strides(p->graph, p->units, c->arena, &p->memory);
+    col_memory_fix_strides(p->graph, p->units, c->options->passes.channels_last, c->arena, &p->memory);
     p->kernels = col_emit_kernels(&c->emitter, p->units, p->memory.placements);
     col_compiler_record_time(c, "kernels", col_solve_clock() - start);
     start = col_solve_clock();

@@ -266,6 +266,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
         out->passes.few_rows = GPU_ROW_RESULTS;
         out->passes.many_elements = GPU_ELEMENTS;
         out->passes.many_rows = GPU_ROWS;
+        out->passes.channels_last = precision != 0;
     }
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));

@@ -365,7 +365,8 @@ static void collect_readers(fuser *f, const col_value *value)
 
 static void merge_siblings(fuser *f, const col_value *value)
 {
-    if (!value->first_use || !value->first_use->next_use) return;
+    const col_operand *use = value->first_use;
+    if (!use || (!use->next_use && !f->inlined[use->user->id])) return;
     /* What is inlined is not read; a constant has users all over the graph. */
     if (value->producer && f->inlined[value->producer->id]) return;
     f->stamp += 2;

@@ -1,6 +1,7 @@
 /* Values that are not worth a trip through memory (see fuse.c): those made of constants, ramps and random
  * numbers alone; and *light* values, a few cheap operations on one large operand that is in memory anyway
- * (and on small ones): reading the operand costs what reading the value would.
+ * (and on small ones): reading the operand costs what reading the value would. A cast to a larger type is light
+ * whatever else becomes of its operand.
  *
  * A node is first a candidate, at the cost of all that it is made of; it is inlined when that is cheap enough
  * for its readers, and then its candidate operands are with it. */
@@ -95,6 +96,13 @@ static bool is_made_of_sources(const inliner *f, const col_node *node, int *out_
     return *out_cost <= INLINE_COST;
 }
 
+/* Where the operand of a cast is in memory instead of the result, fewer bytes are. */
+static bool widens(const col_node *node)
+{
+    return node->op == COL_OP_CAST && col_dtype_size(node->results[0].type.dtype) >
+                                          col_dtype_size(col_node_operand(node, 0)->type.dtype);
+}
+
 /* Made of one large operand, and small ones, at a bearable cost. Sets the large one; NULL when all are small.
  */
 static bool is_light(const inliner *f, const col_node *node, int *out_cost, const col_value **out_large)
@@ -114,7 +122,7 @@ static bool is_light(const inliner *f, const col_node *node, int *out_cost, cons
             if (large && col_shape_numel(large->type.shape) <= numel / SMALL_FACTOR) large = NULL;
         } else if (col_shape_numel(operand->type.shape) > numel / SMALL_FACTOR) {
             large = col_view_of(operand).base;
-            if (!is_in_memory_anyway(f, large)) return false;
+            if (!widens(node) && !is_in_memory_anyway(f, large)) return false;
         }
         if (!large) continue;
         if (*out_large && *out_large != large) return false;

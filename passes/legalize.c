@@ -4,7 +4,8 @@
  * provides  - einsum: every letter of an operand stands in the other operand or the result; the result's
  * letters are batch, rows, columns; rows, columns and inner letters of each operand merge into one stride,
  * one of an operand's two being 1
- *           - convolutions and poolings: operands are dense and row-major
+ *           - convolutions and poolings: operands are dense and row-major; with channels_last, values of
+ * convolutions of 16 bits may lie in another order
  *           - attention: heads are dense, rows do not overlap; scatter_add, update_slice, einsum_add: the base
  * is theirs to overwrite; scatter_add: indices are i32
  *           - collectives: the operand is dense
@@ -19,6 +20,7 @@
 #include "ir/einsum.h"
 #include "ir/ops/collective.h"
 #include "ir/view.h"
+#include "passes/channels_last.h"
 
 static void copy_operand(col_builder *b, col_node *node, uint32_t index)
 {
@@ -65,6 +67,63 @@ static col_value *cut_axis(col_builder *b, col_value *x, int64_t axis, int64_t f
     return col_build_reshape(b, x, cut);
 }
 
+/* Whether the sum is over all axes but the channels' of [n, c, spatial...], which lie last in memory. */
+static bool sums_positions(const col_value *x, int count, const int64_t *axes,
+                           const col_pass_options *options)
+{
+    if (!options->channels_last || x->type.shape.rank < 3 || count != x->type.shape.rank - 1) return false;
+    for (int i = 0; i < count; i++) {
+        if (axes[i] == 1) return false;
+    }
+    return true;
+}
+
+/* sum(x) per channel: positions are summed in parts, enough of them for the device; then the parts. Parts are runs of
+ * images or, where images are too few, an image's runs of rows. */
+static bool cut_positions(col_builder *b, col_node *node, const col_pass_options *options)
+{
+    col_value *x = col_node_operand(node, 0), *result = &node->results[0];
+    col_shape shape = x->type.shape;
+    int64_t images = shape.dims[0], channels = shape.dims[1], inner[COL_MAX_RANK], outer[] = {0, 2};
+    bool by_images = images * channels >= options->few_results;
+    int axis = by_images ? 0 : 2, count = 0;
+    int64_t each = by_images ? channels : images * channels, size = shape.dims[axis];
+    int64_t parts = each >= options->few_results ? 1 : least_factor(size, each, options->few_results);
+    if (shape.rank == COL_MAX_RANK || parts <= 1 ||
+        col_shape_numel(shape) / (parts * each) < options->many_rows / 8)
+        return false;
+    x = cut_axis(b, x, axis, parts);
+    for (int i = 1; i < x->type.shape.rank; i++) {
+        if (i != (by_images ? 2 : 1) && (by_images || i != 2)) inner[count++] = i;
+    }
+    x = col_build_reduce(b, node->op, x, count, inner, true);
+    x = col_build_reduce(b, node->op, x, by_images ? 1 : 2, outer, true);
+    col_value_replace(b->graph, result, col_build_reshape(b, x, result->type.shape));
+    col_graph_remove(node);
+    return true;
+}
+
+/* sum(x) of all elements: the last dimensions, then those before, so that both sums are about as long. */
+static bool cut_whole(col_builder *b, col_node *node)
+{
+    col_value *x = col_node_operand(node, 0);
+    int rank = x->type.shape.rank, split = 0;
+    int64_t elements = col_shape_numel(x->type.shape), rows = 1, best = 1, axes[COL_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        axes[i] = i;
+        rows *= x->type.shape.dims[i];
+        if (COL_MIN(rows, elements / rows) <= COL_MIN(best, elements / best)) continue;
+        best = rows;
+        split = i + 1;
+    }
+    if (best == 1) return false; /* one dimension: it is cut */
+    x = col_build_reduce(b, node->op, x, rank - split, axes + split, true);
+    x = col_build_reduce(b, node->op, x, split, axes, true);
+    col_value_replace(b->graph, &node->results[0], col_build_reshape(b, x, node->results[0].type.shape));
+    col_graph_remove(node);
+    return true;
+}
+
 /* sum(x, axes) becomes sum(sum(x, last of the axes), the others). Where that axis is the only one it is cut in
  * two first; so it is where columns are summed and the others leave too few of them at once. */
 static void cut_reduction(col_builder *b, col_node *node, const col_pass_options *options)
@@ -75,11 +134,15 @@ static void cut_reduction(col_builder *b, col_node *node, const col_pass_options
     col_shape shape = x->type.shape;
     int64_t results = col_shape_numel(result->type.shape), outer[COL_MAX_RANK], inner = axes[0];
     int64_t elements = col_shape_numel(shape) / COL_MAX(results, 1);
+    if (x->type.dtype == COL_F32 && sums_positions(x, count, axes, options) &&
+        cut_positions(b, node, options))
+        return;
     for (int i = 1; i < count; i++) inner = COL_MAX(inner, axes[i]);
     bool columns = inner < shape.rank - 1, rows = count == 1 && !columns;
     if (results >= (rows ? options->few_rows : options->few_results) ||
         elements <= (columns ? options->many_rows : options->many_elements))
         return;
+    if (results == 1 && x->type.dtype == COL_F32 && cut_whole(b, node)) return;
     for (int i = 0; i < count; i++) {
         if (axes[i] != inner) outer[others++] = axes[i];
     }
@@ -288,6 +351,20 @@ static void legalize_einsum_add(col_builder *b, col_node *node)
     legalize_einsum(b, node);
 }
 
+/* A convolution that computes channels-last reads and writes values that nothing else keeps from lying so. */
+static void legalize_conv(col_builder *b, col_node *node)
+{
+    col_value *result = &node->results[0];
+    for (uint32_t i = 0; i < 2; i++) {
+        if (!col_value_allows_channels_last(col_node_operand(node, i))) copy_operand(b, node, i);
+    }
+    if (col_value_allows_channels_last(result) || !result->first_use) return;
+    b->before = node->next;
+    col_value *copy = col_build_unary(b, COL_OP_COPY, result);
+    col_value_replace(b->graph, result, copy);
+    col_node_set_operand(copy->producer, 0, result);
+}
+
 /* Ranks exchange tensors as they lie in memory; a rank's own block may be taken from any strides. */
 static void legalize_collective(col_builder *b, col_node *node)
 {
@@ -317,6 +394,8 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
             legalize_collective(&b, node);
         else if (is_attention(node->op))
             legalize_attention(&b, node);
+        else if (options->channels_last && col_conv_wants_channels_last(node))
+            legalize_conv(&b, node);
         else if (info->op_class == COL_CLASS_OPAQUE)
             legalize_dense(&b, node);
         else if (node->op == COL_OP_ASSIGN && needs_bytes(col_node_operand(node, 0)))

@@ -13,6 +13,7 @@
 
 #include "ir/ops/collective.h"
 #include "ir/view.h"
+#include "passes/channels_last.h"
 #include "solver/offsets.h"
 
 enum { NOT_A_BUFFER = UINT32_MAX };
@@ -80,8 +81,8 @@ static bool place_parts(const col_graph *graph, const col_node *concat, col_memo
     return true;
 }
 
-void col_memory_fix_strides(const col_graph *graph, const col_units *units, col_arena *arena,
-                            col_memory *memory)
+void col_memory_fix_strides(const col_graph *graph, const col_units *units, bool channels_last,
+                            col_arena *arena, col_memory *memory)
 {
     memory->placements = COL_NEW_ARRAY(arena, col_placement, graph->next_value_id);
     for (size_t i = 0; i < graph->vars.len; i++) {
@@ -98,6 +99,7 @@ void col_memory_fix_strides(const col_graph *graph, const col_units *units, col_
     COL_FOR_EACH_NODE (node, graph) {
         if (is_concat_alone(graph, units, node)) place_parts(graph, node, memory);
     }
+    if (channels_last) col_channels_last(graph, units, memory->placements, arena);
 }
 
 /* Offsets. */

@@ -29,9 +29,10 @@ typedef struct col_memory {
 } col_memory;
 
 /* Fixes the strides of every value that has bytes: row-major, but for parts of a concat that can be written
- * straight into its result. Kernels may be built once this is done. `memory` is filled in. */
-void col_memory_fix_strides(const col_graph *graph, const col_units *units, col_arena *arena,
-                            col_memory *memory);
+ * straight into its result and, if asked for, convolutions' values (passes/channels_last.h). Kernels may be built
+ * once this is done. `memory` is filled in. */
+void col_memory_fix_strides(const col_graph *graph, const col_units *units, bool channels_last,
+                            col_arena *arena, col_memory *memory);
 
 /* Gives every such value an offset. `variable_offsets` are by variable index; temporaries start at `base` (a
  * multiple of 64). Reuses bytes in place where the rules allow, and writes assigned values straight into

@@ -50,6 +50,7 @@ typedef struct col_pass_options {
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
     int64_t loss_chunks;        /* that the loss runs in, at most; 0: as many as pay */
+    bool channels_last;         /* convolutions of 16 bits compute on tensors that lie [n, spatial..., c] */
     const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
     bool keep_gradients;        /* leave "grad.<parameter>" outputs in the graph */
     const col_machine *machine; /* that the program is for; NULL: none in particular */
@@ -95,6 +96,8 @@ COL_MUST_USE col_status col_pass_kv_cache(col_graph *graph, const col_pass_optio
 COL_MUST_USE col_status col_pass_unmerge(col_graph *graph, const col_pass_options *options);
 /* Lets products and attention compute in 16 bits. */
 COL_MUST_USE col_status col_pass_precision(col_graph *graph, const col_pass_options *options);
+/* Makes channels of the positions that a first convolution's strides skip. */
+COL_MUST_USE col_status col_pass_space_to_depth(col_graph *graph, const col_pass_options *options);
 /* Reverse-mode differentiation of output `loss` with respect to every parameter that is not frozen.
  * Adds outputs "grad.<parameter>". */
 COL_MUST_USE col_status col_pass_autodiff(col_graph *graph, const col_pass_options *options);

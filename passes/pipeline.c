@@ -7,6 +7,7 @@ static const col_pass table[] = {
     {"kv_cache", "keep keys and values of earlier positions, for generation", col_pass_kv_cache},
     {"unmerge", "give parts that are split off a dimension of their own", col_pass_unmerge},
     {"precision", "let products and attention compute in 16 bits", col_pass_precision},
+    {"space_to_depth", "turn strides over few channels into channels", col_pass_space_to_depth},
     {"autodiff", "differentiate the loss with respect to every parameter", col_pass_autodiff},
     {"scale_loss", "scale the loss, so that gradients of 16 bits do not become zero", col_pass_scale_loss},
     {"vanish", "leave out of sums what sums to zero", col_pass_vanish},

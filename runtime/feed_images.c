@@ -1,19 +1,23 @@
 /* Images: pixel_values f32[batch, 3, height, width] and labels i32[batch] (runtime/data/images.h). While the
- * device computes, a thread prepares the micro-batch that a training run takes next. */
+ * device computes, threads prepare the micro-batch that a training run takes next, and bring it to the device. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/data/images.h"
 #include "runtime/data/sampler.h"
 #include "runtime/feed.h"
 #include "runtime/tokens.h"
 
+enum { MOST_FILLERS = 8 }; /* threads that fill a micro-batch */
+
 typedef struct micro_batch {
     bool is_validation;
     uint64_t first;      /* sample */
     int64_t count;       /* labels that count */
-    float *pixel_values; /* [batch, pixels] */
+    float *pixel_values; /* [batch, pixels]; the session's, or `own` */
+    float *own;          /* NULL: the session's */
     int32_t *labels;     /* [batch] */
 } micro_batch;
 
@@ -24,7 +28,9 @@ typedef struct pictures {
     int64_t batch, pixels; /* numbers of one image */
     micro_batch now, next;
     pthread_t thread; /* fills `next` */
-    bool is_filling;
+    bool is_filling, has_next;
+    col_session *session; /* NULL: not yet known */
+    col_status staging;   /* what came of bringing `next` to the device */
 } pictures;
 
 static col_status check(const col_plan *plan)
@@ -42,12 +48,17 @@ static col_status check(const col_plan *plan)
     return NULL;
 }
 
+static uint64_t pixel_bytes(const pictures *p)
+{
+    return (uint64_t)(p->batch * p->pixels) * sizeof(float);
+}
+
 static void allocate(const pictures *p, micro_batch *m)
 {
-    m->pixel_values = calloc((size_t)(p->batch * p->pixels), sizeof *m->pixel_values);
+    m->pixel_values = col_session_host_memory(p->session, pixel_bytes(p));
+    if (!m->pixel_values) m->pixel_values = m->own = calloc(1, pixel_bytes(p));
     m->labels = calloc((size_t)p->batch, sizeof *m->labels);
-    if (!m->pixel_values || !m->labels)
-        col_out_of_memory((size_t)(p->batch * p->pixels) * sizeof *m->pixel_values);
+    if (!m->pixel_values || !m->labels) col_out_of_memory(pixel_bytes(p));
 }
 
 static col_status open_images(col_feed *feed, const col_plan *plan, const col_train_settings *s,
@@ -66,8 +77,6 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     p->seed = (uint64_t)s->seed;
     p->batch = feed->batch = feed->units = x->dims[0];
     p->pixels = COL_IMAGE_CHANNELS * x->dims[2] * x->dims[3];
-    allocate(p, &p->now);
-    allocate(p, &p->next);
     feed->tokenizer = COL_TOKENIZER_NONE;
     feed->validation_samples = p->validation.count;
     feed->fingerprint = col_images_fingerprint(p->images);
@@ -80,21 +89,50 @@ static col_status open_images(col_feed *feed, const col_plan *plan, const col_tr
     return NULL;
 }
 
-static void fill(const pictures *p, micro_batch *m)
+/* One of `fillers` threads; number `index` fills every fillers-th image. */
+typedef struct filler {
+    const pictures *p;
+    micro_batch *m;
+    int64_t index, fillers, count; /* count: its labels that count */
+    pthread_t thread;
+    bool runs;
+} filler;
+
+static void *fill_some(void *data)
 {
+    filler *f = data;
+    const pictures *p = f->p;
+    micro_batch *m = f->m;
     const col_image_range *range = m->is_validation ? &p->validation : &p->training;
-    m->count = 0;
-    for (int64_t i = 0; i < p->batch; i++) {
+    for (int64_t i = f->index; i < p->batch; i += f->fillers) {
         uint64_t at = m->first + (uint64_t)i;
         float *pixels = m->pixel_values + i * p->pixels;
         if (!m->is_validation) at = col_shuffle(at, range->count, p->seed);
         if (at < range->count) {
             col_images_read(p->images, range->first + at, pixels, &m->labels[i]);
-            ++m->count;
+            ++f->count;
         } else {
             memset(pixels, 0, (size_t)p->pixels * sizeof *pixels);
             m->labels[i] = COL_LABEL_IGNORED;
         }
+    }
+    return NULL;
+}
+
+/* With half of the processors, so that others are left for the device. What no thread can be had for, this one does. */
+static void fill(const pictures *p, micro_batch *m)
+{
+    filler fillers[MOST_FILLERS];
+    int64_t n = COL_MAX(COL_MIN(sysconf(_SC_NPROCESSORS_ONLN) / 2, (long)MOST_FILLERS), 1L);
+    m->count = 0;
+    for (int64_t i = n - 1; i >= 0; i--) {
+        fillers[i] = (filler){.p = p, .m = m, .index = i, .fillers = n};
+        fillers[i].runs = i > 0 && !pthread_create(&fillers[i].thread, NULL, fill_some, &fillers[i]);
+        if (!fillers[i].runs) fill_some(&fillers[i]);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (fillers[i].runs) pthread_join(fillers[i].thread, NULL);
+        m->count += fillers[i].count;
     }
 }
 
@@ -102,31 +140,35 @@ static void *work(void *data)
 {
     pictures *p = data;
     fill(p, &p->next);
+    p->staging = col_session_stage(p->session, p->next.pixel_values, pixel_bytes(p));
     return NULL;
 }
 
 /* Where no thread can be had, the micro-batch is filled when it is needed. */
 static void start_filling(pictures *p, uint64_t first)
 {
-    p->next.is_validation = false;
+    p->next.is_validation = p->has_next = false;
     p->next.first = first;
     p->is_filling = !pthread_create(&p->thread, NULL, work, p);
 }
 
-static void stop_filling(pictures *p)
+static col_status stop_filling(pictures *p)
 {
-    if (p->is_filling) pthread_join(p->thread, NULL);
+    if (!p->is_filling) return NULL;
+    pthread_join(p->thread, NULL);
     p->is_filling = false;
+    p->has_next = true;
+    return p->staging;
 }
 
 /* Makes `now` the micro-batch that is asked for. */
 static void take(pictures *p, bool validation, uint64_t first)
 {
-    if (!validation && p->is_filling && p->next.first == first) {
-        stop_filling(p);
+    if (!validation && p->has_next && p->next.first == first) {
         micro_batch filled = p->next;
         p->next = p->now;
         p->now = filled;
+        p->has_next = false;
         return;
     }
     p->now.is_validation = validation;
@@ -138,27 +180,32 @@ static col_status write_images(col_feed *feed, col_session *session, bool valida
                                int64_t *out_labels)
 {
     pictures *p = feed->data;
+    if (!p->session) {
+        p->session = session;
+        allocate(p, &p->now);
+        allocate(p, &p->next);
+    }
+    COL_TRY(stop_filling(p));
     take(p, validation, first);
     *out_labels = p->now.count;
-    uint64_t bytes = (uint64_t)(p->batch * p->pixels) * sizeof(float);
+    COL_TRY(col_session_write(session, "pixel_values", p->now.pixel_values, pixel_bytes(p)));
     if (!validation) {
-        stop_filling(p);
+        COL_TRY(col_session_stage(session, NULL, 0));
         start_filling(p, first + (uint64_t)p->batch);
     }
-    COL_TRY(col_session_write(session, "pixel_values", p->now.pixel_values, bytes));
     return col_session_write(session, "labels", p->now.labels, (uint64_t)p->batch * sizeof *p->now.labels);
 }
 
 static void release(micro_batch *m)
 {
-    free(m->pixel_values);
+    free(m->own);
     free(m->labels);
 }
 
 static void close_images(col_feed *feed)
 {
     pictures *p = feed->data;
-    stop_filling(p);
+    col_error_free(stop_filling(p));
     release(&p->now);
     release(&p->next);
     col_images_close(p->images);

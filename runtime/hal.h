@@ -23,6 +23,7 @@ typedef struct col_device_options {
 /* Seconds since some moment; only differences mean something. */
 double col_seconds(void);
 
+/* The last two functions may be NULL. */
 typedef struct col_device_type {
     const char *name; /* the plan's target */
     /* Allocates `plan->arena_bytes`, zeroed, and prepares every instruction; the plan is verified and
@@ -40,6 +41,11 @@ typedef struct col_device_type {
     col_status (*memory)(uint64_t *out_bytes);
     /* The host's address of the arena where the host can use it directly, else NULL. */
     void *(*host_arena)(col_device *device);
+    /* Zeroed host memory from which writing is fast, until the device is closed; NULL: there is no such. */
+    void *(*host_memory)(col_device *device, uint64_t bytes);
+    /* Begins to bring bytes to the device that the next write from there will want; they do not change until then, or
+     * until `data` is NULL, which takes it back. May be called while another thread runs a program. */
+    col_status (*stage)(col_device *device, const void *data, uint64_t bytes);
 } col_device_type;
 
 /* The back end of that name. CUDA's is loaded from its shared module, colc_cuda.so. COL_DEVICE for a name

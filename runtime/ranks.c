@@ -336,6 +336,18 @@ col_status col_ranks_read_arena(col_ranks *ranks, uint64_t offset, void *data, u
     return ranks->type->read(ranks->members[0].device, offset, data, bytes);
 }
 
+void *col_ranks_host_memory(const col_ranks *ranks, uint64_t bytes)
+{
+    if (ranks->count != 1 || !ranks->type->host_memory) return NULL;
+    return ranks->type->host_memory(ranks->members[0].device, bytes);
+}
+
+col_status col_ranks_stage(const col_ranks *ranks, const void *data, uint64_t bytes)
+{
+    if (ranks->count != 1 || !ranks->type->stage) return NULL;
+    return ranks->type->stage(ranks->members[0].device, data, bytes);
+}
+
 const void *col_ranks_host(const col_ranks *ranks, const col_plan_variable *variable)
 {
     col_cut c = col_cut_of(ranks->plan, variable);

@@ -35,6 +35,11 @@ COL_MUST_USE col_status col_ranks_read(col_ranks *ranks, const col_plan_variable
                                        void *data, uint64_t bytes);
 /* Of the first rank here: a range of its arena. */
 COL_MUST_USE col_status col_ranks_read_arena(col_ranks *ranks, uint64_t offset, void *data, uint64_t bytes);
+/* hal.h's functions of that name, of the only device of this process; NULL, and nothing, where there are several or its
+ * type has none. */
+void *col_ranks_host_memory(const col_ranks *ranks, uint64_t bytes);
+COL_MUST_USE col_status col_ranks_stage(const col_ranks *ranks, const void *data, uint64_t bytes);
+
 /* Where the whole variable lies in memory that the host can read; NULL when there is no such place. */
 const void *col_ranks_host(const col_ranks *ranks, const col_plan_variable *variable);
 

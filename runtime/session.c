@@ -295,6 +295,16 @@ col_status col_session_read_part(col_session *session, const col_plan_variable *
     return read_part(session, variable, offset, data, bytes);
 }
 
+void *col_session_host_memory(const col_session *session, uint64_t bytes)
+{
+    return col_ranks_host_memory(session->ranks, bytes);
+}
+
+col_status col_session_stage(const col_session *session, const void *data, uint64_t bytes)
+{
+    return col_ranks_stage(session->ranks, data, bytes);
+}
+
 const void *col_session_host(const col_session *session, const col_plan_variable *variable)
 {
     return col_ranks_host(session->ranks, variable);

@@ -51,6 +51,12 @@ COL_MUST_USE col_status col_session_read(col_session *session, const char *name,
 /* A part of a variable of the plan, `bytes` from `offset` on. */
 COL_MUST_USE col_status col_session_read_part(col_session *session, const col_plan_variable *variable,
                                               uint64_t offset, void *data, uint64_t bytes);
+/* Zeroed host memory from which writing is fast, until the session is closed; NULL: there is no such. */
+void *col_session_host_memory(const col_session *session, uint64_t bytes);
+/* Begins to bring bytes to the device that a write from there will want (runtime/hal.h). They do not change until then, or
+ * until `data` is NULL, which takes it back. */
+COL_MUST_USE col_status col_session_stage(const col_session *session, const void *data, uint64_t bytes);
+
 /* Where the variable lies, if the host can read the device's memory and it is in one piece; NULL otherwise.
  */
 const void *col_session_host(const col_session *session, const col_plan_variable *variable);

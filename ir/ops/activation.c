@@ -125,16 +125,10 @@ static double gelu_tanh(double x)
     return 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
 }
 
-#define ACTIVATION(name)                                                                                     \
+#define VALUES(name)                                                                                         \
     void col_lower_##name(col_builder *b, col_node *node, col_value **out)                                   \
     {                                                                                                        \
         lower_with(b, node, out, name##_of);                                                                 \
-    }                                                                                                        \
-    void col_grad_##name(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,           \
-                         col_value **dx)                                                                     \
-    {                                                                                                        \
-        (void)wanted;                                                                                        \
-        differentiate_with(b, node, dy, dx, name##_slope);                                                   \
     }                                                                                                        \
     void col_eval_##name(const col_node *node, const col_tensor *operands, col_tensor *results)              \
     {                                                                                                        \
@@ -143,7 +137,29 @@ static double gelu_tanh(double x)
         for (int64_t i = 0; i < count; i++) results[0].data[i] = name(operands[0].data[i]);                  \
     }
 
-ACTIVATION(relu)
+#define ACTIVATION(name)                                                                                     \
+    VALUES(name)                                                                                             \
+    void col_grad_##name(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted,           \
+                         col_value **dx)                                                                     \
+    {                                                                                                        \
+        (void)wanted;                                                                                        \
+        differentiate_with(b, node, dy, dx, name##_slope);                                                   \
+    }
+
+/* The result tells as well as the operand where the slope is 1, and the operand need not be kept for it. Only that of a
+ * normalisation is as good as there: it is made again from what the normalisation's own gradient reads. */
+void col_grad_relu(col_builder *b, col_node *node, col_value *const *dy, const bool *wanted, col_value **dx)
+{
+    col_value *x = col_node_operand(node, 0);
+    const col_node *maker = x->producer;
+    (void)wanted;
+    while (maker && maker->op == COL_OP_CAST) maker = col_node_operand(maker, 0)->producer;
+    bool is_normalised = maker && maker->op == COL_OP_BATCH_NORM;
+    col_value *slope = relu_slope(b, op_wide(b, is_normalised ? x : &node->results[0]));
+    dx[0] = col_build_cast(b, op_mul(b, op_wide(b, dy[0]), slope), x->type.dtype);
+}
+
+VALUES(relu)
 ACTIVATION(sigmoid)
 ACTIVATION(silu)
 ACTIVATION(gelu)

@@ -3,6 +3,7 @@
 #include "ir/plan/plan_verify_ops.h"
 
 #include <float.h>
+#include <string.h>
 
 col_status col_verify_bad(const char *where, const char *name, const char *what)
 {
@@ -265,7 +266,26 @@ static bool window_fits(const Col__Plan__Window *w, size_t rank, const int64_t *
     return true;
 }
 
-static bool convolution_is_sound(const col_plan_instruction *in)
+/* [n, c, ...] that lies [n, ..., c]. */
+static bool is_channels_last(const col_plan_view *view)
+{
+    int64_t stride = 1;
+    for (size_t i = view->n_dims + 1; i-- > 0;) { /* the channels, then the others from behind */
+        size_t d = i == view->n_dims ? 1 : i;
+        if (d == 1 && i == 1) continue;
+        if (view->dims[d] > 1 && view->strides[d] != stride) return false;
+        if (__builtin_mul_overflow(stride, view->dims[d], &stride)) return false;
+    }
+    return true;
+}
+
+/* GPUs alone take channels last. */
+static bool is_image(const col_plan *plan, const col_plan_view *view)
+{
+    return col_verify_row_major(view) || (!strcmp(plan->target, "cuda") && is_channels_last(view));
+}
+
+static bool convolution_is_sound(const col_plan *plan, const col_plan_instruction *in)
 {
     const Col__Plan__Convolution *how = in->convolution;
     if (in->n_reads != 2 || in->n_writes != 1) return false;
@@ -279,7 +299,7 @@ static bool convolution_is_sound(const col_plan_instruction *in)
     size_t rank = x->n_dims;
     if (rank < 3 || w->n_dims != rank || y->n_dims != rank || x->dtype != w->dtype || x->dtype != y->dtype)
         return false;
-    if (!col_verify_row_major(x) || !col_verify_row_major(w) || !col_verify_row_major(y)) return false;
+    if (!is_image(plan, x) || !is_image(plan, w) || !is_image(plan, y)) return false;
     int64_t groups = how->groups;
     if (groups < 1 || x->dims[1] % groups || x->dims[1] / groups != w->dims[1] || w->dims[0] % groups)
         return false;
@@ -287,7 +307,7 @@ static bool convolution_is_sound(const col_plan_instruction *in)
            window_fits(how->window, rank - 2, x->dims + 2, w->dims + 2, y->dims + 2, true);
 }
 
-static bool pool_is_sound(const col_plan_instruction *in)
+static bool pool_is_sound(const col_plan *plan, const col_plan_instruction *in)
 {
     const Col__Plan__Pool *how = in->pool;
     bool reads_x = !how->backward || how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
@@ -298,8 +318,8 @@ static bool pool_is_sound(const col_plan_instruction *in)
     const col_plan_view *y = how->backward ? in->reads[in->n_reads - 1] : in->writes[0];
     if (x->n_dims < 3 || y->n_dims != x->n_dims || x->dtype != y->dtype || !same_dims(x, y, 0, 2))
         return false;
-    if (!col_verify_row_major(x) || !col_verify_row_major(y)) return false;
-    if (in->n_reads == 2 && (!col_verify_same_shape(in->reads[0], x) || !col_verify_row_major(in->reads[0])))
+    if (!is_image(plan, x) || !is_image(plan, y)) return false;
+    if (in->n_reads == 2 && (!col_verify_same_shape(in->reads[0], x) || !is_image(plan, in->reads[0])))
         return false;
     return how->n_kernel == x->n_dims - 2 &&
            window_fits(how->window, how->n_kernel, x->dims + 2, how->kernel, y->dims + 2, false);
@@ -340,8 +360,8 @@ col_status col_verify_instruction(const col_plan *plan, const col_plan_instructi
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: sound = attention_cached_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_SCATTER_ADD: sound = scatter_add_is_sound(in); break;
     case COL__PLAN__INSTRUCTION__KIND_UPDATE_SLICE: sound = update_slice_is_sound(in); break;
-    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: sound = convolution_is_sound(in); break;
-    case COL__PLAN__INSTRUCTION__KIND_POOL: sound = pool_is_sound(in); break;
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: sound = convolution_is_sound(plan, in); break;
+    case COL__PLAN__INSTRUCTION__KIND_POOL: sound = pool_is_sound(plan, in); break;
     case COL__PLAN__INSTRUCTION__KIND_COPY:
         sound = in->n_reads == 1 && in->n_writes == 1 && col_verify_same_shape(in->reads[0], in->writes[0]);
         break;

@@ -61,16 +61,19 @@ static col_status run_plain(const cuda_context *context, const cuda_call *call)
                        (void *[]){&c->description, &call->args[2], &call->args[0], &call->args[1]});
 }
 
-/* Tensors with at least two spatial axes, which is what the library takes. */
+/* Tensors with at least two spatial axes, which is what the library takes, as they lie in memory. */
 static col_status make_tensor(cuda_context *context, const char *name, int64_t id, const col_plan_view *view,
                               cudnnDataType_t type, graph_node *out)
 {
     int64_t dims[COL_PLAN_MAX_RANK], strides[COL_PLAN_MAX_RANK], rank = 0;
     for (size_t d = 0; d < view->n_dims; d++) {
-        if (d == 2 && view->n_dims == 3) dims[rank++] = 1;
+        if (d == 2 && view->n_dims == 3) {
+            strides[rank] = view->strides[d] * view->dims[d];
+            dims[rank++] = 1;
+        }
+        strides[rank] = view->strides[d];
         dims[rank++] = view->dims[d];
     }
-    for (int64_t d = rank, stride = 1; d-- > 0; stride *= dims[d]) strides[d] = stride;
     return graph_tensor(context, name, id, type, rank, dims, strides, out);
 }
 
@@ -119,6 +122,14 @@ static col_status find_plan(cuda_context *context, const col_plan_instruction *i
     return graph_plan_find(context, in->name, operation, type == CUDNN_DATA_FLOAT, out, out_found);
 }
 
+static cuda_image image_of(const col_plan_view *view)
+{
+    cuda_image image = {view->strides[0], view->strides[1], {0}};
+    for (size_t d = 2, first = MOST_AXES - (view->n_dims - 2); d < view->n_dims; d++)
+        image.at[first + d - 2] = view->strides[d];
+    return image;
+}
+
 /* x [n, c, ...], w [o, c / groups, ...], y [n, o, ...] */
 static cuda_convolution describe(const col_plan_instruction *in)
 {
@@ -126,7 +137,10 @@ static cuda_convolution describe(const col_plan_instruction *in)
     const Col__Plan__Window *window = in->convolution->window;
     if (in->convolution->kind == COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_INPUT) y = a, x = c;
     if (in->convolution->kind == COL__PLAN__CONVOLUTION_KIND__CONV_GRAD_WEIGHT) y = b, w = c;
-    cuda_convolution d = {.count = col_plan_numel(c->n_dims, c->dims),
+    cuda_convolution d = {.x_strides = image_of(x),
+                          .w_strides = image_of(w),
+                          .y_strides = image_of(y),
+                          .count = col_plan_numel(c->n_dims, c->dims),
                           .n = x->dims[0],
                           .c = x->dims[1],
                           .o = y->dims[1],

@@ -26,6 +26,15 @@ typedef struct prepared_program {
     cuda_watch *watch;      /* NULL: not yet */
 } prepared_program;
 
+/* What is brought beside the program, to be copied where it belongs when the program has ended. */
+typedef struct cuda_staging {
+    cudaStream_t stream; /* NULL: never yet */
+    cudaEvent_t there;
+    unsigned char *memory; /* of the GPU */
+    uint64_t room, bytes;
+    const unsigned char *data; /* the host's; NULL: nothing is brought */
+} cuda_staging;
+
 struct col_device {
     const col_plan *plan;
     col_device_options options;
@@ -34,6 +43,8 @@ struct col_device {
     unsigned char *arena;
     cudaLibrary_t library; /* the plan's kernels; NULL: it has none */
     int32_t *flag;         /* of cuda_look */
+    COL_VEC(void *) host_memory;
+    cuda_staging staging;
     prepared_program *programs;
 };
 
@@ -288,6 +299,10 @@ static void cuda_close(col_device *device)
     cudaFree(context->workspace);
     cudaFree(device->flag);
     cudaFree(device->arena);
+    cudaFree(device->staging.memory);
+    if (device->staging.there) cudaEventDestroy(device->staging.there);
+    if (device->staging.stream) cudaStreamDestroy(device->staging.stream);
+    for (size_t i = 0; i < device->host_memory.len; i++) cudaFreeHost(device->host_memory.data[i]);
     if (context->stream) cudaStreamDestroy(context->stream);
     col_arena_destroy(context->memory);
     free(device);
@@ -415,14 +430,67 @@ static col_status cuda_run(col_device *device, const col_plan_program *program, 
     return status;
 }
 
+/* Where the bytes are on the GPU already; NULL: nowhere. */
+static const unsigned char *find_staged(const cuda_staging *s, const void *data, uint64_t bytes)
+{
+    const unsigned char *from = data;
+    if (!s->data || from < s->data || bytes > s->bytes || from > s->data + (s->bytes - bytes)) return NULL;
+    return s->memory + (from - s->data);
+}
+
 static col_status cuda_write(col_device *device, uint64_t offset, const void *data, uint64_t bytes)
 {
+    static const char where[] = "writing to the GPU";
+    cudaStream_t stream = device->context.stream;
+    const unsigned char *staged = find_staged(&device->staging, data, bytes);
     COL_ASSERT(offset + bytes <= device->plan->arena_bytes);
     if (!bytes) return NULL;
-    CUDA_TRY("writing to the GPU", cudaSetDevice, device->gpu);
-    CUDA_TRY("writing to the GPU", cudaMemcpyAsync, device->arena + offset, data, bytes,
-             cudaMemcpyHostToDevice, device->context.stream);
-    return finish(device, "writing to the GPU");
+    CUDA_TRY(where, cudaSetDevice, device->gpu);
+    if (staged) CUDA_TRY(where, cudaStreamWaitEvent, stream, device->staging.there, 0);
+    CUDA_TRY(where, cudaMemcpyAsync, device->arena + offset, staged ? staged : data, bytes,
+             staged ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice, stream);
+    return finish(device, where);
+}
+
+/* Room on the GPU for what is brought from host memory of that size, if there is any. */
+static bool make_room(cuda_staging *s, uint64_t bytes)
+{
+    if (bytes <= s->room) return true;
+    if (!s->stream && cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking)) return false;
+    if (!s->there && cudaEventCreateWithFlags(&s->there, cudaEventDisableTiming)) return false;
+    cudaFree(s->memory);
+    s->memory = NULL;
+    s->room = cudaMalloc((void **)&s->memory, bytes) ? 0 : bytes;
+    return s->room > 0;
+}
+
+static void *cuda_host_memory(col_device *device, uint64_t bytes)
+{
+    void *memory;
+    cudaSetDevice(device->gpu);
+    if (!make_room(&device->staging, bytes)) cudaGetLastError();
+    if (cudaMallocHost(&memory, bytes)) {
+        cudaGetLastError();
+        return NULL;
+    }
+    memset(memory, 0, bytes);
+    col_vec_push(device->context.memory, &device->host_memory, memory);
+    return memory;
+}
+
+/* What there is no room for the write brings. */
+static col_status cuda_stage(col_device *device, const void *data, uint64_t bytes)
+{
+    static const char where[] = "bringing data to the GPU";
+    cuda_staging *s = &device->staging;
+    s->data = NULL;
+    if (!data || bytes > s->room) return NULL;
+    CUDA_TRY(where, cudaSetDevice, device->gpu);
+    CUDA_TRY(where, cudaMemcpyAsync, s->memory, data, bytes, cudaMemcpyHostToDevice, s->stream);
+    CUDA_TRY(where, cudaEventRecord, s->there, s->stream);
+    s->data = data;
+    s->bytes = bytes;
+    return NULL;
 }
 
 static col_status cuda_read(col_device *device, uint64_t offset, void *data, uint64_t bytes)
@@ -460,4 +528,6 @@ const col_device_type col_device_cuda = {
     .read = cuda_read,
     .memory = cuda_memory,
     .host_arena = cuda_host_arena,
+    .host_memory = cuda_host_memory,
+    .stage = cuda_stage,
 };

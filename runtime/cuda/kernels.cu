@@ -111,183 +111,75 @@ __device__ void scatter_rows(const int32_t *starts, const int32_t *list, int32_t
     }
 }
 
-// Pools over up to three spatial axes; planes are all batches and channels.
-
-template <typename I> __device__ inline void spatial(const I *dims, I i, I *at)
+template <typename I, typename N> __device__ inline void spatial(const I *dims, N i, N *at)
 {
     for (int d = 2; d >= 0; d--) {
-        at[d] = i % dims[d];
-        i /= dims[d];
+        at[d] = i % (N)dims[d];
+        i /= (N)dims[d];
     }
 }
 
-// The first position of the window's output `y` on each axis.
-__device__ inline void window_start(const cuda_pool &p, const int32_t *y, int32_t *start)
+__device__ inline int64_t place(const cuda_image &s, int64_t n, int64_t c, const int64_t *at)
 {
-    for (int d = 0; d < 3; d++) start[d] = y[d] * p.stride[d] - p.low[d];
+    return n * s.n + c * s.c + at[0] * s.at[0] + at[1] * s.at[1] + at[2] * s.at[2];
 }
 
-// Calls visit(offset in the plane) for the taps inside the input; returns their number.
-template <typename F> __device__ inline int32_t for_taps(const cuda_pool &p, const int32_t *start, F visit)
-{
-    int32_t inside = 0;
-    for (int32_t a = 0; a < p.kernel[0]; a++) {
-        int32_t i = start[0] + a * p.dilation[0];
-        if (i < 0 || i >= p.x[0]) continue;
-        for (int32_t b = 0; b < p.kernel[1]; b++) {
-            int32_t j = start[1] + b * p.dilation[1];
-            if (j < 0 || j >= p.x[1]) continue;
-            for (int32_t c = 0; c < p.kernel[2]; c++) {
-                int32_t k = start[2] + c * p.dilation[2];
-                if (k < 0 || k >= p.x[2]) continue;
-                visit((i * p.x[1] + j) * p.x[2] + k);
-                inside++;
-            }
-        }
-    }
-    return inside;
-}
-
-// What an average is divided by: the taps inside the input, or with `padded` those inside the input with its padding.
-__device__ inline float divisor(const cuda_pool &p, const int32_t *start, int32_t inside)
-{
-    if (!p.padded) return (float)inside;
-    int32_t n = 1;
-    for (int d = 0; d < 3; d++) n *= p.kernel[d];
-    return (float)n;
-}
-
-template <typename T> __device__ void pool_forward(const cuda_pool &p, T *y, const T *x)
-{
-    int64_t i = thread_number(), plane_at = i / p.y_each;
-    int32_t at[3], start[3];
-    if (i >= p.planes * p.y_each) return;
-    const T *plane = x + plane_at * p.x_each;
-    spatial(p.y, (int32_t)(i - plane_at * p.y_each), at);
-    window_start(p, at, start);
-    if (p.is_max) {
-        float best = -INFINITY;
-        for_taps(p, start, [&](int32_t o) {
-            float v = to_float(plane[o]);
-            if (v > best || isnan(v)) best = v;
-        });
-        y[i] = from_float<T>(best);
-        return;
-    }
-    float sum = 0;
-    int32_t inside = for_taps(p, start, [&](int32_t o) { sum += to_float(plane[o]); });
-    y[i] = from_float<T>(sum / divisor(p, start, inside));
-}
-
-// Offset of the first of the largest elements of a window.
-template <typename T> __device__ int32_t largest(const cuda_pool &p, const T *plane, const int32_t *start)
-{
-    float best = -INFINITY;
-    int32_t where = -1;
-    for_taps(p, start, [&](int32_t o) {
-        float v = to_float(plane[o]);
-        if (where < 0 || v > best || (isnan(v) && !isnan(best))) {
-            best = v;
-            where = o;
-        }
-    });
-    return where;
-}
-
-// Gathers for an element of x from the windows that hold it.
-template <typename T> __device__ void pool_backward(const cuda_pool &p, T *dx, const T *x, const T *dy)
-{
-    int64_t i = thread_number(), plane = i / p.x_each;
-    if (i >= p.planes * p.x_each) return;
-    int32_t own = (int32_t)(i - plane * p.x_each), at[3], first[3], last[3], y[3];
-    spatial(p.x, own, at);
-    for (int d = 0; d < 3; d++) { // windows that may hold it: y stride - low <= at <= y stride - low + reach
-        int32_t reach = (p.kernel[d] - 1) * p.dilation[d], from = at[d] + p.low[d] - reach;
-        first[d] = from <= 0 ? 0 : (from + p.stride[d] - 1) / p.stride[d];
-        last[d] = min((at[d] + p.low[d]) / p.stride[d], p.y[d] - 1);
-    }
-    float sum = 0;
-    for (y[0] = first[0]; y[0] <= last[0]; y[0]++) {
-        for (y[1] = first[1]; y[1] <= last[1]; y[1]++) {
-            for (y[2] = first[2]; y[2] <= last[2]; y[2]++) {
-                int32_t start[3];
-                bool holds = true;
-                window_start(p, y, start);
-                for (int d = 0; d < 3; d++) holds &= (at[d] - start[d]) % p.dilation[d] == 0;
-                if (!holds) continue;
-                float g = to_float(dy[plane * p.y_each + (y[0] * p.y[1] + y[1]) * p.y[2] + y[2]]);
-                if (p.is_max) {
-                    if (largest(p, x + plane * p.x_each, start) == own) sum += g;
-                    continue;
-                }
-                int32_t inside = p.padded ? 0 : for_taps(p, start, [](int32_t) {});
-                sum += g / divisor(p, start, inside);
-            }
-        }
-    }
-    dx[i] = from_float<T>(sum);
-}
-
-// Convolutions, an element of the result a thread.
+// Convolutions of any strides, an element of the result a thread.
 
 __device__ inline int64_t volume(const int64_t *dims) { return dims[0] * dims[1] * dims[2]; }
 
 // Where output y and tap k read x; false outside of it.
-__device__ inline bool tap(const cuda_convolution &p, const int64_t *y, const int64_t *k, int64_t *out_offset)
+__device__ inline bool tap(const cuda_convolution &p, const int64_t *y, const int64_t *k, int64_t *x)
 {
-    int64_t offset = 0;
     for (int d = 0; d < 3; d++) {
-        int64_t at = y[d] * p.stride[d] - p.low[d] + k[d] * p.dilation[d];
-        if (at < 0 || at >= p.x[d]) return false;
-        offset = offset * p.x[d] + at;
+        x[d] = y[d] * p.stride[d] - p.low[d] + k[d] * p.dilation[d];
+        if (x[d] < 0 || x[d] >= p.x[d]) return false;
     }
-    *out_offset = offset;
     return true;
 }
 
 template <typename T> __device__ void convolve(const cuda_convolution &p, T *y, const T *x, const T *w)
 {
-    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], offset;
+    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], from[3];
     if (i >= p.count) return;
     int64_t n = i / each / p.o, o = i / each % p.o, channels = p.c / p.groups, first = o / (p.o / p.groups) * channels;
     float sum = 0;
     spatial(p.y, i % each, at);
-    for (int64_t c = 0; c < channels; c++) {
-        const T *plane = x + (n * p.c + first + c) * volume(p.x), *weights = w + (o * channels + c) * taps;
-        for (int64_t t = 0; t < taps; t++) {
-            spatial(p.kernel, t, k);
-            if (tap(p, at, k, &offset)) sum += to_float(plane[offset]) * to_float(weights[t]);
-        }
+    for (int64_t t = 0; t < taps; t++) {
+        spatial(p.kernel, t, k);
+        if (!tap(p, at, k, from)) continue;
+        for (int64_t c = 0; c < channels; c++)
+            sum += to_float(x[place(p.x_strides, n, first + c, from)]) * to_float(w[place(p.w_strides, o, c, k)]);
     }
-    y[i] = from_float<T>(sum);
+    y[place(p.y_strides, n, o, at)] = from_float<T>(sum);
 }
 
 template <typename T> __device__ void convolve_input(const cuda_convolution &p, T *dx, const T *dy, const T *w)
 {
-    int64_t i = thread_number(), each = volume(p.x), taps = volume(p.kernel), at[3], k[3];
+    int64_t i = thread_number(), each = volume(p.x), taps = volume(p.kernel), at[3], k[3], y[3];
     if (i >= p.count) return;
     int64_t n = i / each / p.c, c = i / each % p.c, channels = p.c / p.groups, outputs = p.o / p.groups;
     int64_t first = c / channels * outputs;
     float sum = 0;
     spatial(p.x, i % each, at);
     for (int64_t t = 0; t < taps; t++) {
-        int64_t y = 0;
         bool holds = true;
         spatial(p.kernel, t, k);
         for (int d = 0; d < 3; d++) {
             int64_t from = at[d] + p.low[d] - k[d] * p.dilation[d];
             holds &= from >= 0 && from % p.stride[d] == 0 && from / p.stride[d] < p.y[d];
-            y = y * p.y[d] + from / p.stride[d];
+            y[d] = from / p.stride[d];
         }
         for (int64_t o = 0; holds && o < outputs; o++)
-            sum += to_float(dy[(n * p.o + first + o) * volume(p.y) + y]) * to_float(w[((first + o) * channels + c % channels) * taps + t]);
+            sum += to_float(dy[place(p.y_strides, n, first + o, y)]) *
+                   to_float(w[place(p.w_strides, first + o, c % channels, k)]);
     }
-    dx[i] = from_float<T>(sum);
+    dx[place(p.x_strides, n, c, at)] = from_float<T>(sum);
 }
 
 template <typename T> __device__ void convolve_weight(const cuda_convolution &p, T *dw, const T *x, const T *dy)
 {
-    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], offset;
+    int64_t i = thread_number(), each = volume(p.y), taps = volume(p.kernel), at[3], k[3], from[3];
     if (i >= p.count) return;
     int64_t channels = p.c / p.groups, o = i / taps / channels, c = o / (p.o / p.groups) * channels + i / taps % channels;
     float sum = 0;
@@ -295,11 +187,11 @@ template <typename T> __device__ void convolve_weight(const cuda_convolution &p,
     for (int64_t n = 0; n < p.n; n++) {
         for (int64_t y = 0; y < each; y++) {
             spatial(p.y, y, at);
-            if (tap(p, at, k, &offset))
-                sum += to_float(x[(n * p.c + c) * volume(p.x) + offset]) * to_float(dy[(n * p.o + o) * each + y]);
+            if (tap(p, at, k, from))
+                sum += to_float(x[place(p.x_strides, n, c, from)]) * to_float(dy[place(p.y_strides, n, o, at)]);
         }
     }
-    dw[i] = from_float<T>(sum);
+    dw[place(p.w_strides, o, i / taps % channels, k)] = from_float<T>(sum);
 }
 
 // Products of any strides, an element a thread.
@@ -346,11 +238,6 @@ template <typename T> __device__ void look(const cuda_copy &w, const T *data, in
     {                                                                                                                        \
         scatter_rows<T>(starts, list, sorted, updates, base, columns, stride);                                               \
     }                                                                                                                        \
-    extern "C" __global__ void col_pool_forward_##suffix(cuda_pool p, T *y, const T *x) { pool_forward<T>(p, y, x); }        \
-    extern "C" __global__ void col_pool_backward_##suffix(cuda_pool p, T *dx, const T *x, const T *dy)                       \
-    {                                                                                                                        \
-        pool_backward<T>(p, dx, x, dy);                                                                                      \
-    }                                                                                                                        \
     extern "C" __global__ void col_convolution_forward_##suffix(cuda_convolution p, T *y, const T *x, const T *w)            \
     {                                                                                                                        \
         convolve<T>(p, y, x, w);                                                                                             \
@@ -371,6 +258,8 @@ template <typename T> __device__ void look(const cuda_copy &w, const T *data, in
 BY_TYPE(f32, float)
 BY_TYPE(bf16, __nv_bfloat16)
 BY_TYPE(f16, __half)
+
+#include "runtime/cuda/pool.cuh"
 
 #include "runtime/cuda/attention.cuh"
 #include "runtime/cuda/attention_mma.cuh"

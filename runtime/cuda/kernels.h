@@ -12,16 +12,23 @@ typedef struct cuda_copy {
     int64_t count, dims[CUDA_MOST_RANK], to_strides[CUDA_MOST_RANK], from_strides[CUDA_MOST_RANK];
 } cuda_copy;
 
-/* Axes that are not there have size, kernel, stride and dilation 1. A plane has x_each elements of x, y_each of
- * y. */
+/* Strides of a tensor [n, c, ...]. */
+typedef struct cuda_image {
+    int64_t n, c, at[3];
+} cuda_image;
+
+/* Axes that are not there have size, kernel, stride and dilation 1. `last`: threads walk channels innermost, else
+ * positions; `wide`: with all three images so, and as many channels to a thread as 16 bytes hold. */
 typedef struct cuda_pool {
-    int64_t planes;
-    int32_t x_each, y_each, x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
-    int32_t is_max, padded;
+    cuda_image x, dx, y;
+    int64_t n;
+    int32_t c, x_size[3], y_size[3], kernel[3], stride[3], low[3], dilation[3];
+    int32_t is_max, padded, last, wide, few_taps; /* few_taps: 8 bits hold the number of one */
 } cuda_pool;
 
 /* x [n, c, ...], w [o, c / groups, ...], y [n, o, ...]; axes that are not there as above. */
 typedef struct cuda_convolution {
+    cuda_image x_strides, w_strides, y_strides;
     int64_t count, n, c, o, groups; /* count: elements of the result */
     int64_t x[3], y[3], kernel[3], stride[3], low[3], dilation[3];
 } cuda_convolution;

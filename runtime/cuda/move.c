@@ -1,4 +1,4 @@
-/* Copies, fills, slices, scatters and pools, by the kernels of kernels.cu. */
+/* Copies, fills, slices and scatters, by the kernels of kernels.cu. */
 #include "runtime/cuda/cuda.h"
 
 #include <stdio.h>
@@ -49,7 +49,6 @@ typedef struct launch {
     cudaKernel_t kernel;
     dim3 blocks;
     cuda_copy walk;
-    cuda_pool pool;
     int64_t last, step;
     void *params[6];
 } launch;
@@ -187,69 +186,6 @@ col_status cuda_scatter_add_prepare(cuda_context *context, cuda_call *call)
     call->run = run_scatter;
     call->state = s;
     return cuda_blocks_of(in->name, s->ids, THREADS, &s->blocks);
-}
-
-/* Pools: x -> y; backward: x dy -> dx (max), dy -> dx (average). */
-
-static cuda_pool describe_pool(const Col__Plan__Pool *how, const col_plan_view *x, const col_plan_view *y)
-{
-    cuda_pool p = {.planes = x->dims[0] * x->dims[1], .padded = how->count_include_pad};
-    p.is_max = how->kind == COL__PLAN__POOL_KIND__POOL_MAX;
-    for (size_t d = 0; d < 3; d++) p.x[d] = p.y[d] = p.kernel[d] = p.stride[d] = p.dilation[d] = 1;
-    size_t rank = how->n_kernel, first = 3 - rank;
-    for (size_t d = 0; d < rank; d++) {
-        p.x[first + d] = (int32_t)x->dims[2 + d];
-        p.y[first + d] = (int32_t)y->dims[2 + d];
-        p.kernel[first + d] = (int32_t)how->kernel[d];
-        p.stride[first + d] = (int32_t)how->window->strides[d];
-        p.low[first + d] = (int32_t)how->window->low[d];
-        p.dilation[first + d] = (int32_t)how->window->dilations[d];
-    }
-    p.x_each = p.x[0] * p.x[1] * p.x[2];
-    p.y_each = p.y[0] * p.y[1] * p.y[2];
-    return p;
-}
-
-/* Whether 32 bits hold every position of a channel, and those in its padding. */
-static bool fits_pool(const col_plan_instruction *in)
-{
-    const Col__Plan__Window *w = in->pool->window;
-    for (size_t i = 0; i < in->n_reads + in->n_writes; i++) {
-        const col_plan_view *view = i < in->n_reads ? in->reads[i] : in->writes[i - in->n_reads];
-        double positions = 1;
-        for (size_t d = 0; d < in->pool->n_kernel; d++) {
-            double reach = (double)in->pool->kernel[d] * (double)w->dilations[d];
-            positions *=
-                (double)view->dims[2 + d] * (double)w->strides[d] + (double)(w->low[d] + w->high[d]) + reach;
-        }
-        if (positions > 1 << 30) return false;
-    }
-    return true;
-}
-
-col_status cuda_pool_prepare(cuda_context *context, cuda_call *call)
-{
-    static void *const none = NULL;
-    const col_plan_instruction *in = call->instruction;
-    const Col__Plan__Pool *how = in->pool;
-    const col_plan_view *to = in->writes[0], *dy = in->reads[in->n_reads - 1];
-    const char *type = cuda_type_suffix(to->dtype);
-    if (!type || how->n_kernel > 3 || !fits_pool(in))
-        return col_error_make(
-            COL_BAD_INPUT,
-            "'%s': poolings on a GPU take floats with at most 3 spatial axes and 2^30 elements of a "
-            "channel, padding included",
-            in->name);
-    char name[64];
-    launch *l;
-    snprintf(name, sizeof name, "col_pool_%s_%s", how->backward ? "backward" : "forward", type);
-    COL_TRY(prepare_launch(context, call, name, col_plan_numel(to->n_dims, to->dims), &l));
-    l->pool = how->backward ? describe_pool(how, to, dy) : describe_pool(how, in->reads[0], to);
-    l->params[0] = &l->pool;
-    l->params[1] = &call->args[in->n_reads];
-    l->params[2] = how->backward && in->n_reads == 1 ? (void *)(uintptr_t)&none : &call->args[0];
-    l->params[3] = &call->args[in->n_reads - 1];
-    return NULL;
 }
 
 /* Looking. */

@@ -200,7 +200,7 @@ static inline laid_out *lay_out(const col_graph *graph, col_arena *arena)
         plan->variables[i] = lay_out_variable(var, graph->mesh.dims[0], offsets[i], arena);
         plan->state_bytes += ((uint64_t)col_type_bytes(var->type) + 63) / 64 * 64;
     }
-    col_memory_fix_strides(graph, l->units, arena, &l->memory);
+    col_memory_fix_strides(graph, l->units, false, arena, &l->memory);
     l->kernels = col_emit_kernels(&l->emitter, l->units, l->memory.placements);
     col_memory_rules rules = {l, in_place};
     assert_ok(col_memory_assign(graph, l->units, &rules, offsets, plan->state_bytes, arena, &l->memory));

@@ -203,7 +203,7 @@ static planned *plan_memory(const char *text, int64_t accumulate)
     p->arena = arena;
     p->graph = compile_to(text, "schedule", accumulate, arena);
     p->units = col_units_of(p->graph, arena);
-    col_memory_fix_strides(p->graph, p->units, arena, &p->memory);
+    col_memory_fix_strides(p->graph, p->units, false, arena, &p->memory);
     col_emitter emitter = {.arena = arena};
     p->kernels = col_emit_kernels(&emitter, p->units, p->memory.placements);
     p->variables = COL_NEW_ARRAY(arena, uint64_t, p->graph->vars.len);
