@@ -192,6 +192,7 @@ static col_status make_program(col_compiler *c, const char *name, int64_t batch,
     if (c->options->use == COL_USE_FORWARD && c->options->fed_count) keep_fed_outputs(c, p->graph);
     p->options = c->options->passes;
     p->options.machine = &c->options->machine;
+    if (c->options->use != COL_USE_TRAIN) p->options.loss_chunks = 1;
     for (size_t i = 0; i < p->graph->settings.len; i++) {
         if (!strcmp(p->graph->settings.data[i].name, "context"))
             p->options.cache_length = p->graph->settings.data[i].int_value;

@@ -10,9 +10,6 @@
  * beside it, as a number for each row is. */
 #include "passes/chunk_region.h"
 
-#include <string.h>
-
-#include "ir/view.h"
 #include "ir/work.h"
 
 enum {
@@ -120,9 +117,7 @@ static bool is_read_inside(const chunk_region *r, const col_value *value)
 static bool can_be_cut(const chunk_region *r, const col_node *node)
 {
     const col_op_info *info = col_op_info_of(node->op);
-    if (!is_step(node) || !info->factors || !info->local || col_node_overwrites(node) ||
-        col_node_attr(node, COL_ATTR_MESH_AXES))
-        return false;
+    if (!is_step(node) || !info->factors || !info->local || info->op_class == COL_CLASS_OPAQUE) return false;
     for (uint32_t i = 0; i < node->result_count; i++) {
         const col_value *value = &node->results[i];
         bool large = numel(value) == numel(r->large), small = numel(value) <= numel(r->large) / SMALL_SHARE;
