@@ -53,13 +53,14 @@ typedef struct figure {
         name, "all-to-all", POSITIVE, true, AT(link.bandwidth[COL_ALL_TO_ALL])                               \
     }
 
-/* Groups stand together; `pair`, `across`, `overlap` and `host` may be missing. */
+/* Groups stand together; `convolutions`, `pair`, `across`, `overlap` and `host` may be missing. */
 static const figure figures[] = {
     {"memory", "bytes", BYTES, true, AT(memory)},
     {"traffic", "bandwidth", RATE_BY_SIZE, true, AT(traffic)},
     {"overhead", "alone", POSITIVE, true, AT(overhead_alone)},
     {"overhead", "team", POSITIVE, false, AT(overhead_team)},
     RATES("products", COL_COST_PRODUCT),
+    RATES("convolutions", COL_COST_CONVOLUTION),
     RATES("attention", COL_COST_ATTENTION),
     RATES("kernels", COL_COST_KERNEL),
     RATES("moves", COL_COST_MOVE),
@@ -321,17 +322,20 @@ static void check_whole(reader *r)
     for (size_t i = 0; i < COL_COUNT(figures); i++) {
         const char *group = figures[i].group;
         if ((i && !strcmp(group, figures[i - 1].group)) || col_map_get(r->groups, group) ||
-            !strcmp(group, "host") || !strcmp(group, "overlap") || !strcmp(group, "pair") ||
-            (one_host && !strcmp(group, "across")))
+            !strcmp(group, "convolutions") || !strcmp(group, "host") || !strcmp(group, "overlap") ||
+            !strcmp(group, "pair") || (one_host && !strcmp(group, "across")))
             continue;
         col_diag_add(&r->yaml.diags, top, "%s is missing", group);
     }
 }
 
-/* What a file may leave out: fp16, which runs as bf16 does, other precisions, which run as fp32 does, teams that cost
- * no more than one thread. */
+/* What a file may leave out: fp16, which runs as bf16 does, other precisions, which run as fp32 does, convolutions, which
+ * run as products do, teams that cost no more than one thread. */
 static void fill_in(col_machine *m)
 {
+    col_rate(*convolutions)[COL_PRECISION_COUNT] = &m->rates[COL_COST_CONVOLUTION];
+    if (!(*convolutions)[COL_PRECISION_FP32].count)
+        memcpy(convolutions, m->rates[COL_COST_PRODUCT], sizeof *convolutions);
     for (int c = 0; c < COL_COST_COUNT; c++) {
         if (!m->rates[c][COL_PRECISION_FP16].count)
             m->rates[c][COL_PRECISION_FP16] = m->rates[c][COL_PRECISION_BF16];

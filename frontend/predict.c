@@ -7,7 +7,7 @@
 col_cost_class col_predict_class(const col_plan_instruction *instruction)
 {
     switch (instruction->kind_case) {
-    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION:
+    case COL__PLAN__INSTRUCTION__KIND_CONVOLUTION: return COL_COST_CONVOLUTION;
     case COL__PLAN__INSTRUCTION__KIND_MATMUL: return COL_COST_PRODUCT;
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION:
     case COL__PLAN__INSTRUCTION__KIND_ATTENTION_CACHED: return COL_COST_ATTENTION;

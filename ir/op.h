@@ -96,6 +96,7 @@ typedef void (*col_local_fn)(col_local *l, const col_node *node, col_value *cons
 typedef enum col_work_kind {
     COL_WORK_KERNEL,
     COL_WORK_PRODUCT,
+    COL_WORK_CONVOLUTION,
     COL_WORK_ATTENTION,
     COL_WORK_MOVE
 } col_work_kind;

@@ -4,7 +4,8 @@
 
 const char *col_cost_class_name(col_cost_class class)
 {
-    static const char *const names[COL_COST_COUNT] = {"products", "attention", "kernels", "moves"};
+    static const char *const names[COL_COST_COUNT] = {"products", "attention", "kernels", "moves",
+                                                      "convolutions"};
     return names[class];
 }
 
@@ -12,6 +13,7 @@ col_cost_class col_cost_class_of(col_work_kind kind)
 {
     static const col_cost_class classes[] = {[COL_WORK_KERNEL] = COL_COST_KERNEL,
                                              [COL_WORK_PRODUCT] = COL_COST_PRODUCT,
+                                             [COL_WORK_CONVOLUTION] = COL_COST_CONVOLUTION,
                                              [COL_WORK_ATTENTION] = COL_COST_ATTENTION,
                                              [COL_WORK_MOVE] = COL_COST_MOVE};
     return classes[kind];

@@ -18,10 +18,11 @@
 #include "ir/op.h"
 
 typedef enum col_cost_class {
-    COL_COST_PRODUCT,   /* matrix products of the device's library */
-    COL_COST_ATTENTION, /* the executor's fused attention */
-    COL_COST_KERNEL,    /* generated kernels */
-    COL_COST_MOVE,      /* copies, scatters, fills */
+    COL_COST_PRODUCT,     /* matrix products of the device's library */
+    COL_COST_ATTENTION,   /* the executor's fused attention */
+    COL_COST_KERNEL,      /* generated kernels */
+    COL_COST_MOVE,        /* copies, scatters, fills, pools */
+    COL_COST_CONVOLUTION, /* of the device's library */
     COL_COST_COUNT
 } col_cost_class;
 

@@ -272,5 +272,5 @@ void col_eval_conv_grad_weight(const col_node *node, const col_tensor *operands,
 
 col_work col_work_conv(const col_node *node)
 {
-    return (col_work){COL_WORK_PRODUCT, col_window_flops(node)};
+    return (col_work){COL_WORK_CONVOLUTION, col_window_flops(node)};
 }
