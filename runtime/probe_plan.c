@@ -5,8 +5,8 @@
 
 #include "ir/base/vec.h"
 
-enum { TIMES = 5, LEAST_REPEATS = 8, MOST_REPEATS = 400 };
-static const double LONG = 10e-3; /* seconds that repeats of an instruction shall take, as predicted */
+enum { TIMES = 3, LEAST_REPEATS = 8, MOST_REPEATS = 400 };
+static const double LONG = 5e-3; /* seconds that repeats of an instruction shall take, as predicted */
 
 /* Kinds of instructions. */
 
@@ -94,24 +94,31 @@ static void cut(pieces *p, const col_plan_program *program)
 
 /* Values. */
 
-/* bf16 between -1 and 1, which make such f32 too: its upper half is what counts. */
-static uint16_t small_number(uint32_t random)
+/* A number of the variable's distribution, near enough, from one between -1 and 1. */
+static float value_of(const col_plan_variable *v, double random)
 {
-    return (uint16_t)((random & 0x80ff) | (0x3c00 + (random >> 16 & 0x0300)));
+    if (v->kind == COL__PLAN__VARIABLE_KIND__INPUT) return (float)random;
+    switch (v->init) {
+    case COL__PLAN__INIT_KIND__CONSTANT: return (float)v->init_a;
+    case COL__PLAN__INIT_KIND__NORMAL: return (float)(v->init_a + v->init_b * 1.7 * random);
+    case COL__PLAN__INIT_KIND__UNIFORM:
+        return (float)(v->init_a + (v->init_b - v->init_a) * (random + 1) / 2);
+    default: return 0;
+    }
 }
 
 static void fill(unsigned char *data, size_t bytes, const col_plan_variable *v, uint32_t *random)
 {
     size_t size = col_plan_dtype_size(v->dtype);
-    bool is_float = v->dtype == COL__PLAN__DTYPE__F32 || v->dtype == COL__PLAN__DTYPE__BF16;
+    bool is_index = v->index_bound > 0;
     memset(data, 0, bytes);
     for (size_t at = 0; at + size <= bytes; at += size) {
         *random = *random * 1664525 + 1013904223;
-        uint16_t words[2] = {small_number(*random * 2654435761U), small_number(*random)};
-        int64_t whole = v->index_bound > 0 ? (int64_t)(*random >> 8) % v->index_bound : 0;
-        if (is_float)
-            memcpy(data + at, words, size);
-        else if (v->index_bound > 0) /* little-endian */
+        int64_t whole = is_index ? (int64_t)(*random >> 8) % v->index_bound : 0;
+        float value = value_of(v, (double)*random / 0x1p31 - 1);
+        if (v->dtype == COL__PLAN__DTYPE__F32)
+            memcpy(data + at, &value, sizeof value);
+        else if (is_index) /* little-endian */
             memcpy(data + at, &whole, COL_MIN(size, sizeof whole));
     }
 }
@@ -168,6 +175,7 @@ static col_status time_pieces(const col_device_type *type, col_device *device, c
         COL_TRY(col_probe_time(type, device, program, &seconds));
         p->kinds.data[p->timed.data[i]].seconds = seconds / (double)program->n_instructions;
     }
+    COL_TRY(col_probe_fill(type, device, plan)); /* what was repeated has left other values */
     return col_probe_time(type, device, p->programs.data[p->programs.len - 1], out_whole);
 }
 

@@ -10,7 +10,7 @@ typedef struct col_probed {
     double seconds;                          /* of one among many equal ones, the next behind its end */
 } col_probed;
 
-/* Opens a device for the plan, of one rank, gives its variables random values, and runs the program's instructions in
+/* Opens a device for the plan, of one rank, gives its variables values, and runs the program's instructions in
  * their order; each that is like none before it (kind, kernel, views but for their places) is repeated and timed.
  * `*out_whole`: seconds of the program as it is. Results live in `arena`. */
 COL_MUST_USE col_status col_probe_program(const col_device_type *type, const col_plan *plan,
@@ -21,7 +21,7 @@ COL_MUST_USE col_status col_probe_program(const col_device_type *type, const col
 COL_MUST_USE col_status col_probe_time(const col_device_type *type, col_device *device,
                                        const col_plan_program *program, double *out_seconds);
 
-/* Writes random numbers over the variables: whole ones below their bounds, floats between -1 and 1. */
+/* Gives the variables values: inputs random ones, whole ones below their bounds; others of their distributions. */
 COL_MUST_USE col_status col_probe_fill(const col_device_type *type, col_device *device, const col_plan *plan);
 
 #endif

@@ -186,6 +186,11 @@ static col_status prepare(col_device *device, const col_plan_program *program, c
     cuda_context *context = &device->context;
     const col_plan_instruction *in = program->instructions[index];
     cuda_call *call = &calls[index];
+    if (index && program->instructions[index - 1] == in &&
+        in->kind_case != COL__PLAN__INSTRUCTION__KIND_COLLECTIVE) {
+        *call = calls[index - 1]; /* repeated as it is, to be timed */
+        return NULL;
+    }
     call->instruction = in;
     call->args = COL_NEW_ARRAY(context->memory, void *, in->n_reads + in->n_writes);
     for (size_t i = 0; i < in->n_reads; i++) call->args[i] = device->arena + in->reads[i]->offset;
