@@ -147,7 +147,7 @@ static void fit_kernels(probing *p)
     for (size_t i = 0; i < p->list.len; i++) {
         const col_probed *one = &p->list.data[i];
         double seconds = beyond_start(p, one);
-        bool is_bound = one->instruction->flops / p->arithmetic > seconds / 2;
+        bool is_bound = p->arithmetic > 0 && one->instruction->flops / p->arithmetic > seconds / 2;
         if (class_of(one->instruction) != KERNELS || is_bound || one->instruction->bytes < LEAST_BYTES)
             continue;
         col_vec_push(p->arena, &p->traffic, ((probe_point){one->instruction->bytes, seconds}));
@@ -343,6 +343,23 @@ static void print_machine(col_str *out, const probing *p, const probe_links *lin
         p->at_host, fmin(p->up, p->down));
 }
 
+/* What a file must have. */
+static col_status check_measured(const probing *p)
+{
+    const char *missing =
+        !p->traffic.len || !(p->arithmetic > 0) ? "generated kernels of more than a megabyte" : NULL;
+    for (int c = 0; c < CLASSES; c++) {
+        bool is_measured = p->rates[c][FP32].len || p->rates[c][BF16].len;
+        if (c != KERNELS && c != CONVOLUTIONS && !is_measured) missing = class_names[c];
+    }
+    if (!missing) return NULL;
+    return col_error_make(
+        COL_BAD_INPUT,
+        "the plans have no %s, of which a machine's file must say how fast they are: give others, or "
+        "none with colc probe --target cuda",
+        missing);
+}
+
 col_status probe_device(const char *target, const char *const *plans, size_t count, int64_t ranks,
                         const char *path)
 {
@@ -369,6 +386,7 @@ col_status probe_device(const char *target, const char *const *plans, size_t cou
         find_overhead(&p);
         fit_kernels(&p);
         fit_others(&p);
+        if (!status) status = check_measured(&p);
         if (!status) {
             print_machine(&text, &p, &links, path);
             status = col_file_write(path, col_str_text(&text), text.len);

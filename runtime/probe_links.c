@@ -3,8 +3,8 @@
  *
  *     seconds = start + rounds * latency + bytes sent / bandwidth        (passes/cost.h)
  *
- * The smallest size gives the first two, the largest the third. Groups of two and of all tell start and latency apart; where
- * there are only two ranks the latency counts as start. The share s of its speed that a collective keeps beside C
+ * The two largest sizes give the line: smaller tensors take less than it says. Groups of two and of all tell start and
+ * latency apart; where there are only two ranks the latency counts as start. The share s of its speed that a collective keeps beside C
  * seconds of products follows from the time T of both and M of the collectives alone: T = C + M - s C. */
 #include "runtime/probe_device.h"
 
@@ -179,13 +179,16 @@ static double sent_of(int kind, int64_t n, int64_t bytes)
 }
 
 /* `seconds` of one collective by kind and size. */
-static void fit(const double seconds[PROBE_COLLECTIVES][SIZES], int64_t n, double *out_bandwidth,
-                double *out_start)
+static void fit(double seconds[PROBE_COLLECTIVES][SIZES], int64_t n, double *out_bandwidth, double *out_start)
 {
+    enum { LARGE = SIZES - 2, LARGEST = SIZES - 1 };
     *out_start = 0;
     for (int k = 0; k < PROBE_COLLECTIVES; k++) {
-        out_bandwidth[k] = sent_of(k, n, sizes[SIZES - 1]) / (seconds[k][SIZES - 1] - seconds[k][0]);
-        *out_start += seconds[k][0] / PROBE_COLLECTIVES;
+        double more = sent_of(k, n, sizes[LARGEST] - sizes[LARGE]);
+        double longer = fmax(seconds[k][LARGEST] - seconds[k][LARGE], seconds[k][LARGEST] / 2);
+        out_bandwidth[k] = more / longer;
+        double start = seconds[k][LARGE] - sent_of(k, n, sizes[LARGE]) / out_bandwidth[k];
+        *out_start += fmax(start, 0) / PROBE_COLLECTIVES;
     }
 }
 
