@@ -34,43 +34,23 @@ static col_status make_temporary(col_arena *arena, const char **out_path)
     return NULL;
 }
 
-/* What was wrong. */
-typedef struct wrong {
-    size_t gradients, tensors;
-    bool leads; /* false in processes that are further ranks: the first one says what was wrong */
-} wrong;
-
 static col_status check(const char *plan_path, const char *gradients_path, const col_compile_options *compile,
-                        const col_verify_options *options, wrong *w)
+                        const col_verify_options *options, bool *out_leads)
 {
-    size_t tensors = 0;
-    col_status status = col_verify_plan(plan_path, gradients_path, compile, options, &tensors, &w->leads);
-    w->tensors += tensors;
-    return status;
-}
-
-static col_status judge(const wrong *w)
-{
-    if (!w->leads || (!w->gradients && !w->tensors)) {
-        if (w->leads) printf("\nall agree\n");
+    size_t gradients = 0, tensors = 0;
+    if (compile->use == COL_USE_TRAIN)
+        COL_TRY(col_verify_gradients(compile->source, &compile->parse, options, &gradients));
+    COL_TRY(col_verify_plan(plan_path, gradients_path, compile, options, &tensors, out_leads));
+    if (!*out_leads) return NULL;
+    if (!gradients && !tensors) {
+        printf("\nall agree\n");
         return NULL;
     }
     return col_error_make(
         COL_INTERNAL,
         "%zu gradients and %zu tensors are wrong (marked above): this is an error of colc, please report it "
         "with the model",
-        w->gradients, w->tensors);
-}
-
-/* The plan at `path`, NULL for none, and at `own` the one that was compiled here. GPUs of a mesh run one plan after the
- * other, each in processes of its own. */
-static col_status check_both(const char *path, const char *own, const col_compile_options *compile,
-                             const col_verify_options *options, wrong *w)
-{
-    if (!path) return check(own, NULL, compile, options, w);
-    if (!compile->is_cuda || col_mesh_size(&compile->mesh) == 1) return check(path, own, compile, options, w);
-    COL_TRY(check(path, NULL, compile, options, w));
-    return w->leads ? check(own, NULL, compile, options, w) : NULL;
+        gradients, tensors);
 }
 
 /* Verifies a plan that is compiled here, with every gradient as an output; or only its gradients, and with
@@ -80,23 +60,21 @@ static col_status verify_compiled(const char *path, const col_compile_options *c
 {
     col_plan *plan;
     const char *own = NULL;
-    wrong w = {.leads = true};
+    bool leads = true;
     COL_TRY(col_compile(compile, arena, &plan));
     if (!plan) return NULL;
     COL_TRY(make_temporary(arena, &own));
     col_status status = col_plan_write(plan, own);
-    if (!status && compile->use == COL_USE_TRAIN)
-        status = col_verify_gradients(compile->source, &compile->parse, options, &w.gradients);
-    if (!status) status = check_both(path, own, compile, options, &w);
-    if (w.leads) unlink(own);
-    return status ? status : judge(&w);
+    if (!status) status = check(path ? path : own, path ? own : NULL, compile, options, &leads);
+    if (leads) unlink(own);
+    return status;
 }
 
 static col_status verify_plan(const char *path, const col_verify_options *options, col_arena *arena)
 {
     col_plan *plan;
     col_compile_options compile;
-    wrong w = {.leads = true};
+    bool leads;
     COL_TRY(col_plan_read(path, &plan));
     col_status status = col_compile_options_of_plan(plan, arena, &compile);
     compile.passes.keep_gradients = true;
@@ -104,8 +82,7 @@ static col_status verify_plan(const char *path, const col_verify_options *option
     if (!status && compile.use == COL_USE_TRAIN)
         status = verify_compiled(path, &compile, options, arena);
     else if (!status)
-        status = check(path, NULL, &compile, options, &w);
-    if (!status && compile.use != COL_USE_TRAIN) status = judge(&w);
+        status = check(path, NULL, &compile, options, &leads);
     col_plan_free(plan);
     return col_error_annotate(status, "'%s'", path);
 }

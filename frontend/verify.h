@@ -25,7 +25,7 @@ COL_MUST_USE col_status col_verify_gradients(const col_source *source, const col
  * than there is.
  *
  * Several GPUs need a process each, which return from here, too: `*out_leads` is false in all but the one that
- * compared and printed. They take no `gradients_path`. */
+ * compared and printed. */
 COL_MUST_USE col_status col_verify_plan(const char *plan_path, const char *gradients_path,
                                         const col_compile_options *compile, const col_verify_options *options,
                                         size_t *out_failures, bool *out_leads);

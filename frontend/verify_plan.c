@@ -318,11 +318,12 @@ col_status col_verify_plan(const char *plan_path, const char *gradients_path,
     if (!status) status = col_session_open(plan_path, &how, &c.session);
     if (!status) c.plan = col_session_plan(c.session);
     if (!status) *out_leads = col_session_leads(c.session);
+    how.beside = c.session;
     if (!status && gradients_path) status = col_session_open(gradients_path, &how, &c.gradients);
     for (size_t i = 0; !status && i < count; i++) status = check_program(&c, &graphs[i]);
     *out_failures = c.failures;
+    status = col_session_end(c.gradients, status);
     status = col_session_end(c.session, status);
-    col_session_close(c.gradients);
     col_arena_destroy(c.arena);
     return status;
 }

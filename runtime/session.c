@@ -18,6 +18,7 @@ struct col_session {
     col_plan *plan;
     col_ranks *ranks;
     col_comm *comm; /* to other processes; NULL: all ranks are here */
+    bool shares;    /* it is another session's */
     bool leads;     /* in col_session_lead, on rank 0 */
 };
 
@@ -54,7 +55,7 @@ col_status col_session_end(col_session *session, col_status status)
     if (!session) return status;
     if (session->comm && status) session->comm->type->fail(session->comm, status);
     col_ranks_close(session->ranks);
-    if (session->comm) session->comm->type->close(session->comm);
+    if (session->comm && !session->shares) session->comm->type->close(session->comm);
     col_plan_free(session->plan);
     free(session);
     return status;
@@ -117,7 +118,11 @@ static col_status open_ranks(col_session *session, const col_session_options *op
     COL_TRY(check_ranks(session->plan, options->ranks));
     col_ranks_options ranks = {.device = options->device,
                                .timeout = options->timeout > 0 ? options->timeout : TIMEOUT};
-    COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
+    session->shares = options->beside != NULL;
+    if (session->shares)
+        session->comm = options->beside->comm;
+    else
+        COL_TRY(col_transport_open(options->transport, session->plan, ranks.timeout, &session->comm));
     COL_TRY(check_commands(session, options->command));
     ranks.comm = session->comm;
     ranks.sharing = session->comm ? session->comm->sharing : 0;

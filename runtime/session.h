@@ -13,7 +13,10 @@ typedef struct col_session_options {
     int64_t ranks;         /* that the plan must be for; 0: any number */
     double timeout;        /* seconds that a collective may wait for a rank; 0: 300 */
     const char *transport; /* between ranks: "local", "mpi", "tcp"; NULL: what started this process says */
-    uint64_t command;      /* hash of what else this process was told to do; all must be told the same */
+    const col_session *
+        beside; /* a session of another plan for the same mesh, which outlives this one and whose processes it
+                                  shares; NULL: none */
+    uint64_t command;          /* hash of what else this process was told to do; all must be told the same */
     col_device_options device; /* threads and observer */
 } col_session_options;
 
