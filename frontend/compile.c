@@ -275,6 +275,7 @@ col_status col_compile_graphs(const col_compile_options *options, col_arena *are
     col_compiler c = {.options = options, .arena = arena, .graphs_only = true};
     COL_TRY(read_programs(&c, &stopped));
     for (size_t i = 0; i < c.program_count; i++) {
+        if (options->use == COL_USE_GENERATE) col_compiler_name_inputs(&c.programs[i], arena);
         out[i] = (col_compile_graph){c.programs[i].name, c.programs[i].graph};
     }
     *out_count = c.program_count;

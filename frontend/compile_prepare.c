@@ -46,8 +46,7 @@ static col_status split_program(col_compiler *c, col_program *p, col_map *settle
     return col_compiler_dump_graph(c, "partition", p->graph);
 }
 
-/* Inputs of the programs of generation have different shapes, so they get the program's name. */
-static void name_inputs(col_program *p, col_arena *arena)
+void col_compiler_name_inputs(col_program *p, col_arena *arena)
 {
     for (size_t i = 0; i < p->graph->vars.len; i++) {
         col_var *var = p->graph->vars.data[i];
@@ -64,7 +63,7 @@ static col_status legalize_program(col_compiler *c, col_program *p, bool *out_st
     static const char *const passes[] = {"lower", "fold",   "cse",      "dce", "chunk",
                                          "fold",  "bucket", "legalize", "cse", "dce"};
     COL_TRY(col_compiler_run_passes(c, p->graph, passes, COL_COUNT(passes), &p->options, out_stopped));
-    if (c->options->use == COL_USE_GENERATE) name_inputs(p, c->arena);
+    if (c->options->use == COL_USE_GENERATE) col_compiler_name_inputs(p, c->arena);
     p->legal = p->graph;
     return NULL;
 }

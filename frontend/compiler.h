@@ -60,6 +60,8 @@ COL_MUST_USE col_status col_compiler_run_passes(col_compiler *c, col_graph *grap
 /* Makes what kernels are made of, from the graphs of all programs as they were read: on a mesh split, with the limits
  * of the sharding solver, and as often as wanted; once for a single device. `*out_stopped`: --stop-after ended it. */
 COL_MUST_USE col_status col_compiler_prepare(col_compiler *c, bool *out_stopped);
+/* Inputs of the programs of generation have different shapes, so they get the program's name. */
+void col_compiler_name_inputs(col_program *program, col_arena *arena);
 /* From there on all but the code: the plan then has its memory and its predicted times. May be called again,
  * with other answers of what is computed again. Both put all they make into the compiler's arena of then; what is
  * finished refers to what was prepared, and that to what was read. */
