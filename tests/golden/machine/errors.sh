@@ -53,7 +53,7 @@ echo "colc compile --memory 1KiB"
 "$colc" compile "$model" --memory 1KiB -o "$scratch/plan" 2>&1
 echo "status $?"
 echo
-for arguments in "" "-o" "-o $scratch/absent/box.yaml" "-o $scratch/box.yaml --target cuda" "-o $scratch/box.yaml here" \
+for arguments in "" "-o" "-o $scratch/absent/box.yaml" "-o $scratch/box.yaml --ranks 2" "-o $scratch/box.yaml here" \
     "-o $scratch/box.yaml --threads 0"; do
     echo "colc probe $arguments" | sed "s:$scratch/::"
     # shellcheck disable=SC2086 # several arguments
