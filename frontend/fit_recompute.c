@@ -8,7 +8,8 @@
 enum {
     AGAIN_TRIES = 4,    /* for each size of groups, at a plan that takes no more memory than there is */
     NAMED_TRIES = 12,   /* at a smaller limit than the one to be named, ... */
-    NAMED_UNITS = 3000, /* ... or fewer, but one: as many units in all */
+    NAMED_UNITS = 4000, /* ... or fewer, but one: as many units in all; ... */
+    NAMED_MISSES = 4,   /* ... or until so many in a row find nothing */
     GRID = 4096,        /* parts of the model's peak, in which its limits are given */
     LEVEL = 64,         /* of them between the levels that are tried below the limit, ... */
     LOWER_TRIES = 16,   /* ... of which there are so many, ... */
@@ -23,6 +24,7 @@ static const double LUCK = 1.04;       /* by which plans may be faster than the 
 static const double ANY_SECONDS = 1e8;
 static const double HOPELESS = 1.05;     /* by the least memory of other sizes: not laid out */
 static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not worth another try */
+static const double NAMED_SHARE = 0.03;  /* of the temporaries' memory, between limits that find nothing */
 static const double WORTH = 0.001; /* of a step's time: the least gain that larger groups are tried for */
 
 static bool is_checkpoint(const col_compiler *c, const char *name)
@@ -199,24 +201,27 @@ static col_status search_again(fit_search *s)
 
 /* The searches that depend on the limit may find plans of less memory than those that do not: goes down from what
  * the least of these takes, by limits at which this very search ends with a plan. It goes to the least that was laid out
- * on the way; where it finds nothing there, to what its last plan took, or one step below the last limit. */
+ * on the way; where it finds nothing there, one step below the last limit, and then, for what the search finds is not
+ * monotone, a few shares of the temporaries below it. */
 col_status fit_lower_needed(fit_search *s, int64_t *needed)
 {
-    int64_t limit = s->limit, fails = s->c->plan->state_bytes, step = COL_PLAN_ALIGNMENT;
+    int64_t limit = s->limit, state = s->c->plan->state_bytes, step = COL_PLAN_ALIGNMENT;
     int64_t next = COL_MIN(s->smallest, *needed - step);
-    int tries = COL_MAX(1, COL_MIN(NAMED_TRIES, NAMED_UNITS / s->last_units));
-    for (int i = 0; i < tries && next > fails && !fit_ends(s); i++) {
+    int tries = COL_MAX(1, COL_MIN(NAMED_TRIES, NAMED_UNITS / COL_MAX(s->last_units, 1))), misses = 0;
+    for (int i = 0; i < tries && misses < NAMED_MISSES && next > state && !fit_ends(s); i++) {
         s->limit = next;
         fit_drop_best(s);
         s->excess = s->kept_excess;
         COL_TRY(search_groups(s));
         if (!fit_has_best(s)) COL_TRY(search_tight(s));
         if (fit_has_best(s)) {
+            misses = 0;
             *needed = next;
-            next = COL_MIN(s->smallest > fails ? s->smallest : s->best.plan.bytes, next - step);
-        } else {
-            fails = next;
+            next = COL_MIN(s->smallest, next - step);
+        } else if (!misses++ && next < *needed - step) {
             next = *needed - step;
+        } else {
+            next = *needed - (int64_t)(misses * NAMED_SHARE * (double)(*needed - state)) / step * step;
         }
     }
     s->limit = limit;
