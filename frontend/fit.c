@@ -82,6 +82,7 @@ col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer)
     s->last_units = (int32_t)step->units->count;
     s->last = (fit_plan){(int64_t)s->c->plan->arena_bytes, col_predict_step(s->c->plan),
                          answer ? answer->joined : 0};
+    s->smallest = COL_MIN(s->smallest, s->last.bytes);
     if (step->shard.plan_count && !s->c->beside) remember(s, &step->shard);
     bool fits = s->last.bytes <= s->limit;
     if (fits && (!fit_has_best(s) || s->last.seconds < s->best.plan.seconds)) keep_best(s);

@@ -43,6 +43,7 @@ typedef struct fit_search {
     int64_t kept_excess, least_excess, excess;
     int64_t keep_peak;          /* of the model where everything is kept */
     fit_plan kept, last, least; /* keeping everything; the last one; one of the plans of least memory */
+    int64_t smallest;           /* bytes of the smallest */
     int32_t last_units;         /* of the first program of the last one */
     /* Of all. */
     bool is_second;         /* another plan fits: of interest is what is faster, not what is least */

@@ -7,7 +7,9 @@
 
 enum {
     AGAIN_TRIES = 4,    /* for each size of groups, at a plan that takes no more memory than there is */
-    NAMED_TRIES = 4,    /* at a smaller limit than the one to be named */
+    NAMED_TRIES = 12,   /* at a smaller limit than the one to be named, ... */
+    NAMED_UNITS = 4000, /* ... or fewer, but one: as many units in all; ... */
+    NAMED_MISSES = 4,   /* ... or until so many in a row find nothing */
     GRID = 4096,        /* parts of the model's peak, in which its limits are given */
     LEVEL = 64,         /* of them between the levels that are tried below the limit, ... */
     LOWER_TRIES = 16,   /* ... of which there are so many, ... */
@@ -22,6 +24,7 @@ static const double LUCK = 1.04;       /* by which plans may be faster than the 
 static const double ANY_SECONDS = 1e8;
 static const double HOPELESS = 1.05;     /* by the least memory of other sizes: not laid out */
 static const double AGAIN_CLOSE = 0.005; /* of the temporaries' memory: not worth another try */
+static const double NAMED_SHARE = 0.03;  /* of the temporaries' memory, between limits that find nothing */
 static const double WORTH = 0.001; /* of a step's time: the least gain that larger groups are tried for */
 
 static bool is_checkpoint(const col_compiler *c, const char *name)
@@ -42,6 +45,16 @@ static col_status solve(fit_search *s, int64_t memory, int32_t joined, double wo
 {
     col_recompute_limits limits = {
         .memory = memory, .joined = joined, .gap = AGAIN_GAP, .work = work, .below = below};
+    col_arena *arena = fit_begin(s);
+    *out = COL_NEW(arena, col_recompute_answer);
+    return col_recompute_solve(s->model, &limits, arena, *out);
+}
+
+/* A plan of the least memory that turns of this size take. */
+static col_status solve_least(fit_search *s, int32_t joined, bool frugal, col_recompute_answer **out)
+{
+    col_recompute_limits limits = {
+        .memory = 1, .joined = joined, .gap = AGAIN_GAP, .work = AGAIN_WORK, .frugal = frugal};
     col_arena *arena = fit_begin(s);
     *out = COL_NEW(arena, col_recompute_answer);
     return col_recompute_solve(s->model, &limits, arena, *out);
@@ -138,7 +151,8 @@ static col_status lay_out_least(fit_search *s, const col_recompute_answer *answe
     return NULL;
 }
 
-/* Plans that do not depend on the limit, those that are forced by name among them. */
+/* Plans that do not depend on the limit, those that are forced by name among them. Of two plans with one peak by the
+ * model either may take less once its copies are fused. */
 static col_status search_least(fit_search *s)
 {
     int32_t blocks = col_recompute_blocks(s->model), without = 0;
@@ -153,11 +167,15 @@ static col_status search_least(fit_search *s)
     for (int32_t joined = 1; joined <= blocks && without < ENOUGH && !fit_ends(s);
          joined = next_size(joined)) {
         col_recompute_answer *answer;
-        COL_TRY(solve(s, 1, joined, AGAIN_WORK, 0, &answer));
+        COL_TRY(solve_least(s, joined, false, &answer));
         if (answer->status != COL_SOLVE_INFEASIBLE) continue;
         without = (double)answer->peak < HOPELESS * (double)least ? 0 : without + 1;
         least = COL_MIN(least, answer->peak);
-        if (!without) COL_TRY(lay_out_least(s, answer));
+        if (without) continue;
+        COL_TRY(lay_out_least(s, answer));
+        if (fit_ends(s)) return NULL;
+        COL_TRY(solve_least(s, joined, true, &answer));
+        COL_TRY(lay_out_least(s, answer));
     }
     return NULL;
 }
@@ -182,19 +200,29 @@ static col_status search_again(fit_search *s)
 }
 
 /* The searches that depend on the limit may find plans of less memory than those that do not: goes down from what
- * the least of these takes, by limits at which this very search ends with a plan. */
+ * the least of these takes, by limits at which this very search ends with a plan. It goes to the least that was laid out
+ * on the way; where it finds nothing there, one step below the last limit, and then, for what the search finds is not
+ * monotone, a few shares of the temporaries below it. */
 col_status fit_lower_needed(fit_search *s, int64_t *needed)
 {
-    int64_t limit = s->limit, next = *needed - COL_PLAN_ALIGNMENT;
-    for (int i = 0; i < NAMED_TRIES && next > (int64_t)s->c->plan->state_bytes && !fit_ends(s); i++) {
+    int64_t limit = s->limit, state = s->c->plan->state_bytes, step = COL_PLAN_ALIGNMENT;
+    int64_t next = COL_MIN(s->smallest, *needed - step);
+    int tries = COL_MAX(1, COL_MIN(NAMED_TRIES, NAMED_UNITS / COL_MAX(s->last_units, 1))), misses = 0;
+    for (int i = 0; i < tries && misses < NAMED_MISSES && next > state && !fit_ends(s); i++) {
         s->limit = next;
         fit_drop_best(s);
         s->excess = s->kept_excess;
         COL_TRY(search_groups(s));
         if (!fit_has_best(s)) COL_TRY(search_tight(s));
-        if (!fit_has_best(s)) break;
-        *needed = next;
-        next = s->best.plan.bytes < next ? s->best.plan.bytes : next - COL_PLAN_ALIGNMENT;
+        if (fit_has_best(s)) {
+            misses = 0;
+            *needed = next;
+            next = COL_MIN(s->smallest, next - step);
+        } else if (!misses++ && next < *needed - step) {
+            next = *needed - step;
+        } else {
+            next = *needed - (int64_t)(misses * NAMED_SHARE * (double)(*needed - state)) / step * step;
+        }
     }
     s->limit = limit;
     fit_drop_best(s);
@@ -215,6 +243,7 @@ col_status fit_finish(fit_search *s, int64_t *out_needed)
     const col_compiler *c = s->c;
     *out_needed = 0;
     s->least.bytes = 0;
+    s->smallest = INT64_MAX;
     s->start = col_solve_clock();
     if (c->options->use == COL_USE_TRAIN && (is_checkpoint(c, "all") || is_checkpoint(c, "sqrt"))) {
         COL_TRY(force_again(s));

@@ -38,8 +38,8 @@ typedef struct col_recompute_model col_recompute_model;
 
 typedef struct col_recompute_answer {
     col_recompute_plan plan;
-    /* OPTIMAL: within the gap asked for. INFEASIBLE: no plan of these turns fits; this is a cheap one of the least
-     * peak that was found. LIMIT: none was found, or there is none below the time asked for; the bound holds. */
+    /* OPTIMAL: within the gap asked for. INFEASIBLE: no plan of these turns fits; this is one of the least
+     * peak. LIMIT: none was found, or there is none below the time asked for; the bound holds. */
     col_solve_status status;
     double seconds;             /* of a step by the model: all units, and what is computed again */
     double again_seconds;       /* of that, computed again */
@@ -72,6 +72,7 @@ typedef struct col_recompute_limits {
     double gap;     /* at which the solver may stop */
     double work;    /* that it may do (solver/sharding.h), so that it stops at the same point in every run */
     double below;   /* seconds computed again: only plans with less are of interest; 0: all are */
+    bool frugal;    /* where nothing fits: the cheapest plan of the least peak that a short search finds */
 } col_recompute_limits;
 
 /* The cheapest plan of these turns within the limits. */

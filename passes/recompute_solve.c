@@ -268,10 +268,10 @@ static void take_answer(const solver *s, const int32_t *choice, col_recompute_an
     }
 }
 
-/* Where nothing fits, the least peak is known, with an assignment that was found for its peak alone. What computes no
- * more again than that peak takes is nearer to what copies take once they are fused. */
-static col_status solve_least(solver *s, col_sharding_problem *problem, const col_sharding_limits *how,
-                              col_sharding_solution *solution)
+/* Where nothing fits, the least peak is known, with an assignment that was found for its peak alone: looks for a cheap
+ * one. */
+static col_status solve_frugal(solver *s, col_sharding_problem *problem, const col_sharding_limits *how,
+                               col_sharding_solution *solution)
 {
     col_sharding_limits cheapest = *how;
     col_sharding_solution found;
@@ -306,8 +306,8 @@ col_status col_recompute_solve(const col_recompute_model *model, const col_recom
     if (limits->below > 0) how.below = model->cost + (int64_t)(1e9 * limits->below);
     col_sharding_solution solution;
     col_status status = col_sharding_solve(s.arena, &problem, &how, &solution);
-    if (!status && solution.status == COL_SOLVE_INFEASIBLE && solution.choice)
-        status = solve_least(&s, &problem, &how, &solution);
+    if (!status && limits->frugal && solution.status == COL_SOLVE_INFEASIBLE && solution.choice)
+        status = solve_frugal(&s, &problem, &how, &solution);
     if (!status) {
         recompute_plan_init(model, s.t, arena, &out->plan);
         out->joined = COL_MAX(limits->joined, 1);

@@ -185,8 +185,9 @@ static void minimise(progress *p)
 
 /* ---- large buffers first ---- */
 
-/* Part of the bound that the small buffers may hold together, and of all buffers that they must be. */
-static const double SMALL_BYTES = 0.001, SMALL_COUNT = 0.2;
+/* Parts of the bound that the small buffers may hold together, one tried after the other, and of all buffers that they
+ * must be. */
+static const double SMALL_BYTES[] = {0.001, 0.01}, SMALL_COUNT = 0.2;
 
 /* The most bytes of items smaller than `size` that are live at one time. */
 static int64_t live_below(const offsets_model *m, int64_t size, int64_t *live)
@@ -202,10 +203,10 @@ static int64_t live_below(const offsets_model *m, int64_t size, int64_t *live)
 }
 
 /* The largest power of two below which the items hold next to nothing; 0: they are too few to matter. */
-static int64_t small_size(const offsets_model *m, col_arena *scratch)
+static int64_t small_size(const offsets_model *m, double part, col_arena *scratch)
 {
     int64_t *live = COL_NEW_ARRAY(scratch, int64_t, m->sections + 1), size = 1, most;
-    most = (int64_t)(SMALL_BYTES * (double)m->bound);
+    most = (int64_t)(part * (double)m->bound);
     while (2 * size <= most && live_below(m, 2 * size, live) <= most) size *= 2;
     size_t count = 0;
     for (size_t j = 0; j < m->count; j++) count += m->items[j].size < size && m->items[j].place < 0;
@@ -213,13 +214,12 @@ static int64_t small_size(const offsets_model *m, col_arena *scratch)
     return is_worth_it ? size : 0;
 }
 
-/* Solves without the small buffers, which are most of what there is to search and next to nothing of the
+/* Solves without the buffers below `size`, which are most of what there is to search and next to nothing of the
  * peak, and then puts them where they fit. */
-static void solve_large(progress *p, const col_offsets_problem *problem, const col_offsets_limits *limits)
+static void solve_from(progress *p, int64_t size, const col_offsets_problem *problem,
+                       const col_offsets_limits *limits)
 {
     const offsets_model *m = p->model;
-    int64_t size = small_size(m, p->scratch);
-    if (!size) return;
     col_offsets_buffer *large = COL_NEW_ARRAY(p->scratch, col_offsets_buffer, m->count);
     col_offsets_problem part = {.buffers = large};
     offsets_model rest = *m;
@@ -242,6 +242,16 @@ static void solve_large(progress *p, const col_offsets_problem *problem, const c
     if (peak >= p->peak) return;
     p->peak = peak;
     memcpy(p->best, p->trial, m->count * sizeof *p->best);
+}
+
+static void solve_large(progress *p, const col_offsets_problem *problem, const col_offsets_limits *limits)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < COL_COUNT(SMALL_BYTES) && !is_good(p); i++) {
+        int64_t size = small_size(p->model, SMALL_BYTES[i], p->scratch);
+        if (size > last) solve_from(p, size, problem, limits);
+        last = size;
+    }
 }
 
 static void solve_model(progress *p, const col_offsets_problem *problem, const col_offsets_limits *limits,
