@@ -37,7 +37,6 @@ enum {
     COLUMN_STEPS = 64,     /* ... if there are so many rows to reduce */
     SHARED = 48 << 10,     /* bytes that a block may have for its sums */
     AHEAD_WORDS = 32,      /* of 4 bytes that a thread loads ahead */
-    KEPT_WORDS = 32,       /* that it keeps for its columns, so that there are registers for more threads */
     ACCESS = 16,           /* bytes of the widest access */
     WANTED_ITEMS = 1 << 16 /* that keep a device busy: fewer columns are not taken several at a time */
 };
@@ -125,20 +124,10 @@ static bool team_fits(const col_kernel *k, const ptx_shape *s, unsigned lanes, u
     return sums && s->items / lanes % WARP == 0 && sums * lanes * team * WARP * slot_bytes(k) <= SHARED;
 }
 
-/* What a thread keeps for each of its columns while it walks the rows: sums, and what it has loaded before. */
-static unsigned words_kept(const col_kernel *k)
-{
-    unsigned words = most_sums(k);
-    for (int i = 0; i < k->instr_count; i++)
-        words += k->instrs[i].kind == COL_INSTR_LOAD && !(k->instrs[i].dims & k->reduced);
-    return words;
-}
-
 /* Columns with many rows are shared by threads of different warps, so that each warp still reads along rows. */
 static void shape_columns(const col_kernel *k, ptx_shape *s)
 {
-    unsigned lanes = s->lanes, kept = words_kept(k);
-    while (lanes > 4 && lanes * kept > KEPT_WORDS) lanes /= 2;
+    unsigned lanes = s->lanes;
     while (lanes > 1 && !team_fits(k, s, lanes, COLUMN_TEAM)) lanes /= 2;
     if (s->steps >= COLUMN_STEPS && team_fits(k, s, lanes, COLUMN_TEAM)) {
         s->team = COLUMN_TEAM;

@@ -13,6 +13,7 @@
 #include "ir/evaluate.h"
 #include "ir/units.h"
 #include "ir/view.h"
+#include "passes/channels_last.h"
 #include "passes/pass.h"
 #include "tests/unit/random.h"
 
@@ -117,8 +118,18 @@ typedef struct run {
     col_arena *arena;
     unsigned char **bytes; /* by value id, of values with bytes of their own */
     unit_random random;
-    bool cuts;
+    bool cuts, channels_last;
 } run;
+
+/* How a value that has bytes lies in them. */
+static void strides_of(void *context, const col_value *value, int64_t strides[COL_MAX_RANK])
+{
+    const run *r = context;
+    if (r->channels_last && col_value_allows_channels_last(value))
+        col_channels_last_strides(value->type.shape, strides);
+    else
+        col_shape_strides(value->type.shape, strides);
+}
 
 static void *new_bytes(run *r, const col_value *value)
 {
@@ -139,7 +150,7 @@ static void check_canary(const run *r, const col_value *value)
 
 static col_tensor read_value(const run *r, const col_value *value)
 {
-    col_view view = col_view_of(value);
+    col_view view = col_view_over(value, strides_of, (void *)(uintptr_t)r);
     col_shape shape = value->type.shape;
     size_t size = col_dtype_size(value->type.dtype);
     int64_t numel = col_shape_numel(shape), strides[COL_MAX_RANK];
@@ -157,8 +168,15 @@ static void write_value(run *r, const col_value *value, const col_tensor *tensor
 {
     size_t size = col_dtype_size(value->type.dtype);
     unsigned char *data = new_bytes(r, value);
-    for (int64_t i = 0; i < col_shape_numel(value->type.shape); i++)
-        write_element(value->type.dtype, data + (size_t)i * size, tensor->data[i]);
+    col_shape shape = value->type.shape;
+    int64_t own[COL_MAX_RANK], strides[COL_MAX_RANK];
+    col_shape_strides(shape, own);
+    strides_of(r, value, strides);
+    for (int64_t i = 0; i < col_shape_numel(shape); i++) {
+        int64_t at = 0;
+        for (int d = 0; d < shape.rank; d++) at += i / own[d] % shape.dims[d] * strides[d];
+        write_element(value->type.dtype, data + (size_t)at * size, tensor->data[i]);
+    }
 }
 
 /* The pieces of the range from both ends inwards, of random sizes. */
@@ -279,7 +297,12 @@ int kernel_run_count(const col_graph *graph)
 col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const kernel_run_options *options,
                        col_arena *arena)
 {
-    run r = {.graph = graph, .arena = arena, .random = {options->split}, .cuts = options->split != 0};
+    run r = {.graph = graph,
+             .arena = arena,
+             .random = {options->split},
+             .cuts = options->split != 0,
+             .channels_last = options->channels_last};
+    col_kernel_layout layout = {&r, strides_of};
     r.bytes = COL_NEW_ARRAY(arena, unsigned char *, graph->next_value_id);
     const col_units *units = col_units_of(graph, arena);
     const col_kernel **kernels = COL_NEW_ARRAY(arena, const col_kernel *, units->count);
@@ -288,7 +311,7 @@ col_tensor *kernel_run(const col_graph *graph, const col_tensor *vars, const ker
         const col_unit *unit = &units->units[u];
         if (unit->nodes[0]->group >= 0)
             kernels[count++] =
-                col_kernel_build((const col_node *const *)unit->nodes, unit->node_count, NULL, arena);
+                col_kernel_build((const col_node *const *)unit->nodes, unit->node_count, &layout, arena);
     }
     void *handle = NULL;
     if (count) {

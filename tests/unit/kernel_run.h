@@ -8,6 +8,7 @@
 typedef struct kernel_run_options {
     const char *features; /* of col_x86_options */
     uint64_t split;       /* 0: whole ranges; else a seed of how they are cut and in which order they run */
+    bool channels_last;   /* values of [n, c, ...] lie [n, ..., c] where all that uses them allows it */
 } kernel_run_options;
 
 /* The model's text as a graph. Aborts the test on a fault. */
