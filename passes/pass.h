@@ -122,6 +122,8 @@ COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
  * strides they cannot take. */
 COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_options *options);
+/* Gives products the bias, the GELU or the slope of GELU that follows them. */
+COL_MUST_USE col_status col_pass_epilogue(col_graph *graph, const col_pass_options *options);
 /* Computes all that it can again in the backward phase, from what the blocks of the forward phase begin with:
  * passes/recompute.h, which also chooses by a memory limit. */
 COL_MUST_USE col_status col_pass_recompute(col_graph *graph, const col_pass_options *options);

@@ -220,6 +220,30 @@ template <typename T> __device__ void multiply(const cuda_product &p, void *c, c
         ((T *)c)[at_c] = from_float<T>(sum);
 }
 
+// tanh(sqrt(2/pi) (x + 0.044715 x^3)), the part of GELU that is dear.
+__device__ float gelu_tanh_part(float x) { return tanhf(0.7978845608f * (x + 0.044715f * x * x * x)); }
+
+template <typename T> __device__ void finish_product(const cuda_epilogue &e, T *c, const T *third, T *second)
+{
+    int64_t i = thread_number();
+    if (i >= e.count) return;
+    int64_t row = i / e.columns, column = i % e.columns, at = row * e.c[0] + column * e.c[1];
+    float value = to_float(c[at]), with = to_float(third[row * e.third[0] + column * e.third[1]]);
+    if (e.kind == CUDA_GELU_SLOPE) {
+        float t = gelu_tanh_part(with), inner = 0.7978845608f * (1 + 3 * 0.044715f * with * with);
+        c[at] = from_float<T>(value * 0.5f * (1 + t + with * (1 - t * t) * inner));
+        return;
+    }
+    T sum = from_float<T>(value + with);
+    if (e.kind == CUDA_BIAS) {
+        c[at] = sum;
+        return;
+    }
+    if (second) second[row * e.second[0] + column * e.second[1]] = sum;
+    float x = to_float(sum);
+    c[at] = from_float<T>(0.5f * x * (1 + gelu_tanh_part(x)));
+}
+
 // Sets `*flag` when a view holds a NaN or an infinity.
 template <typename T> __device__ void look(const cuda_copy &w, const T *data, int32_t *flag)
 {
@@ -253,6 +277,10 @@ template <typename T> __device__ void look(const cuda_copy &w, const T *data, in
     extern "C" __global__ void col_product_##suffix(cuda_product p, void *c, const T *a, const T *b)                         \
     {                                                                                                                        \
         multiply<T>(p, c, a, b);                                                                                             \
+    }                                                                                                                        \
+    extern "C" __global__ void col_epilogue_##suffix(cuda_epilogue e, T *c, const T *third, T *second)                       \
+    {                                                                                                                        \
+        finish_product<T>(e, c, third, second);                                                                              \
     }                                                                                                                        \
     extern "C" __global__ void col_look_##suffix(cuda_copy w, const T *data, int32_t *flag) { look<T>(w, data, flag); }
 BY_TYPE(f32, float)
