@@ -42,6 +42,17 @@ __device__ void copy_any(const cuda_copy &w, void *to, const void *from)
 // `from` NULL: zeros.
 extern "C" __global__ void col_copy(cuda_copy w, void *to, const void *from) { copy_any(w, to, from); }
 
+// Random numbers that are of the order of 0.1 as 16 or 32 bits: the exponent is nearly the same in each half.
+extern "C" __global__ void col_noise(uint32_t *words, uint64_t count)
+{
+    for (uint64_t i = (uint64_t)thread_number(); i < count; i += (uint64_t)gridDim.x * blockDim.x) {
+        uint32_t h = (uint32_t)i * 2654435761u;
+        h = (h ^ h >> 15) * 2246822519u;
+        h = (h ^ h >> 13) * 3266489917u;
+        words[i] = 0x3e003e00u | (h & 0x80ff80ffu);
+    }
+}
+
 // Tells the host where a stream is.
 extern "C" __global__ void col_mark(uint32_t *at, uint32_t value) { *at = value; }
 

@@ -2,9 +2,7 @@
  * it as C' = B' A'; operands whose columns are dense are transposed on the way, and nothing is stored
  * transposed.
  *
- * fp32 products are exact: TF32 is not used. The algorithm is the first that the library's heuristic gives
- * for the shape and does not depend on a run, so two runs of a plan on one kind of device give the same bits.
- */
+ * fp32 products are exact: TF32 is not used. Which algorithm multiplies is in matmul_search.c. */
 #include "runtime/cuda/matmul.h"
 
 #include <stdio.h>
@@ -104,52 +102,6 @@ static col_status make_operand(const char *name, cuda_matmul *p, const cuda_matr
                        count, step);
 }
 
-/* The largest power of two that all of the operand's matrices start at a multiple of, at most 256 bytes. */
-static uint32_t alignment_of(const cuda_matmul *p, const cuda_matrix *m, const void *data, int64_t step,
-                             size_t element)
-{
-    uint64_t all = 256 | (uint64_t)(uintptr_t)data | (uint64_t)step * element;
-    for (int d = 0; d < p->outer_rank; d++) all |= (uint64_t)m->batch[d] * element;
-    return (uint32_t)(all & -all);
-}
-
-static col_status find_algorithm(cuda_context *context, cuda_call *call, cuda_matmul *p, bool *out_found)
-{
-    const char *name = call->instruction->name;
-    cublasLtMatmulPreferenceOpaque_t preference;
-    size_t bytes = CUDA_PRODUCT_WORKSPACE;
-    int count = 0;
-    cublasLtMatmulHeuristicResult_t found;
-    uint32_t a = alignment_of(p, &p->a, call->args[p->swapped ? 1 : 0], p->steps[0], p->in_size);
-    uint32_t b = alignment_of(p, &p->b, call->args[p->swapped ? 0 : 1], p->steps[1], p->in_size);
-    uint32_t c = alignment_of(p, &p->c, call->args[call->instruction->n_reads], p->steps[2], p->out_size);
-    const struct {
-        cublasLtMatmulPreferenceAttributes_t name;
-        const void *value;
-        size_t size;
-    } attributes[] = {
-        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &b, sizeof b}, /* exchanged, as the operands are */
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &a, sizeof a},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &c, sizeof c},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &c, sizeof c}};
-    CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceInit, &preference);
-    for (size_t i = 0; i < COL_COUNT(attributes); i++) {
-        CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceSetAttribute, &preference, attributes[i].name,
-                      attributes[i].value, attributes[i].size);
-    }
-    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(context->blas, &p->how, &p->lb, &p->la, &p->lc,
-                                                           &p->lc, &preference, 1, &found, &count);
-    *out_found = !status && count;
-    if (status && status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
-        return cuda_blas_failure(name, "cublasLtMatmulAlgoGetHeuristic", status);
-    if (!*out_found) return NULL;
-    p->algorithm = found.algo;
-    p->workspace = found.workspaceSize;
-    cuda_want(context, call, p->workspace);
-    return NULL;
-}
-
 static int64_t offset_of(const cuda_matmul *p, const cuda_matrix *m, int64_t number)
 {
     int64_t offset = 0;
@@ -158,13 +110,13 @@ static int64_t offset_of(const cuda_matmul *p, const cuda_matrix *m, int64_t num
     return offset;
 }
 
-static col_status run_library(const cuda_context *context, const cuda_call *call)
+col_status cuda_matmul_multiply(const cuda_context *context, const cuda_call *call, cuda_matmul *p,
+                                int64_t calls)
 {
-    cuda_matmul *p = call->state;
     const float one = 1, beta = call->instruction->matmul->accumulate ? 1 : 0;
     const char *a = call->args[p->swapped ? 1 : 0], *b = call->args[p->swapped ? 0 : 1];
     char *c = call->args[call->instruction->n_reads];
-    for (int64_t i = 0; i < p->calls; i++) {
+    for (int64_t i = 0; i < calls; i++) {
         const char *at_a = a + offset_of(p, &p->a, i) * (int64_t)p->in_size;
         const char *at_b = b + offset_of(p, &p->b, i) * (int64_t)p->in_size;
         char *at_c = c + offset_of(p, &p->c, i) * (int64_t)p->out_size;
@@ -172,6 +124,13 @@ static col_status run_library(const cuda_context *context, const cuda_call *call
                       at_a, &p->la, &beta, at_c, &p->lc, at_c, &p->lc, &p->algorithm, context->workspace,
                       p->workspace, context->stream);
     }
+    return NULL;
+}
+
+static col_status run_library(const cuda_context *context, const cuda_call *call)
+{
+    cuda_matmul *p = call->state;
+    COL_TRY(cuda_matmul_multiply(context, call, p, p->calls));
     return cuda_epilogue_run(context, call, p);
 }
 
@@ -254,11 +213,11 @@ col_status cuda_matmul_prepare(cuda_context *context, cuda_call *call)
     COL_TRY(make_layout(in->name, &p->lc, out_type, p->c.columns, p->c.rows, leading, p->count, p->steps[2]));
     bool found, inside = false;
     if (in->matmul->epilogue) COL_TRY(cuda_epilogue_set(call, p, &inside));
-    COL_TRY(find_algorithm(context, call, p, &found));
+    COL_TRY(cuda_matmul_find_algorithm(context, call, p, &found));
     if (!found && inside) {
         inside = false;
         COL_TRY(cuda_epilogue_unset(call, p));
-        COL_TRY(find_algorithm(context, call, p, &found));
+        COL_TRY(cuda_matmul_find_algorithm(context, call, p, &found));
     }
     if (found && in->matmul->epilogue && !inside) COL_TRY(cuda_epilogue_prepare(context, call, p));
     if (!found) return prepare_plain(context, call, p);

@@ -38,6 +38,13 @@ cuda_matrix cuda_matrix_of(const col_plan_view *view);
 /* Whether rows lie dense one after another, a distance of `*out_leading` apart. */
 bool cuda_matrix_has_dense_rows(const cuda_matrix *m, int64_t *out_leading);
 
+/* The product by the library, with its epilogue where that is set, of the first so many calls. */
+COL_MUST_USE col_status cuda_matmul_multiply(const cuda_context *context, const cuda_call *call,
+                                             cuda_matmul *p, int64_t calls);
+/* Sets the algorithm, and asks for its workspace; false: the library does not take the product. */
+COL_MUST_USE col_status cuda_matmul_find_algorithm(cuda_context *context, cuda_call *call, cuda_matmul *p,
+                                                   bool *out_found);
+
 /* Tells the library to do the instruction's epilogue, where it can. */
 COL_MUST_USE col_status cuda_epilogue_set(const cuda_call *call, cuda_matmul *p, bool *out_set);
 /* Takes that back. */
