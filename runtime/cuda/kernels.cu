@@ -72,27 +72,38 @@ extern "C" __global__ void col_scatter_count(const int32_t *ids, int64_t n, int6
     if (i < n && ids[i] >= 0 && ids[i] < rows) atomicAdd(&counts[ids[i]], 1);
 }
 
-// One block: starts[r] = sum of counts before r; counts become cursors.
+// The sum of the warp's lanes up to and with this one (Hillis and Steele 1986).
+__device__ int32_t warp_prefix(int32_t sum)
+{
+    int lane = threadIdx.x % 32;
+    for (int step = 1; step < 32; step *= 2) {
+        int32_t other = __shfl_up_sync(~0u, sum, step);
+        sum += lane >= step ? other : 0;
+    }
+    return sum;
+}
+
+// One block of 32 warps: starts[r] = sum of counts before r; counts become cursors. Each warp has rows of its own.
 extern "C" __global__ void col_scatter_starts(int32_t *counts, int32_t *starts, int64_t rows)
 {
-    __shared__ int32_t sums[1024];
-    int64_t each = (rows + blockDim.x - 1) / blockDim.x, begin = min(threadIdx.x * each, rows), end = min(begin + each, rows);
+    __shared__ int32_t sums[32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int64_t each = (rows + 1023) / 1024 * 32, begin = min(warp * each, rows), end = min(begin + each, rows);
     int32_t sum = 0;
-    for (int64_t r = begin; r < end; r++) sum += counts[r];
-    sums[threadIdx.x] = sum;
-    for (unsigned step = 1; step < blockDim.x; step *= 2) { // sums up to and with each thread's (Hillis and Steele 1986)
-        __syncthreads();
-        int32_t other = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
-        __syncthreads();
-        sums[threadIdx.x] += other;
-    }
+#pragma unroll 8
+    for (int64_t r = begin + lane; r < end; r += 32) sum += counts[r];
+    sum = warp_prefix(sum);
+    if (lane == 31) sums[warp] = sum;
     __syncthreads();
-    if (threadIdx.x == blockDim.x - 1) starts[rows] = sums[threadIdx.x];
-    int32_t before = sums[threadIdx.x] - sum;
-    for (int64_t r = begin; r < end; r++) {
-        int32_t own = counts[r];
-        starts[r] = counts[r] = before;
-        before += own;
+    if (warp == 0) sums[lane] = warp_prefix(sums[lane]);
+    __syncthreads();
+    if (threadIdx.x == 0) starts[rows] = sums[31];
+    int32_t before = warp ? sums[warp - 1] : 0;
+#pragma unroll 4
+    for (int64_t r = begin; r < end; r += 32) {
+        int32_t own = r + lane < end ? counts[r + lane] : 0, upto = warp_prefix(own);
+        if (r + lane < end) starts[r + lane] = counts[r + lane] = before + upto - own;
+        before += __shfl_sync(~0u, upto, 31);
     }
 }
 
