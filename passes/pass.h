@@ -49,6 +49,7 @@ typedef struct col_pass_options {
     int64_t few_rows;           /* ... or fewer where they are of rows, ... */
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
+    int64_t row_bytes;          /* of a row that are reduced at once; longer ones are cut; 0: none are */
     int64_t loss_chunks;        /* that the loss runs in, at most; 0: as many as pay */
     bool channels_last;         /* convolutions of 16 bits compute on tensors that lie [n, spatial..., c] */
     const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
