@@ -224,6 +224,9 @@ static const struct {
 } library[] = {
     {COL_OP_EINSUM, emit_product},
     {COL_OP_EINSUM_ADD, emit_product},
+    {COL_OP_PRODUCT_BIAS, emit_product},
+    {COL_OP_PRODUCT_GELU, emit_product},
+    {COL_OP_PRODUCT_GELU_GRAD, emit_product},
     {COL_OP_ATTENTION, emit_attention},
     {COL_OP_ATTENTION_GRAD, emit_attention},
     {COL_OP_ATTENTION_CACHED, emit_attention_cached},

@@ -26,18 +26,43 @@ static col_plan_view *matrix_view(emit_program *p, const col_einsum *e, const ch
     return emit_make_view(p, offset, value->type.dtype, rank + 2, dims, strides);
 }
 
+/* The third operand: a bias, along the columns, or a matrix as the result. */
+static col_plan_view *third_view(emit_program *p, const col_einsum *e, const col_node *node)
+{
+    const col_value *value = col_node_operand(node, 2);
+    if (node->op == COL_OP_PRODUCT_GELU_GRAD) return matrix_view(p, e, e->result, value, e->rows, e->columns);
+    int64_t count = col_shape_numel(value->type.shape), one = 1;
+    return emit_make_view(p, emit_value_view(p, value)->offset, value->type.dtype, 1, &count, &one);
+}
+
+/* Of two results the second may be read by nobody, and has no place then. */
+static size_t count_writes(const emit_program *p, const col_node *node)
+{
+    size_t count = node->result_count;
+    return count - (count > 1 && !p->placements[node->results[1].id].placed);
+}
+
 void emit_product(emit_program *p, const col_node *node)
 {
+    static const Col__Plan__Epilogue epilogues[COL_OP_COUNT] = {
+        [COL_OP_PRODUCT_BIAS] = COL__PLAN__EPILOGUE__BIAS,
+        [COL_OP_PRODUCT_GELU] = COL__PLAN__EPILOGUE__BIAS_GELU,
+        [COL_OP_PRODUCT_GELU_GRAD] = COL__PLAN__EPILOGUE__GELU_SLOPE,
+    };
     col_einsum e = col_einsum_of(node);
-    col_plan_instruction *in = emit_add_instruction(p, node, 2, 1);
     bool adds = node->op == COL_OP_EINSUM_ADD; /* the base, operand 0, and the result are one place */
+    col_plan_instruction *in =
+        emit_add_instruction(p, node, node->operand_count - adds, count_writes(p, node));
     in->reads[0] = matrix_view(p, &e, e.operands[0], col_node_operand(node, adds), e.rows, e.inner);
     in->reads[1] = matrix_view(p, &e, e.operands[1], col_node_operand(node, adds + 1), e.inner, e.columns);
-    in->writes[0] = matrix_view(p, &e, e.result, &node->results[0], e.rows, e.columns);
+    if (in->n_reads > 2) in->reads[2] = third_view(p, &e, node);
+    for (size_t i = 0; i < in->n_writes; i++)
+        in->writes[i] = matrix_view(p, &e, e.result, &node->results[i], e.rows, e.columns);
     in->kind_case = COL__PLAN__INSTRUCTION__KIND_MATMUL;
     in->matmul = COL_NEW(p->arena, Col__Plan__Matmul);
     col__plan__matmul__init(in->matmul);
     in->matmul->accumulate = adds;
+    in->matmul->epilogue = epilogues[node->op];
     in->flops = col_node_work(node).flops;
     in->bytes = emit_bytes_moved(in) + (adds ? emit_view_bytes(in->writes[0]) : 0);
 }

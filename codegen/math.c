@@ -117,17 +117,21 @@ static LLVMValueRef approximate(const col_llvm *l, const char *name, LLVMValueRe
     return all;
 }
 
-/* e^x = 2^y (1 + z ln2) for x log2(e) = y + z with y rounded: the processor's 2^y takes every y. */
+/* e^x = 2^y (1 + z ln2) for x log2(e) = y + z with y rounded: the processor's 2^y takes every y. What is below the
+ * smallest normal number becomes 0. */
 static LLVMValueRef exp_of_gpu(const col_llvm *l, LLVMValueRef x)
 {
     LLVMTypeRef type = LLVMTypeOf(x);
+    /* Both keep a NaN. */
+    x = col_llvm_intrinsic(l, "llvm.minimum", &type, 1, (LLVMValueRef[]){x, number(l, 89.0, x)}, 2);
+    x = col_llvm_intrinsic(l, "llvm.maximum", &type, 1, (LLVMValueRef[]){x, number(l, -104.0, x)}, 2);
     LLVMValueRef upper = number(l, 0x1.715476p+0, x), lower = number(l, 0x1.4ae0cp-26, x); /* of log2(e) */
     LLVMValueRef y = mul(l, x, upper);
     LLVMValueRef parts[] = {x, upper, LLVMBuildFNeg(l->b, y, "")};
     LLVMValueRef z = col_llvm_intrinsic(l, "llvm.fma", &type, 1, parts, 3);
     z = fma3(l, x, lower, z);
     LLVMValueRef correction = fma3(l, z, number(l, 0.693147180559945309, x), number(l, 1, x));
-    return mul(l, approximate(l, "llvm.nvvm.ex2.approx.f", y), correction);
+    return mul(l, approximate(l, "llvm.nvvm.ex2.approx.ftz.f", y), correction);
 }
 
 /* e^x = 2^n e^r with |r| <= ln2 / 2. Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits,
@@ -139,9 +143,9 @@ LLVMValueRef col_llvm_exp(const col_llvm *l, LLVMValueRef x)
                                4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
     LLVMTypeRef type = LLVMTypeOf(x);
     const double magic = 12582912.0;
+    if (l->is_gpu) return exp_of_gpu(l, x);
     x = choose(l, LLVMRealOGT, x, 89.0, number(l, 89.0, x), x);
     x = choose(l, LLVMRealOLT, x, -104.0, number(l, -104.0, x), x);
-    if (l->is_gpu) return exp_of_gpu(l, x);
     LLVMValueRef shifted = fma3(l, x, number(l, 1.44269504088896341, x), number(l, magic, x));
     LLVMValueRef n = sub(l, shifted, number(l, magic, x));
     LLVMValueRef r = fma3(l, n, number(l, -0.693359375, x), x);

@@ -88,6 +88,7 @@ col_status col_compiler_run_passes(col_compiler *c, col_graph *graph, const char
         COL_ASSERT(passes[n]);
         bool narrow = passes[n]->run == col_pass_precision || passes[n]->run == col_pass_space_to_depth;
         if ((narrow && options->precision == COL_F32) ||
+            (passes[n]->run == col_pass_epilogue && !c->options->is_cuda) ||
             (passes[n]->run == col_pass_scale_loss && options->precision != COL_F16))
             continue; /* has nothing to do */
         *out_stopped = col_compiler_stops_after(c, passes[n]->name);

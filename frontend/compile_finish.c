@@ -120,7 +120,7 @@ static void emit_programs(col_compiler *c)
     c->plan->memory = reports.data;
 }
 
-static const char *const kernel_passes[] = {"fuse", "schedule"};
+static const char *const kernel_passes[] = {"epilogue", "fuse", "schedule"};
 
 /* The program's graph with the copies of what it computes again. `options` are for what follows. */
 static col_status rewrite_program(col_compiler *c, col_program *p, col_pass_options *options)

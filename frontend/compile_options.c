@@ -66,7 +66,8 @@ enum {
     GPU_RESULTS = 1 << 16,     /* reductions to fewer leave threads without work, ... */
     GPU_ROW_RESULTS = 1 << 10, /* ... or of fewer rows, which have many threads each, ... */
     GPU_ELEMENTS = 1 << 12,    /* ... where each sums more, ... */
-    GPU_ROWS = 1 << 9          /* ... or a column of so many rows */
+    GPU_ROWS = 1 << 9,         /* ... or a column of so many rows */
+    GPU_ROW_BYTES = 1 << 12    /* that a warp keeps in registers */
 };
 
 static const char *const uses[] = {"train", "forward", "generate"};
@@ -267,6 +268,7 @@ col_status col_compile_options_read(const col_options *options, col_arena *arena
         out->passes.many_elements = GPU_ELEMENTS;
         out->passes.many_rows = GPU_ROWS;
         out->passes.channels_last = precision != 0;
+        out->passes.row_bytes = GPU_ROW_BYTES;
     }
     COL_TRY(read_machine(options, out));
     COL_TRY(read_checkpoint(options, out));

@@ -67,10 +67,12 @@ void col_explain_notation(const col_plan_instruction *in, col_str *out)
     print_views(in->writes, in->n_writes, out);
     bool adds = in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && in->matmul->accumulate;
     col_str_append(out, adds ? " += " : " = ");
-    if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && in->n_reads == 2) {
+    if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL && in->n_reads >= 2) {
+        static const char *const epilogues[] = {"", ", bias", ", bias, gelu", ", gelu slope"};
         print_view(in->reads[0], out);
         col_str_append(out, " x ");
         print_view(in->reads[1], out);
+        if (in->matmul->epilogue < COL_COUNT(epilogues)) col_str_append(out, epilogues[in->matmul->epilogue]);
         return;
     }
     bool kernel = in->kind_case == COL__PLAN__INSTRUCTION__KIND_KERNEL;

@@ -55,6 +55,19 @@ static double collective_seconds(const col_machine *machine, const col_mesh *mes
     return is_joined ? alone - col_cost_collective(machine, mesh, kinds[how->kind], &axes, 0) : alone;
 }
 
+/* GELU in a product's epilogue is not hidden behind its multiplications: it costs what moving its matrix does. */
+static double product_seconds(const col_machine *machine, const col_plan_instruction *in)
+{
+    const col_plan_view *beside = NULL;
+    if (in->matmul->epilogue == COL__PLAN__EPILOGUE__BIAS_GELU) beside = in->writes[0];
+    if (in->matmul->epilogue == COL__PLAN__EPILOGUE__GELU_SLOPE) beside = in->reads[2];
+    double seconds = col_cost_seconds(machine, COL_COST_PRODUCT, in->flops, in->bytes);
+    if (!beside) return seconds;
+    double bytes =
+        (double)col_plan_numel(beside->n_dims, beside->dims) * (double)col_plan_dtype_size(beside->dtype);
+    return seconds + col_cost_traffic(machine, bytes);
+}
+
 void col_predict(const col_machine *machine, col_plan *plan)
 {
     plan->overlap = machine->overlap;
@@ -68,6 +81,8 @@ void col_predict(const col_machine *machine, col_plan *plan)
                                                  machine->overlap > 0 && col_plan_joins(program, i));
             else if (col_predict_waits(in))
                 in->seconds = 0;
+            else if (in->kind_case == COL__PLAN__INSTRUCTION__KIND_MATMUL)
+                in->seconds = product_seconds(machine, in);
             else
                 in->seconds = col_cost_seconds(machine, col_predict_class(in), in->flops, in->bytes);
         }

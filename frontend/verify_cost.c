@@ -18,7 +18,7 @@ static double node_seconds(const col_node *node)
     for (uint32_t i = 0; i < node->operand_count; i++) elements += numel(col_node_operand(node, i));
     for (uint32_t i = 0; i < node->result_count; i++) elements += numel(&node->results[i]);
     double products = 0;
-    if (node->op == COL_OP_EINSUM || node->op == COL_OP_EINSUM_ADD) {
+    if (col_op_info_of(node->op)->op_class == COL_CLASS_CONTRACTION || node->op == COL_OP_EINSUM_ADD) {
         col_einsum e = col_einsum_of(node);
         products = numel(&node->results[0]) * (double)col_einsum_size(&e, e.inner);
     } else if (node->op == COL_OP_ATTENTION || node->op == COL_OP_ATTENTION_GRAD ||

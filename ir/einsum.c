@@ -15,8 +15,9 @@ static void append(char *letters, char c)
 
 col_einsum col_einsum_of(const col_node *node)
 {
-    COL_ASSERT(node->op == COL_OP_EINSUM || node->op == COL_OP_EINSUM_ADD);
-    uint32_t factors = node->operand_count - 2;
+    bool adds = node->op == COL_OP_EINSUM_ADD;
+    COL_ASSERT(adds || col_op_info_of(node->op)->op_class == COL_CLASS_CONTRACTION);
+    uint32_t factors = adds;
     col_einsum e = {0};
     col_equation equation;
     COL_ASSERT(!col_equation_parse(col_node_text(node, COL_ATTR_EQUATION), &equation));

@@ -18,7 +18,8 @@ typedef struct col_einsum {
     int64_t size[26]; /* by letter - 'a' */
 } col_einsum;
 
-/* The node must be a verified einsum, or einsum_add, of which the last two operands are the product's. */
+/* The node must be verified: an einsum or a product with an epilogue, or einsum_add, of which the last two operands are
+ * the product's. */
 col_einsum col_einsum_of(const col_node *node);
 /* Product of the letters' sizes. */
 int64_t col_einsum_size(const col_einsum *e, const char *letters);

@@ -277,8 +277,9 @@ const char **col_graph_node_names(const col_graph *graph, col_arena *arena)
     const char **names = COL_NEW_ARRAY(arena, const char *, graph->next_node_id);
     col_map *seen = col_map_create(arena); /* base name to the first node's count */
     COL_FOR_EACH_NODE (node, graph) {
-        bool is_module = node->op == COL_OP_EINSUM || node->op == COL_OP_EINSUM_ADD ||
-                         col_op_info_of(node->op)->op_class == COL_CLASS_COMPOSITE;
+        col_op_class class = col_op_info_of(node->op)->op_class;
+        bool is_module =
+            class == COL_CLASS_CONTRACTION || class == COL_CLASS_COMPOSITE || node->op == COL_OP_EINSUM_ADD;
         const char *op = col_op_info_of(node->op)->name;
         const char *base = node->scope;
         if (!is_module || !*base)

@@ -19,7 +19,7 @@ typedef enum col_op_class {
     COL_CLASS_REDUCTION,   /* over `axes` */
     COL_CLASS_VIEW,        /* an index map; costs nothing where strides express it */
     COL_CLASS_MOVE,        /* a copy with an index map that strides cannot express */
-    COL_CLASS_CONTRACTION, /* einsum: a matrix product */
+    COL_CLASS_CONTRACTION, /* a matrix product: einsum, or one with an epilogue */
     COL_CLASS_OPAQUE,      /* a kernel of the executor */
     COL_CLASS_COMPOSITE,   /* has a `lower` */
     COL_CLASS_STATE,       /* has an effect instead of a result */

@@ -12,7 +12,7 @@
  *           - outputs and assigned values have bytes of their own
  *           - a reduction to few results is cut into two levels, so that all cores share it
  * breaks    nothing; adds copies, transposes and reductions */
-#include "passes/pass.h"
+#include "passes/legalize.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -382,9 +382,9 @@ col_status col_pass_legalize(col_graph *graph, const col_pass_options *options)
     COL_FOR_EACH_NODE_SAFE (node, graph) {
         col_builder_at(&b, node);
         const col_op_info *info = col_op_info_of(node->op);
-        if (info->op_class == COL_CLASS_REDUCTION)
-            cut_reduction(&b, node, options);
-        else if (info->op_class == COL_CLASS_CONTRACTION)
+        if (info->op_class == COL_CLASS_REDUCTION) {
+            if (!col_legalize_long_row(&b, node, options)) cut_reduction(&b, node, options);
+        } else if (info->op_class == COL_CLASS_CONTRACTION)
             legalize_einsum(&b, node);
         else if (node->op == COL_OP_EINSUM_ADD)
             legalize_einsum_add(&b, node);

@@ -49,6 +49,7 @@ typedef struct col_pass_options {
     int64_t few_rows;           /* ... or fewer where they are of rows, ... */
     int64_t many_elements;      /* ... of more elements each, ... */
     int64_t many_rows;          /* ... or more rows where they are columns, are cut into two levels */
+    int64_t row_bytes;          /* of a row that are reduced at once; longer ones are cut; 0: none are */
     int64_t loss_chunks;        /* that the loss runs in, at most; 0: as many as pay */
     bool channels_last;         /* convolutions of 16 bits compute on tensors that lie [n, spatial..., c] */
     const col_nests *nests;     /* that `fuse` keeps to; NULL: it chooses all of them */
@@ -122,6 +123,8 @@ COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
  * strides they cannot take. */
 COL_MUST_USE col_status col_pass_legalize(col_graph *graph, const col_pass_options *options);
+/* Gives products the bias, the GELU or the slope of GELU that follows them. */
+COL_MUST_USE col_status col_pass_epilogue(col_graph *graph, const col_pass_options *options);
 /* Computes all that it can again in the backward phase, from what the blocks of the forward phase begin with:
  * passes/recompute.h, which also chooses by a memory limit. */
 COL_MUST_USE col_status col_pass_recompute(col_graph *graph, const col_pass_options *options);

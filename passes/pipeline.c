@@ -21,6 +21,7 @@ static const col_pass table[] = {
     {"legalize", "split reductions over cores; copy operands that kernels cannot read in place",
      col_pass_legalize},
     {"recompute", "compute forward values again in the backward phase", col_pass_recompute},
+    {"epilogue", "give products the bias or GELU that follows them, on GPUs", col_pass_epilogue},
     {"fuse", "group nodes into kernels", col_pass_fuse},
     {"schedule", "order kernels to lower the peak of live bytes", col_pass_schedule},
     {"overlap", "start collectives early and wait for them late", col_pass_overlap},

@@ -100,6 +100,11 @@ static void differentiate_with(col_builder *b, col_node *node, col_value *const 
     dx[0] = col_build_cast(b, op_mul(b, op_wide(b, dy[0]), slope(b, op_wide(b, x))), x->type.dtype);
 }
 
+col_value *op_gelu_tanh_gradient(col_builder *b, col_value *x, col_value *dy)
+{
+    return col_build_cast(b, op_mul(b, op_wide(b, dy), gelu_tanh_slope(b, op_wide(b, x))), x->type.dtype);
+}
+
 static double relu(double x)
 {
     return isnan(x) || x > 0 ? x : 0;
@@ -123,6 +128,17 @@ static double gelu(double x)
 static double gelu_tanh(double x)
 {
     return 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
+}
+
+double op_gelu_tanh(double x)
+{
+    return gelu_tanh(x);
+}
+
+double op_gelu_tanh_slope(double x)
+{
+    double t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
 }
 
 #define VALUES(name)                                                                                         \

@@ -47,7 +47,7 @@ const char *col_equation_print(char out[COL_EQUATION_SIZE], const char *x, const
 /* Number of the product's first operand: behind the base of einsum_add. */
 static uint32_t first_factor(const col_node *node)
 {
-    return node->operand_count - 2;
+    return node->op == COL_OP_EINSUM_ADD;
 }
 
 /* The size of the dimension that a letter names in operand `operand` of the product; -1 when it does not occur there. */

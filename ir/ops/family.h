@@ -147,4 +147,9 @@ static inline col_value *op_reduce(col_builder *b, col_op op, col_value *x, int 
     return col_build_reduce(b, op, x, 1, (int64_t[]){axis}, true);
 }
 
+/* GELU by tanh: its value and slope, and the gradient of what it was taken of as nodes. */
+double op_gelu_tanh(double x);
+double op_gelu_tanh_slope(double x);
+col_value *op_gelu_tanh_gradient(col_builder *b, col_value *x, col_value *dy);
+
 #endif

@@ -45,15 +45,35 @@ static bool same_dims(const col_plan_view *a, const col_plan_view *b, size_t fro
     return true;
 }
 
+/* Of a product whose result is c. */
+static bool epilogue_is_sound(const col_plan_instruction *in, const col_plan_view *c)
+{
+    Col__Plan__Epilogue epilogue = in->matmul->epilogue;
+    size_t most = epilogue == COL__PLAN__EPILOGUE__BIAS_GELU ? 2 : 1;
+    if (epilogue == COL__PLAN__EPILOGUE__NO_EPILOGUE) return in->n_reads == 2 && in->n_writes == 1;
+    if (in->n_reads != 3 || in->n_writes < 1 || in->n_writes > most || c->n_dims != 2) return false;
+    if (in->matmul->accumulate || (in->n_writes == 2 && !col_verify_same_shape(in->writes[1], c)))
+        return false;
+    const col_plan_view *third = in->reads[2];
+    switch (epilogue) {
+    case COL__PLAN__EPILOGUE__BIAS:
+    case COL__PLAN__EPILOGUE__BIAS_GELU:
+        return third->n_dims == 1 && third->dtype == c->dtype && third->dims[0] == c->dims[1] &&
+               (third->strides[0] == 1 || third->dims[0] == 1);
+    case COL__PLAN__EPILOGUE__GELU_SLOPE: return col_verify_same_shape(third, c);
+    default: return false;
+    }
+}
+
 static bool matmul_is_sound(const col_plan_instruction *in)
 {
-    if (in->n_reads != 2 || in->n_writes != 1) return false;
+    if (in->n_reads < 2 || in->n_writes < 1) return false;
     const col_plan_view *a = in->reads[0], *b = in->reads[1], *c = in->writes[0];
     size_t rank = a->n_dims;
     if (rank < 2 || b->n_dims != rank || c->n_dims != rank) return false;
     if (a->dtype != b->dtype || !same_dims(a, b, 0, rank - 2) || !same_dims(a, c, 0, rank - 2)) return false;
     return a->dims[rank - 1] == b->dims[rank - 2] && a->dims[rank - 2] == c->dims[rank - 2] &&
-           b->dims[rank - 1] == c->dims[rank - 1];
+           b->dims[rank - 1] == c->dims[rank - 1] && epilogue_is_sound(in, c);
 }
 
 /* q [b, t, h, d], k and v [b, s, h, d] */

@@ -104,6 +104,9 @@ col_status cpu_matmul_prepare(col_arena *arena, int threads, const col_plan_inst
     const col_plan_view *out = in->writes[0];
     if (in->reads[0]->dtype != COL__PLAN__DTYPE__F32 || out->dtype != COL__PLAN__DTYPE__F32)
         return col_error_make(COL_BAD_INPUT, "'%s': matrix products on the CPU are fp32", in->name);
+    if (in->matmul && in->matmul->epilogue)
+        return col_error_make(COL_BAD_INPUT,
+                              "'%s' is a product with an epilogue, which the CPU does not make", in->name);
     cpu_matmul *p = COL_NEW(arena, cpu_matmul);
     p->batch_rank = (int)out->n_dims - 2;
     memcpy(p->batch_dims, out->dims, (size_t)p->batch_rank * sizeof *out->dims);

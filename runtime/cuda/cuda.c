@@ -242,6 +242,46 @@ static col_status allocate(const char *what, uint64_t bytes, void *out)
                           col_format_bytes(human, (double)bytes), what, cudaGetErrorString(error));
 }
 
+col_status cuda_borrow_workspace(cuda_context *context, size_t bytes)
+{
+    enum { NOISE_BLOCKS = 4096, NOISE_THREADS = 256 };
+    if (context->borrowed < bytes) {
+        cudaFree(context->workspace);
+        context->workspace = NULL;
+        context->borrowed = 0;
+        COL_TRY(allocate("measuring algorithms", bytes, &context->workspace));
+        context->borrowed = bytes;
+    }
+    if (context->is_noisy || !context->arena_bytes) return NULL;
+    cudaKernel_t noise;
+    uint64_t words = context->arena_bytes / sizeof(uint32_t);
+    COL_TRY(cuda_find_own(context, "col_noise", &noise));
+    context->is_noisy = true;
+    return cuda_launch(context, "measuring algorithms", noise, (dim3){NOISE_BLOCKS, 1, 1}, NOISE_THREADS, 0,
+                       (void *[]){&context->arena, &words});
+}
+
+static col_status open_choices(col_device *device)
+{
+    struct cudaDeviceProp properties;
+    CUDA_TRY("opening the GPU", cudaGetDeviceProperties, &properties, device->gpu);
+    return cuda_choices_open(device->context.memory, properties.name,
+                             device->plan->n_mesh ? device->options.comm : NULL, &device->context.choices);
+}
+
+/* The memory that the programs run in, when all instructions are prepared. */
+static col_status settle_memory(cuda_context *context)
+{
+    CUDA_TRY("clearing tensors", cudaStreamSynchronize, context->stream);
+    cudaFree(context->workspace);
+    context->workspace = NULL;
+    COL_TRY(allocate("the libraries' workspace", context->workspace_bytes, &context->workspace));
+    if (context->arena_bytes)
+        CUDA_TRY("clearing tensors", cudaMemsetAsync, context->arena, 0, context->arena_bytes,
+                 context->stream);
+    return NULL;
+}
+
 static col_status prepare_all(col_device *device)
 {
     cuda_context *context = &device->context;
@@ -255,13 +295,14 @@ static col_status prepare_all(col_device *device)
              0);
     CUDA_TRY("opening the GPU", cudaStreamCreateWithFlags, &context->stream, cudaStreamNonBlocking);
     COL_TRY(allocate("tensors", plan->arena_bytes, &device->arena));
-    if (plan->arena_bytes)
-        CUDA_TRY("clearing tensors", cudaMemsetAsync, device->arena, 0, plan->arena_bytes, context->stream);
+    context->arena = device->arena;
+    context->arena_bytes = plan->arena_bytes;
     COL_TRY(allocate("a flag", sizeof *device->flag, &device->flag));
     COL_TRY(load_library("colc's own kernels", cuda_kernels_image, &context->own));
     COL_TRY(load_code(device));
     CUDA_BLAS_TRY("opening the GPU", cublasLtCreate, &context->blas);
     COL_TRY(cuda_link_open(context, plan, device->options.comm));
+    COL_TRY(open_choices(device));
     device->programs = COL_NEW_ARRAY(context->memory, prepared_program, plan->n_programs);
     for (size_t p = 0; p < plan->n_programs; p++) {
         const col_plan_program *program = plan->programs[p];
@@ -269,7 +310,8 @@ static col_status prepare_all(col_device *device)
         for (size_t i = 0; i < program->n_instructions; i++) COL_TRY(prepare(device, program, calls, i));
         device->programs[p] = (prepared_program){.program = program, .calls = calls};
     }
-    COL_TRY(allocate("the libraries' workspace", context->workspace_bytes, &context->workspace));
+    cuda_choices_save(&context->choices);
+    COL_TRY(settle_memory(context));
     COL_TRY(cuda_link_reserve(context));
     CUDA_TRY("clearing tensors", cudaStreamSynchronize, context->stream);
     return NULL;

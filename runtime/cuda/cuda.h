@@ -8,6 +8,7 @@
 #include <cudnn.h>
 
 #include "ir/base/vec.h"
+#include "runtime/cuda/choices.h"
 #include "runtime/cuda/kernels.h"
 #include "runtime/hal.h"
 
@@ -45,11 +46,16 @@ typedef struct cuda_context {
     cublasLtHandle_t blas;
     cudnnHandle_t dnn;                       /* NULL: nothing needs it yet */
     COL_VEC(cudnnBackendDescriptor_t) nodes; /* graph.c's */
+    void *arena;                             /* all tensors */
+    size_t arena_bytes;
+    bool is_noisy;   /* the arena holds random numbers */
+    size_t borrowed; /* bytes of workspace that measuring has */
     void *workspace; /* of one instruction at a time; allocated when all are prepared */
     size_t workspace_bytes;
     size_t shared_bytes;               /* of a block, at most */
     int capability;                    /* 90: compute capability 9.0 */
     int processors;                    /* multiprocessors */
+    cuda_choices choices;              /* of algorithms, by measuring */
     struct cuda_link *link;            /* to the GPUs of other ranks; NULL: the plan has no mesh */
     COL_VEC(cudaEvent_t) watch_events; /* observe.c's */
 } cuda_context;
@@ -71,6 +77,10 @@ static inline void cuda_want(cuda_context *context, cuda_call *call, size_t byte
     context->workspace_bytes = COL_MAX(context->workspace_bytes, bytes);
     call->uses_workspace |= bytes > 0;
 }
+
+/* For measuring while instructions are prepared: at least so much workspace, which the device takes back, and random
+ * numbers in all its memory, which it clears when all are prepared. */
+COL_MUST_USE col_status cuda_borrow_workspace(cuda_context *context, size_t bytes);
 
 /* Each prepares instructions of its kind: sets `run` and `state`, and asks for workspace. COL_BAD_INPUT for
  * what the device does not do, which the message names. */

@@ -42,6 +42,17 @@ __device__ void copy_any(const cuda_copy &w, void *to, const void *from)
 // `from` NULL: zeros.
 extern "C" __global__ void col_copy(cuda_copy w, void *to, const void *from) { copy_any(w, to, from); }
 
+// Random numbers that are of the order of 0.1 as 16 or 32 bits: the exponent is nearly the same in each half.
+extern "C" __global__ void col_noise(uint32_t *words, uint64_t count)
+{
+    for (uint64_t i = (uint64_t)thread_number(); i < count; i += (uint64_t)gridDim.x * blockDim.x) {
+        uint32_t h = (uint32_t)i * 2654435761u;
+        h = (h ^ h >> 15) * 2246822519u;
+        h = (h ^ h >> 13) * 3266489917u;
+        words[i] = 0x3e003e00u | (h & 0x80ff80ffu);
+    }
+}
+
 // Tells the host where a stream is.
 extern "C" __global__ void col_mark(uint32_t *at, uint32_t value) { *at = value; }
 
@@ -61,27 +72,38 @@ extern "C" __global__ void col_scatter_count(const int32_t *ids, int64_t n, int6
     if (i < n && ids[i] >= 0 && ids[i] < rows) atomicAdd(&counts[ids[i]], 1);
 }
 
-// One block: starts[r] = sum of counts before r; counts become cursors.
+// The sum of the warp's lanes up to and with this one (Hillis and Steele 1986).
+__device__ int32_t warp_prefix(int32_t sum)
+{
+    int lane = threadIdx.x % 32;
+    for (int step = 1; step < 32; step *= 2) {
+        int32_t other = __shfl_up_sync(~0u, sum, step);
+        sum += lane >= step ? other : 0;
+    }
+    return sum;
+}
+
+// One block of 32 warps: starts[r] = sum of counts before r; counts become cursors. Each warp has rows of its own.
 extern "C" __global__ void col_scatter_starts(int32_t *counts, int32_t *starts, int64_t rows)
 {
-    __shared__ int32_t sums[1024];
-    int64_t each = (rows + blockDim.x - 1) / blockDim.x, begin = min(threadIdx.x * each, rows), end = min(begin + each, rows);
+    __shared__ int32_t sums[32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int64_t each = (rows + 1023) / 1024 * 32, begin = min(warp * each, rows), end = min(begin + each, rows);
     int32_t sum = 0;
-    for (int64_t r = begin; r < end; r++) sum += counts[r];
-    sums[threadIdx.x] = sum;
-    for (unsigned step = 1; step < blockDim.x; step *= 2) { // sums up to and with each thread's (Hillis and Steele 1986)
-        __syncthreads();
-        int32_t other = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
-        __syncthreads();
-        sums[threadIdx.x] += other;
-    }
+#pragma unroll 8
+    for (int64_t r = begin + lane; r < end; r += 32) sum += counts[r];
+    sum = warp_prefix(sum);
+    if (lane == 31) sums[warp] = sum;
     __syncthreads();
-    if (threadIdx.x == blockDim.x - 1) starts[rows] = sums[threadIdx.x];
-    int32_t before = sums[threadIdx.x] - sum;
-    for (int64_t r = begin; r < end; r++) {
-        int32_t own = counts[r];
-        starts[r] = counts[r] = before;
-        before += own;
+    if (warp == 0) sums[lane] = warp_prefix(sums[lane]);
+    __syncthreads();
+    if (threadIdx.x == 0) starts[rows] = sums[31];
+    int32_t before = warp ? sums[warp - 1] : 0;
+#pragma unroll 4
+    for (int64_t r = begin; r < end; r += 32) {
+        int32_t own = r + lane < end ? counts[r + lane] : 0, upto = warp_prefix(own);
+        if (r + lane < end) starts[r + lane] = counts[r + lane] = before + upto - own;
+        before += __shfl_sync(~0u, upto, 31);
     }
 }
 
@@ -220,6 +242,30 @@ template <typename T> __device__ void multiply(const cuda_product &p, void *c, c
         ((T *)c)[at_c] = from_float<T>(sum);
 }
 
+// tanh(sqrt(2/pi) (x + 0.044715 x^3)), the part of GELU that is dear.
+__device__ float gelu_tanh_part(float x) { return tanhf(0.7978845608f * (x + 0.044715f * x * x * x)); }
+
+template <typename T> __device__ void finish_product(const cuda_epilogue &e, T *c, const T *third, T *second)
+{
+    int64_t i = thread_number();
+    if (i >= e.count) return;
+    int64_t row = i / e.columns, column = i % e.columns, at = row * e.c[0] + column * e.c[1];
+    float value = to_float(c[at]), with = to_float(third[row * e.third[0] + column * e.third[1]]);
+    if (e.kind == CUDA_GELU_SLOPE) {
+        float t = gelu_tanh_part(with), inner = 0.7978845608f * (1 + 3 * 0.044715f * with * with);
+        c[at] = from_float<T>(value * 0.5f * (1 + t + with * (1 - t * t) * inner));
+        return;
+    }
+    T sum = from_float<T>(value + with);
+    if (e.kind == CUDA_BIAS) {
+        c[at] = sum;
+        return;
+    }
+    if (second) second[row * e.second[0] + column * e.second[1]] = sum;
+    float x = to_float(sum);
+    c[at] = from_float<T>(0.5f * x * (1 + gelu_tanh_part(x)));
+}
+
 // Sets `*flag` when a view holds a NaN or an infinity.
 template <typename T> __device__ void look(const cuda_copy &w, const T *data, int32_t *flag)
 {
@@ -253,6 +299,10 @@ template <typename T> __device__ void look(const cuda_copy &w, const T *data, in
     extern "C" __global__ void col_product_##suffix(cuda_product p, void *c, const T *a, const T *b)                         \
     {                                                                                                                        \
         multiply<T>(p, c, a, b);                                                                                             \
+    }                                                                                                                        \
+    extern "C" __global__ void col_epilogue_##suffix(cuda_epilogue e, T *c, const T *third, T *second)                       \
+    {                                                                                                                        \
+        finish_product<T>(e, c, third, second);                                                                              \
     }                                                                                                                        \
     extern "C" __global__ void col_look_##suffix(cuda_copy w, const T *data, int32_t *flag) { look<T>(w, data, flag); }
 BY_TYPE(f32, float)

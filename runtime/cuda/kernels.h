@@ -40,6 +40,15 @@ typedef struct cuda_product {
         c[CUDA_MOST_RANK];
 } cuda_product;
 
+/* Over a product c [rows, columns] in place; strides are those of rows and of columns. */
+enum { CUDA_BIAS, CUDA_BIAS_GELU, CUDA_GELU_SLOPE };
+typedef struct cuda_epilogue {
+    int32_t kind;
+    int64_t count, columns, c[2];
+    int64_t third[2];  /* the bias, or what GELU was taken of */
+    int64_t second[2]; /* what GELU is taken of, where it is wanted */
+} cuda_epilogue;
+
 /* One [rows, d] matrix per batch and head; elements of a row are dense. */
 typedef struct cuda_heads {
     void *data;

@@ -2,51 +2,26 @@
  * it as C' = B' A'; operands whose columns are dense are transposed on the way, and nothing is stored
  * transposed.
  *
- * fp32 products are exact: TF32 is not used. The algorithm is the first that the library's heuristic gives
- * for the shape and does not depend on a run, so two runs of a plan on one kind of device give the same bits.
- */
-#include "runtime/cuda/cuda.h"
+ * fp32 products are exact: TF32 is not used. Which algorithm multiplies is in matmul_search.c. */
+#include "runtime/cuda/matmul.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { WORKSPACE = 32 << 20, THREADS = 256 };
+enum { THREADS = 256 };
 
-/* A [rows, columns] matrix for every index of the batch dims. */
-typedef struct matrix {
-    int64_t rows, columns, row_stride, column_stride;
-    int64_t batch[COL_PLAN_MAX_RANK]; /* strides */
-} matrix;
-
-typedef struct product {
-    /* One call multiplies `count` matrices that lie evenly apart; the calls are the other batch dims. */
-    int outer_rank;
-    int64_t outer_dims[COL_PLAN_MAX_RANK], calls;
-    matrix a, b, c;
-    bool swapped;             /* a is the instruction's second operand */
-    size_t in_size, out_size; /* bytes of an element */
-    cublasLtMatmulDescOpaque_t how;
-    cublasLtMatrixLayoutOpaque_t la, lb, lc;
-    cublasLtMatmulAlgo_t algorithm;
-    size_t workspace;
-    /* Without the library. */
-    cudaKernel_t plain;
-    cuda_product description;
-    dim3 blocks;
-} product;
-
-static matrix matrix_of(const col_plan_view *view)
+cuda_matrix cuda_matrix_of(const col_plan_view *view)
 {
     size_t batch = view->n_dims - 2;
-    matrix m = {
+    cuda_matrix m = {
         view->dims[batch], view->dims[batch + 1], view->strides[batch], view->strides[batch + 1], {0}};
     memcpy(m.batch, view->strides, batch * sizeof *view->strides);
     return m;
 }
 
-static matrix transpose(matrix m)
+static cuda_matrix transpose(cuda_matrix m)
 {
-    matrix t = m;
+    cuda_matrix t = m;
     t.rows = m.columns;
     t.columns = m.rows;
     t.row_stride = m.column_stride;
@@ -54,8 +29,7 @@ static matrix transpose(matrix m)
     return t;
 }
 
-/* Whether rows lie dense one after another, a distance of `*out_leading` apart. */
-static bool has_dense_rows(const matrix *m, int64_t *out_leading)
+bool cuda_matrix_has_dense_rows(const cuda_matrix *m, int64_t *out_leading)
 {
     if (m->columns > 1 && m->column_stride != 1) return false;
     *out_leading = m->rows > 1 ? m->row_stride : m->columns;
@@ -64,9 +38,9 @@ static bool has_dense_rows(const matrix *m, int64_t *out_leading)
 
 /* Merges batch dims, outermost first, that all three matrices walk as one; the innermost goes into one call.
  */
-static void merge_batch(const col_plan_view *out, product *p, int64_t *out_count, int64_t steps[3])
+static void merge_batch(const col_plan_view *out, cuda_matmul *p)
 {
-    matrix *all[] = {&p->a, &p->b, &p->c};
+    cuda_matrix *all[] = {&p->a, &p->b, &p->c};
     int rank = 0;
     int64_t dims[COL_PLAN_MAX_RANK];
     for (size_t d = 0; d + 2 < out->n_dims; d++) {
@@ -77,12 +51,11 @@ static void merge_batch(const col_plan_view *out, product *p, int64_t *out_count
         dims[rank - 1] = one ? dims[rank - 1] * out->dims[d] : out->dims[d];
         for (int i = 0; i < 3; i++) all[i]->batch[rank - 1] = all[i]->batch[d];
     }
-    *out_count = 1;
-    steps[0] = steps[1] = steps[2] = 0;
+    p->count = 1;
     if (rank) {
         rank--;
-        *out_count = dims[rank];
-        for (int i = 0; i < 3; i++) steps[i] = all[i]->batch[rank];
+        p->count = dims[rank];
+        for (int i = 0; i < 3; i++) p->steps[i] = all[i]->batch[rank];
     }
     p->outer_rank = rank;
     p->calls = 1;
@@ -115,68 +88,21 @@ static col_status make_layout(const char *name, cublasLtMatrixLayout_t out, cuda
 }
 
 /* An operand of the library, m' of the row-major m: dense rows are its columns. */
-static col_status make_operand(const char *name, product *p, const matrix *m, cudaDataType_t type,
+static col_status make_operand(const char *name, cuda_matmul *p, const cuda_matrix *m, cudaDataType_t type,
                                int64_t count, int64_t step, cublasLtMatmulDescAttributes_t attribute,
                                cublasLtMatrixLayout_t out)
 {
     int64_t leading;
-    matrix turned = transpose(*m);
-    bool rows = has_dense_rows(m, &leading);
+    cuda_matrix turned = transpose(*m);
+    bool rows = cuda_matrix_has_dense_rows(m, &leading);
     cublasOperation_t operation = rows ? CUBLAS_OP_N : CUBLAS_OP_T;
-    if (!rows) COL_ASSERT(has_dense_rows(&turned, &leading));
+    if (!rows) COL_ASSERT(cuda_matrix_has_dense_rows(&turned, &leading));
     CUDA_BLAS_TRY(name, cublasLtMatmulDescSetAttribute, &p->how, attribute, &operation, sizeof operation);
     return make_layout(name, out, type, rows ? m->columns : m->rows, rows ? m->rows : m->columns, leading,
                        count, step);
 }
 
-/* The largest power of two that all of the operand's matrices start at a multiple of, at most 256 bytes. */
-static uint32_t alignment_of(const product *p, const matrix *m, const void *data, int64_t step,
-                             size_t element)
-{
-    uint64_t all = 256 | (uint64_t)(uintptr_t)data | (uint64_t)step * element;
-    for (int d = 0; d < p->outer_rank; d++) all |= (uint64_t)m->batch[d] * element;
-    return (uint32_t)(all & -all);
-}
-
-static col_status find_algorithm(cuda_context *context, cuda_call *call, product *p, const int64_t steps[3],
-                                 bool *out_found)
-{
-    const char *name = call->instruction->name;
-    cublasLtMatmulPreferenceOpaque_t preference;
-    size_t bytes = WORKSPACE;
-    int count = 0;
-    cublasLtMatmulHeuristicResult_t found;
-    uint32_t a = alignment_of(p, &p->a, call->args[p->swapped ? 1 : 0], steps[0], p->in_size);
-    uint32_t b = alignment_of(p, &p->b, call->args[p->swapped ? 0 : 1], steps[1], p->in_size);
-    uint32_t c = alignment_of(p, &p->c, call->args[2], steps[2], p->out_size);
-    const struct {
-        cublasLtMatmulPreferenceAttributes_t name;
-        const void *value;
-        size_t size;
-    } attributes[] = {
-        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &b, sizeof b}, /* exchanged, as the operands are */
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &a, sizeof a},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &c, sizeof c},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &c, sizeof c}};
-    CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceInit, &preference);
-    for (size_t i = 0; i < COL_COUNT(attributes); i++) {
-        CUDA_BLAS_TRY(name, cublasLtMatmulPreferenceSetAttribute, &preference, attributes[i].name,
-                      attributes[i].value, attributes[i].size);
-    }
-    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(context->blas, &p->how, &p->lb, &p->la, &p->lc,
-                                                           &p->lc, &preference, 1, &found, &count);
-    *out_found = !status && count;
-    if (status && status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
-        return cuda_blas_failure(name, "cublasLtMatmulAlgoGetHeuristic", status);
-    if (!*out_found) return NULL;
-    p->algorithm = found.algo;
-    p->workspace = found.workspaceSize;
-    cuda_want(context, call, p->workspace);
-    return NULL;
-}
-
-static int64_t offset_of(const product *p, const matrix *m, int64_t number)
+static int64_t offset_of(const cuda_matmul *p, const cuda_matrix *m, int64_t number)
 {
     int64_t offset = 0;
     for (int d = p->outer_rank; d-- > 0; number /= p->outer_dims[d])
@@ -184,13 +110,13 @@ static int64_t offset_of(const product *p, const matrix *m, int64_t number)
     return offset;
 }
 
-static col_status run_library(const cuda_context *context, const cuda_call *call)
+col_status cuda_matmul_multiply(const cuda_context *context, const cuda_call *call, cuda_matmul *p,
+                                int64_t calls)
 {
-    product *p = call->state;
     const float one = 1, beta = call->instruction->matmul->accumulate ? 1 : 0;
     const char *a = call->args[p->swapped ? 1 : 0], *b = call->args[p->swapped ? 0 : 1];
-    char *c = call->args[2];
-    for (int64_t i = 0; i < p->calls; i++) {
+    char *c = call->args[call->instruction->n_reads];
+    for (int64_t i = 0; i < calls; i++) {
         const char *at_a = a + offset_of(p, &p->a, i) * (int64_t)p->in_size;
         const char *at_b = b + offset_of(p, &p->b, i) * (int64_t)p->in_size;
         char *at_c = c + offset_of(p, &p->c, i) * (int64_t)p->out_size;
@@ -201,16 +127,24 @@ static col_status run_library(const cuda_context *context, const cuda_call *call
     return NULL;
 }
 
+static col_status run_library(const cuda_context *context, const cuda_call *call)
+{
+    cuda_matmul *p = call->state;
+    COL_TRY(cuda_matmul_multiply(context, call, p, p->calls));
+    return cuda_epilogue_run(context, call, p);
+}
+
 static col_status run_plain(const cuda_context *context, const cuda_call *call)
 {
-    const product *p = call->state;
-    return cuda_launch(
-        context, call->instruction->name, p->plain, p->blocks, THREADS, 0,
-        (void *[]){(void *)(uintptr_t)&p->description, &call->args[2], &call->args[0], &call->args[1]});
+    const cuda_matmul *p = call->state;
+    void *params[] = {(void *)(uintptr_t)&p->description, &call->args[call->instruction->n_reads],
+                      &call->args[0], &call->args[1]};
+    COL_TRY(cuda_launch(context, call->instruction->name, p->plain, p->blocks, THREADS, 0, params));
+    return cuda_epilogue_run(context, call, p);
 }
 
 /* For matrices of which neither rows nor columns are dense, or whose elements repeat. */
-static col_status prepare_plain(cuda_context *context, cuda_call *call, product *p)
+static col_status prepare_plain(cuda_context *context, cuda_call *call, cuda_matmul *p)
 {
     const col_plan_instruction *in = call->instruction;
     const col_plan_view *a = in->reads[0], *b = in->reads[1], *c = in->writes[0];
@@ -229,15 +163,16 @@ static col_status prepare_plain(cuda_context *context, cuda_call *call, product 
     memcpy(d->c, c->strides, c->n_dims * sizeof *c->strides);
     snprintf(name, sizeof name, "col_product_%s", cuda_type_suffix(a->dtype));
     COL_TRY(cuda_find_own(context, name, &p->plain));
+    if (in->matmul->epilogue) COL_TRY(cuda_epilogue_prepare(context, call, p));
     call->run = run_plain;
     return cuda_blocks_of(in->name, d->count, THREADS, &p->blocks);
 }
 
-static bool is_readable(const matrix *m)
+static bool is_readable(const cuda_matrix *m)
 {
     int64_t leading;
-    matrix turned = transpose(*m);
-    return has_dense_rows(m, &leading) || has_dense_rows(&turned, &leading);
+    cuda_matrix turned = transpose(*m);
+    return cuda_matrix_has_dense_rows(m, &leading) || cuda_matrix_has_dense_rows(&turned, &leading);
 }
 
 col_status cuda_matmul_prepare(cuda_context *context, cuda_call *call)
@@ -251,31 +186,40 @@ col_status cuda_matmul_prepare(cuda_context *context, cuda_call *call)
                               in->name, col_plan_dtype_name(in->reads[0]->dtype),
                               col_plan_dtype_name(out->dtype));
     }
-    product *p = COL_NEW(context->memory, product);
+    cuda_matmul *p = COL_NEW(context->memory, cuda_matmul);
     call->state = p;
     p->in_size = col_plan_dtype_size(in->reads[0]->dtype);
     p->out_size = col_plan_dtype_size(out->dtype);
-    p->a = matrix_of(in->reads[0]);
-    p->b = matrix_of(in->reads[1]);
-    p->c = matrix_of(out);
-    int64_t leading, count, steps[3];
-    if (!has_dense_rows(&p->c, &leading)) { /* its columns may be: c' = b' a' */
-        matrix a = p->a;
+    p->a = cuda_matrix_of(in->reads[0]);
+    p->b = cuda_matrix_of(in->reads[1]);
+    p->c = cuda_matrix_of(out);
+    int64_t leading;
+    if (!cuda_matrix_has_dense_rows(&p->c, &leading)) { /* its columns may be: c' = b' a' */
+        cuda_matrix a = p->a;
         p->a = transpose(p->b);
         p->b = transpose(a);
         p->c = transpose(p->c);
         p->swapped = true;
     }
-    if (!has_dense_rows(&p->c, &leading) || !is_readable(&p->a) || !is_readable(&p->b))
+    if (!cuda_matrix_has_dense_rows(&p->c, &leading) || !is_readable(&p->a) || !is_readable(&p->b))
         return prepare_plain(context, call, p);
-    merge_batch(out, p, &count, steps);
-    if (count > INT32_MAX) return prepare_plain(context, call, p);
+    merge_batch(out, p);
+    if (p->count > INT32_MAX) return prepare_plain(context, call, p);
     CUDA_BLAS_TRY(in->name, cublasLtMatmulDescInit, &p->how, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    COL_TRY(make_operand(in->name, p, &p->b, in_type, count, steps[1], CUBLASLT_MATMUL_DESC_TRANSA, &p->lb));
-    COL_TRY(make_operand(in->name, p, &p->a, in_type, count, steps[0], CUBLASLT_MATMUL_DESC_TRANSB, &p->la));
-    COL_TRY(make_layout(in->name, &p->lc, out_type, p->c.columns, p->c.rows, leading, count, steps[2]));
-    bool found;
-    COL_TRY(find_algorithm(context, call, p, steps, &found));
+    COL_TRY(make_operand(in->name, p, &p->b, in_type, p->count, p->steps[1], CUBLASLT_MATMUL_DESC_TRANSA,
+                         &p->lb));
+    COL_TRY(make_operand(in->name, p, &p->a, in_type, p->count, p->steps[0], CUBLASLT_MATMUL_DESC_TRANSB,
+                         &p->la));
+    COL_TRY(make_layout(in->name, &p->lc, out_type, p->c.columns, p->c.rows, leading, p->count, p->steps[2]));
+    bool found, inside = false;
+    if (in->matmul->epilogue) COL_TRY(cuda_epilogue_set(call, p, &inside));
+    COL_TRY(cuda_matmul_find_algorithm(context, call, p, &found));
+    if (!found && inside) {
+        inside = false;
+        COL_TRY(cuda_epilogue_unset(call, p));
+        COL_TRY(cuda_matmul_find_algorithm(context, call, p, &found));
+    }
+    if (found && in->matmul->epilogue && !inside) COL_TRY(cuda_epilogue_prepare(context, call, p));
     if (!found) return prepare_plain(context, call, p);
     call->run = run_library;
     return NULL;

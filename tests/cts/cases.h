@@ -5,6 +5,7 @@
 #include "tests/cts/cts.h"
 
 void case_matmul(cts_case *c);
+void case_epilogue(cts_case *c);
 void case_copy(cts_case *c);
 void case_fill(cts_case *c);
 void case_update_slice(cts_case *c);

@@ -38,6 +38,7 @@ static col_status open_nothing(const col_device_type *type)
 
 #define CASES(X)                                                                                             \
     X(matmul)                                                                                                \
+    X(epilogue)                                                                                              \
     X(copy)                                                                                                  \
     X(fill)                                                                                                  \
     X(update_slice)                                                                                          \
@@ -70,7 +71,7 @@ int main(int argc, char **argv)
     suite bf16 = {s.type, s.cases, COL__PLAN__DTYPE__BF16}, f16 = {s.type, s.cases, COL__PLAN__DTYPE__F16};
 #define X(name)                                                                                              \
     {#name "_bf16", test_##name, NULL, NULL, &bf16}, {#name "_f16", test_##name, NULL, NULL, &f16},
-    const struct CMUnitTest narrow_tests[] = {X(matmul) X(attention_forward) X(attention_backward)
+    const struct CMUnitTest narrow_tests[] = {X(matmul) X(epilogue) X(attention_forward) X(attention_backward)
                                                   X(attention_cached)};
 #undef X
     return failed + cmocka_run_group_tests(narrow_tests, NULL, NULL);

@@ -36,6 +36,9 @@ static const struct {
     {COL_OP_CONV_GRAD_WEIGHT, "is a gradient: there are no second ones"},
     {COL_OP_MAX_POOL_GRAD, "is a gradient: there are no second ones"},
     {COL_OP_AVG_POOL_GRAD, "is a gradient: there are no second ones"},
+    {COL_OP_PRODUCT_BIAS, "is made when gradients are there"},
+    {COL_OP_PRODUCT_GELU, "is made when gradients are there"},
+    {COL_OP_PRODUCT_GELU_GRAD, "is made when gradients are there"},
     {COL_OP_ASSIGN, "has no result"},
 };
 
