@@ -33,7 +33,7 @@ static col_status place(col_compiler *c, col_program *p)
     start = col_solve_clock();
     const uint64_t *offsets = col_variables_offsets(&c->variables, p->graph);
     kernels_of kernels = {p->units, p->kernels};
-    col_memory_rules rules = {&kernels, kernel_in_place};
+    col_memory_rules rules = {&kernels, kernel_in_place, c->is_rough};
     COL_TRY(
         col_memory_assign(p->graph, p->units, &rules, offsets, c->plan->state_bytes, c->arena, &p->memory));
     col_compiler_record_time(c, "memory", col_solve_clock() - start);
@@ -43,7 +43,7 @@ static col_status place(col_compiler *c, col_program *p)
 static bool fits(const col_compiler *c, const col_program *p)
 {
     double limit = c->options->memory_bytes;
-    return !(limit > 0) || (double)(c->plan->state_bytes + p->memory.temporary_bytes) <= limit;
+    return !(limit > 0) || c->is_rough || (double)(c->plan->state_bytes + p->memory.temporary_bytes) <= limit;
 }
 
 /* Overlaps communication with computation as far as the memory allows: with what the pass likes to have, with

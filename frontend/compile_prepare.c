@@ -28,13 +28,15 @@ static col_status split_program(col_compiler *c, col_program *p, col_map *settle
                                .compare = is_first,
                                .beside = is_first ? c->beside : NULL};
     col_sharding sharding = {0};
-    COL_TRY(col_shard(p->whole, &shard, c->arena, &sharding, &p->shard));
+    bool known = is_first && c->rows && col_shard_take(c->rows, c->row, c->arena, &sharding, &p->shard);
+    if (!known) COL_TRY(col_shard(p->whole, &shard, c->arena, &sharding, &p->shard));
     col_compiler_record_time(c, "shard", col_solve_clock() - start);
     start = col_solve_clock();
+    bool logs = is_first && !c->is_rough;
     col_shard_log log;
-    col_shard_log_init(&log, p->whole, &sharding, c->arena);
-    p->graph = col_partition(p->whole, &sharding, c->arena, is_first ? &log : NULL);
-    if (is_first)
+    if (logs) col_shard_log_init(&log, p->whole, &sharding, c->arena);
+    p->graph = col_partition(p->whole, &sharding, c->arena, logs ? &log : NULL);
+    if (logs)
         c->plan->sharding = col_describe_sharding(p->name, c->beside ? COL_PLAN_AUTO : c->plan_kind, &log,
                                                   &p->shard, c->arena);
     col_compiler_record_time(c, "partition", col_solve_clock() - start);

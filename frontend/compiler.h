@@ -45,6 +45,10 @@ typedef struct col_compiler {
     col_variables noted, variables; /* as the model shows them; those of the programs that are prepared */
     col_pass_times times, read_times, prepared_times; /* so far; when programs were read; and then prepared */
     const char *program_name;                         /* of the passes that are running */
+    /* Of the first program: the sharding is that of this row, and not solved for; NULL: it is. */
+    const col_shard_report *rows;
+    int row;
+    bool is_rough;     /* only the step's seconds are of interest: neither log nor tight memory */
     bool is_searching; /* nothing is printed, dumped or stopped at: plans are tried */
 } col_compiler;
 

@@ -1,20 +1,11 @@
-/* Plans that take no more memory than a device has (--memory), and plans of auto that no forced plan beats.
- *
- * The sharding solver does not know what can be computed again, which all-reduces will be joined, or how buffers come to
- * lie. So auto also tries the plans that are forced by name. */
+/* Plans that take no more memory than a device has (--memory), and plans of auto that no forced plan beats. */
 #include "frontend/fit.h"
 
 #include <string.h>
 
 #include "frontend/predict.h"
 
-enum {
-    NAMED_TRIES = 4, /* at the memory that a refusal names */
-    TRIED_NODES =
-        500, /* of the sharding problem: in larger ones auto tries nothing where there is no limit */
-};
-static const double ABOUT = 0.7; /* of the seconds by the sharding model: a plan has at least as many */
-static const double LEFT_BY_RECOMPUTATION = 0.4; /* of the least memory of a split */
+enum { NAMED_TRIES = 4 }; /* at the memory that a refusal names */
 
 /* Frees the arena unless the best plan needs it. */
 static void release(const fit_search *s, col_arena **arena)
@@ -36,7 +27,9 @@ col_status fit_prepare(fit_search *s, int64_t bytes)
     s->split = s->c->arena = col_arena_create();
     s->c->sharding_bytes = bytes;
     s->c->is_searching = false;
-    return col_compiler_prepare(s->c, s->stopped);
+    col_status status = col_compiler_prepare(s->c, s->stopped);
+    if (s->c->split_count) s->nodes = s->c->programs[0].shard.nodes;
+    return status;
 }
 
 void fit_drop_best(fit_search *s)
@@ -53,8 +46,7 @@ static void keep_best(fit_search *s)
     s->best = (fit_best){s->last, *s->c, *s->c->plan, s->split, s->attempt};
 }
 
-/* Frees all but the best plan. */
-static void end_search(fit_search *s)
+void fit_end(fit_search *s)
 {
     release(s, &s->attempt);
     release(s, &s->split);
@@ -64,6 +56,7 @@ static void end_search(fit_search *s)
 static void remember(fit_search *s, const col_shard_report *report)
 {
     s->known = *report;
+    if (s->limit < INT64_MAX) s->known.answers = NULL;
     for (int i = 0; i < report->plan_count; i++) {
         const char *reason = report->plans[i].reason;
         if (reason) s->known.plans[i].reason = col_arena_strdup(s->arena, reason);
@@ -98,86 +91,26 @@ static col_status fit_device(fit_search *s, int64_t *out_needed)
     return *out_needed && s->least.bytes && !fit_ends(s) ? fit_lower_needed(s, out_needed) : NULL;
 }
 
-static col_status fit_kind(fit_search *s, int64_t *out_needed)
+col_status fit_kind(fit_search *s, int64_t *out_needed)
 {
     return s->limit < INT64_MAX ? fit_split(s, out_needed) : fit_device(s, out_needed);
 }
 
-/* Whether the forced plan may be worth its try: its split without a limit, which no limit makes faster, leaves hope,
- * or where nothing fits yet, the least memory of a split does. Large problems are left to the sharding solver. */
-static col_status may_be_better(fit_search *s, int32_t nodes, int64_t needed, double seconds, bool *out_may)
-{
-    bool limited = s->limit < INT64_MAX;
-    *out_may = nodes <= (limited ? FIT_SWEPT_NODES : TRIED_NODES);
-    if (!*out_may || !limited) return NULL;
-    col_status status = fit_prepare(s, seconds > 0 ? 0 : 1);
-    int64_t least;
-    if (fit_is_too_large(s->c, status, &least)) {
-        *out_may = !needed || LEFT_BY_RECOMPUTATION * (double)least < (double)needed;
-        col_error_free(status);
-        return NULL;
-    }
-    COL_TRY(status);
-    *out_may = seconds == 0 || ABOUT * s->c->programs[0].shard.objective < seconds;
-    return NULL;
-}
-
-/* The forced plan as it would be alone, where it may be better than the best. */
-static col_status search_forced(fit_search *own, const fit_search *s, int32_t nodes, int64_t *needed)
-{
-    int64_t least;
-    bool may;
-    COL_TRY(may_be_better(own, nodes, *needed, s->best.plan.seconds, &may));
-    if (!may || fit_ends(own)) return NULL;
-    own->c->sharding_threads = 0;
-    COL_TRY(fit_kind(own, &least));
-    if (!fit_has_best(own) && least) *needed = *needed ? COL_MIN(*needed, least) : least;
-    return NULL;
-}
-
-/* Lowers `*needed`, 0 for nothing known, to the least that the forced plan takes if that does not fit. */
-static col_status try_forced(fit_search *s, col_plan_kind kind, int32_t nodes, int64_t *needed)
-{
-    fit_search own = {.c = s->c,
-                      .stopped = s->stopped,
-                      .arena = s->arena,
-                      .limit = s->limit,
-                      .start = s->start,
-                      .is_second = fit_has_best(s)};
-    s->c->plan_kind = kind;
-    col_status status = search_forced(&own, s, nodes, needed);
-    end_search(&own);
-    bool wins = !status && !fit_ends(s) && fit_has_best(&own) &&
-                (!fit_has_best(s) || own.best.plan.seconds < s->best.plan.seconds);
-    fit_search *loses = wins ? s : &own;
-    fit_drop_best(loses);
-    if (wins) s->best = own.best;
-    return status;
-}
-
 static col_status fit_mesh(fit_search *s, int64_t *out_needed)
 {
-    col_compiler *c = s->c;
-    c->plan_kind = s->kind;
-    c->beside = NULL;
-    c->sharding_threads = 0;
+    s->c->plan_kind = s->kind;
+    s->c->beside = NULL;
+    s->c->sharding_threads = 0;
     col_status status = fit_kind(s, out_needed);
-    if (s->kind != COL_PLAN_AUTO || fit_ends(s) || !c->split_count) return status;
+    if (s->kind != COL_PLAN_AUTO || fit_ends(s) || !s->c->split_count) return status;
     if (status && col_error_code(status) != COL_INFEASIBLE) return status;
     int64_t needed = *out_needed;
-    int32_t nodes = c->programs[0].shard.nodes;
-    c->beside = &s->known;
-    for (int kind = COL_PLAN_AUTO + 1; kind < COL_PLAN_COUNT && !fit_ends(s); kind++) {
-        col_status forced = try_forced(s, (col_plan_kind)kind, nodes, &needed);
-        if (!forced) continue;
-        col_code code = col_error_code(forced);
-        if (code != COL_INFEASIBLE && code != COL_BAD_INPUT) return forced;
-        col_error_free(forced);
-    }
+    col_status forced = fit_forced(s, &needed);
+    bool known = fit_has_best(s) || needed;
+    if (forced || known) col_error_free(status);
+    COL_TRY(forced);
     *out_needed = fit_has_best(s) ? 0 : needed;
-    if (!status || (!fit_has_best(s) && !needed)) return status;
-    col_error_free(status);
-    return NULL;
+    return known ? NULL : status;
 }
 
 /* What is tried depends on the limit in places, so the memory that a refusal is to name is asked for, and raised until it
@@ -194,7 +127,7 @@ static col_status confirm_needed(const fit_search *s, int64_t *needed)
         int64_t more = 0;
         col_status status = fit_mesh(&again, &more);
         bool fits = fit_has_best(&again);
-        end_search(&again);
+        fit_end(&again);
         fit_drop_best(&again);
         if (status || fits) return status;
         *needed = COL_MAX(more, *needed + COL_PLAN_ALIGNMENT);
@@ -249,7 +182,7 @@ col_status col_fit(col_compiler *c, bool *out_stopped)
                     .start = col_solve_clock()};
     COL_ASSERT(col_plan_kind_parse(c->options->plan_name, &s.kind));
     col_status status = search_all(&s);
-    end_search(&s);
+    fit_end(&s);
     if (!status && !fit_ends(&s)) return show_best(&s);
     fit_drop_best(&s);
     return status;

@@ -46,6 +46,7 @@ typedef struct fit_search {
     int64_t smallest;           /* bytes of the smallest */
     int32_t last_units;         /* of the first program of the last one */
     /* Of all. */
+    int32_t nodes;          /* of the sharding problem */
     bool is_second;         /* another plan fits: of interest is what is faster, not what is least */
     col_shard_report known; /* the last one that says what forced plans reach; nodes 0: none */
     fit_best best;          /* the fastest that fits */
@@ -69,6 +70,14 @@ col_arena *fit_begin(fit_search *s);
 COL_MUST_USE col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer);
 /* Forgets the best plan. */
 void fit_drop_best(fit_search *s);
+/* Frees all but the best plan. */
+void fit_end(fit_search *s);
+/* The fastest plan of the compiler's kind that fits. `*out_needed` is the least that a plan took if none fits, else 0. */
+COL_MUST_USE col_status fit_kind(fit_search *s, int64_t *out_needed);
+
+/* frontend/fit_forced.c. After fit_kind for auto: the forced plans that may be faster or, where nothing fits, need less
+ * than `*needed` (0: not known), which then is lowered. */
+COL_MUST_USE col_status fit_forced(fit_search *s, int64_t *needed);
 
 /* frontend/fit_recompute.c. Lays out what is prepared: keeping everything, and computing again what does not fit.
  * `*out_needed` is the least that a plan took if none fits, else 0. */

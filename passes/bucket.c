@@ -14,10 +14,9 @@
 #include <string.h>
 
 enum {
-    LARGE_BYTES = 1 << 20,  /* a sum of this size is not worth a copy */
     BUCKET_BYTES = 4 << 20, /* of all members */
-    MEMBERS = 64,           /* parts that a concat takes */
-    OPEN = 8,               /* buckets at a time: axes and dtypes */
+    MEMBERS = COL_BUCKET_MEMBERS,
+    OPEN = 8, /* buckets at a time: axes and dtypes */
 };
 
 typedef struct bucket {
@@ -41,7 +40,7 @@ static bool is_small_sum(const col_node *node)
 {
     const char *reduce = node->op == COL_OP_ALL_REDUCE ? col_node_text(node, COL_ATTR_REDUCE) : "";
     return (!reduce || !strcmp(reduce, "sum")) && node->op == COL_OP_ALL_REDUCE &&
-           col_type_bytes(node->results[0].type) < LARGE_BYTES;
+           col_type_bytes(node->results[0].type) < COL_BUCKET_LARGE;
 }
 
 static bool has_axes_of(const col_node *a, const col_node *b)

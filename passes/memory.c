@@ -17,6 +17,7 @@
 #include "solver/offsets.h"
 
 enum { NOT_A_BUFFER = UINT32_MAX };
+static const double ANY_GAP = 1e3;
 static const double GAP = 0.005; /* over the least memory: not worth seconds of search */
 
 /* Parts of a concat. */
@@ -263,7 +264,7 @@ static col_status solve_offsets(planner *p, uint64_t base)
         p->memory->peak_unit = u;
     }
     col_offsets_problem problem = {.count = count, .buffers = list};
-    col_offsets_limits limits = {.seconds = 2, .nodes = 200000, .gap = GAP};
+    col_offsets_limits limits = {.seconds = 2, .nodes = 200000, .gap = p->rules->roughly ? ANY_GAP : GAP};
     col_offsets_solution solution;
     COL_TRY(col_offsets_solve(&problem, &limits, p->arena, &solution));
     p->memory->temporary_bytes = solution.peak;

@@ -9,6 +9,7 @@ typedef struct col_memory_rules {
     void *context;
     /* Whether the unit may write `output` over the bytes of `input`, which it reads. */
     bool (*in_place)(void *context, const col_unit *unit, const col_value *input, const col_value *output);
+    bool roughly; /* offsets may take more memory than need be: they are not searched for */
 } col_memory_rules;
 
 /* A tensor's time and place, for the report. */

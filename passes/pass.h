@@ -119,6 +119,10 @@ COL_MUST_USE col_status col_pass_dce(col_graph *graph, const col_pass_options *o
 /* Runs the loss in chunks of rows, one after another. */
 COL_MUST_USE col_status col_pass_chunk(col_graph *graph, const col_pass_options *options);
 /* Joins small all-reduces into few. */
+enum {
+    COL_BUCKET_LARGE = 1 << 20, /* bytes of a sum that is not worth a copy */
+    COL_BUCKET_MEMBERS = 64,    /* at most: parts that a concat takes */
+};
 COL_MUST_USE col_status col_pass_bucket(col_graph *graph, const col_pass_options *options);
 /* Splits reductions that would run on one core, and inserts the copies that kernels need for operands whose
  * strides they cannot take. */

@@ -64,6 +64,7 @@ typedef struct col_shard_row {
     const char *reason; /* why shapes or mesh forbid the plan, and no figure holds; NULL: they do not */
     double seconds, compute, communication;
     int64_t peak;
+    bool fits; /* the memory */
 } col_shard_row;
 
 typedef struct col_shard_report {
@@ -76,6 +77,8 @@ typedef struct col_shard_report {
     int32_t nodes, edges, strategies; /* of the model as built */
     int plan_count;                   /* with `compare`, else 0; the answer's own row is the first */
     col_shard_row plans[COL_PLAN_COUNT];
+    const struct col_shard_answers
+        *answers; /* behind them, in the arena of col_shard; NULL: there are none */
 } col_shard_report;
 
 /* Solves for the graph, which has groups (`fuse`) and an order (`schedule`). `out` lives in `arena` and
@@ -84,5 +87,11 @@ typedef struct col_shard_report {
  * that got to the solver. */
 COL_MUST_USE col_status col_shard(const col_graph *graph, const col_shard_options *options, col_arena *arena,
                                   col_sharding *out, col_shard_report *report);
+
+/* The sharding of a row of the report `of`, by its place in `plans`, in place of auto's; false where the row has none. It
+ * lives in `arena`, as long as that of `of`. In the report, the row is the first, and what the solver proved is still
+ * that of auto's own answer. */
+bool col_shard_take(const col_shard_report *of, int row, col_arena *arena, col_sharding *out,
+                    col_shard_report *report);
 
 #endif

@@ -18,15 +18,21 @@ static int32_t add_node(shard_problem *b, shard_node stands_for, int32_t count, 
     return (int32_t)b->nodes.len - 1;
 }
 
-/* `hides`: the phase that can hide what the edge costs. */
-static void add_edge(shard_problem *b, const col_value *value, const shard_source *from, int32_t node,
-                     const int32_t *layouts, int64_t runs, int hides)
+/* `hides`: the phase that can hide what the edge costs. `joined`: of such edges, whose all-reduces become one. */
+static void add_joined_edge(shard_problem *b, const col_value *value, const shard_source *from, int32_t node,
+                            const int32_t *layouts, int64_t runs, int hides, int64_t joined)
 {
     const shard_table *table = shard_table_of(b->tables, &value->type, from->count, from->layouts,
-                                              b->nodes.data[node].strategies, layouts, runs);
+                                              b->nodes.data[node].strategies, layouts, runs, joined);
     if (table->is_free) return;
     col_vec_push(b->m.arena, &b->edges, ((col_sharding_edge){from->node, node, table->cost}));
     col_vec_push(b->m.arena, &b->hides, (int8_t)hides);
+}
+
+static void add_edge(shard_problem *b, const col_value *value, const shard_source *from, int32_t node,
+                     const int32_t *layouts, int64_t runs, int hides)
+{
+    add_joined_edge(b, value, from, node, layouts, runs, hides, 1);
 }
 
 /* Bytes on one device under each layout. */
@@ -131,6 +137,19 @@ static bool is_awaited_gradient(const shard_problem *b, const col_value *value)
     return any;
 }
 
+/* How many all-reduces of gradients become one: nothing reads them before all are there. */
+static int64_t count_joined(const shard_problem *b)
+{
+    int64_t count = 0;
+    COL_FOR_EACH_NODE (node, b->m.graph) {
+        for (uint32_t i = 0; i < node->result_count; i++) {
+            const col_value *value = &node->results[i];
+            count += col_type_bytes(value->type) < COL_BUCKET_LARGE && is_awaited_gradient(b, value);
+        }
+    }
+    return COL_MAX(COL_MIN(count, (int64_t)COL_BUCKET_MEMBERS), 1);
+}
+
 /* Parameters are there from the start of a step: a copy in a further layout can be made while others compute.
  */
 static bool can_prefetch(const col_value *value, const shard_unit *u)
@@ -170,9 +189,10 @@ static void add_stop(shard_problem *b, const col_value *value, id_list *wanted)
     int32_t node =
         add_node(b, (shard_node){SHARD_STOP, -1, ids.data}, count, from, b->last_use[value->id] + 1,
                  zeros(b, count), value->producer ? usages(b, value, count, ids.data) : zeros(b, count));
-    add_edge(b, value, maker, node, ids.data,
-             shard_runs(&b->m, value->producer ? value->producer->phase : COL_PHASE_FORWARD),
-             is_awaited_gradient(b, value) ? COL_PHASE_BACKWARD : SHARD_BLOCKS);
+    bool awaited = is_awaited_gradient(b, value);
+    add_joined_edge(b, value, maker, node, ids.data,
+                    shard_runs(&b->m, value->producer ? value->producer->phase : COL_PHASE_FORWARD),
+                    awaited ? COL_PHASE_BACKWARD : SHARD_BLOCKS, awaited ? b->joined : 1);
     b->stops[value->id] = (shard_source){node, count, ids.data};
 }
 
@@ -282,6 +302,7 @@ void shard_build(shard_problem *b)
     b->stops = COL_NEW_ARRAY(m->arena, shard_source, m->graph->next_value_id);
     b->unit_nodes = COL_NEW_ARRAY(m->arena, int32_t, m->units->count + 1);
     find_last_uses(b);
+    b->joined = count_joined(b);
     add_variables(b);
     for (uint32_t i = 0; i < m->units->count; i++) {
         if (!m->by_unit[i].is_assign) add_unit(b, (int32_t)i);

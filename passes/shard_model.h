@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "passes/pass.h"
 #include "passes/shard.h"
 #include "solver/sharding.h"
 
@@ -12,6 +13,7 @@ typedef struct shard_port {
     const col_value *value;
     const col_node *node; /* of reads */
     uint32_t operand;
+    int same; /* of reads: the first that reads the same value; its own place if it is */
     int32_t *layouts;
 } shard_port;
 
@@ -27,6 +29,7 @@ typedef struct shard_unit {
     int64_t *inner; /* of it, reductions inside the unit */
     shard_port *reads, *writes;
     int read_count, write_count;
+    uint64_t *ports; /* by node, scratch of shard_strategies */
 } shard_unit;
 
 /* Layouts met so far; ids are indices. */
@@ -82,9 +85,11 @@ typedef struct shard_table {
 shard_tables *shard_tables_create(shard_model *m);
 /* The one list that stands for all lists equal to this one. */
 int32_t *shard_list(shard_tables *t, int32_t count, int32_t *layouts);
-/* Between two lists that shard_list gave, for a value that is brought `runs` times in a step. */
+/* Between two lists that shard_list gave, for a value that is brought `runs` times in a step. Where its all-reduces
+ * are small, `joined` of them become one (passes/bucket.c); 1: each stays alone. */
 const shard_table *shard_table_of(shard_tables *t, const col_type *type, int32_t from_count,
-                                  const int32_t *from, int32_t to_count, const int32_t *to, int64_t runs);
+                                  const int32_t *from, int32_t to_count, const int32_t *to, int64_t runs,
+                                  int64_t joined);
 
 /* passes/shard_plans.c: takes away what the plan of the options forbids. COL_BAD_INPUT when nothing is left
  * somewhere. */
@@ -128,6 +133,7 @@ typedef struct shard_problem {
     shard_source *makers, *stops; /* by value id */
     int32_t *last_use;            /* by value id: position of the last unit that needs it; -1: none */
     shard_tables *tables;
+    int64_t joined;        /* all-reduces of gradients that become one */
     int32_t *whole;        /* a list of the whole layout alone */
     uint32_t *seen, stamp; /* by layout: last met in list number `stamp` */
 } shard_problem;
@@ -161,10 +167,14 @@ bool shard_fits(const shard_problem *b, const col_sharding_solution *solution);
 
 /* passes/shard_compare.c */
 col_shard_row shard_make_row(const shard_problem *b, const col_sharding_solution *solution);
-/* Solves for each forced plan and fills in a row for each, from the first on; returns how many. `*out_best`
+/* Solves for each forced plan and fills in a row for each, from the first on, with its answer as an assignment of `b`;
+ * returns how many. `*out_best`
  * is the best answer among them as an assignment of `b`, the problem for auto as built; NULL where none fits.
  */
-COL_MUST_USE col_status shard_compare(const shard_problem *b, col_shard_row *rows, int *out_count,
-                                      int32_t **out_best);
+COL_MUST_USE col_status shard_compare(const shard_problem *b, col_shard_row *rows, int32_t **choices,
+                                      int *out_count, int32_t **out_best);
+/* The answer of a plan as it is alone; without `proves` the same answer, but large problems may get no bound. */
+COL_MUST_USE col_status shard_solve_forced(const shard_problem *b, double seconds, bool proves,
+                                           col_sharding_solution *out);
 
 #endif

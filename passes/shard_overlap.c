@@ -23,7 +23,8 @@
 #include <string.h>
 
 /* Of weights; then at those of the highest bound, with less and less left by the solver; then of weights again. */
-enum { TRIES = 3, TIGHTER = 2, TRIES_AGAIN = 5, TRIES_UNPROVED = 2 };
+enum { TRIES = 3, TIGHTER = 2, TRIES_AGAIN = 5, TRIES_UNPROVED = 5, TRIES_LARGE = 2 };
+enum { LARGE_NODES = 10000 }; /* of a problem that takes TRIES_LARGE where nothing is proved */
 
 static const double LEAST_WEIGHT = 1.0 / 1024;
 /* Of the gap, what the solver may leave at given weights. */
@@ -131,7 +132,8 @@ static col_status solve_overlapped(const shard_problem *b, const col_sharding_pr
     int64_t bound = 0;
     double seconds = 0;
     *best = (col_sharding_solution){0};
-    for (int i = 0; i < (limits->alike_only ? TRIES_UNPROVED : TRIES + TIGHTER + TRIES_AGAIN); i++) {
+    int unproved = (int32_t)b->nodes.len > LARGE_NODES ? TRIES_LARGE : TRIES_UNPROVED;
+    for (int i = 0; i < (limits->alike_only ? unproved : TRIES + TIGHTER + TRIES_AGAIN); i++) {
         col_sharding_problem problem = weigh(b, w, b->m.arena);
         problem.limit = plain->limit;
         problem.alike = plain->alike;

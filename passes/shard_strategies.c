@@ -74,6 +74,10 @@ static void find_ports(shard_model *m, shard_unit *u)
                 col_vec_push(m->arena, &writes, ((shard_port){.value = &node->results[i]}));
         }
     }
+    for (size_t i = 0; i < reads.len; i++) {
+        int *same = &reads.data[i].same;
+        while (reads.data[*same].value != reads.data[i].value) (*same)++;
+    }
     u->reads = reads.data;
     u->read_count = (int)reads.len;
     u->writes = writes.data;
@@ -92,13 +96,70 @@ static double local_bytes(const shard_model *m, const col_value *value, const co
     return bytes;
 }
 
-/* Seconds of one run of the unit that go into reductions over split factors whose result something in the
- * unit reads, which are combined at once. */
-static double inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
+static double all_reduce_seconds(const shard_model *m, const col_axes *axes, double bytes)
 {
-    double seconds = 0;
+    return col_cost_collective(m->options->machine, &m->options->mesh, COL_ALL_REDUCE, axes, bytes);
+}
+
+enum { MOST_PENDING = 8, MOST_CUTS = 8, ALL_PORTS = 64 };
+
+/* What a strategy combines inside a unit: reductions over split factors whose result something in the unit reads. */
+typedef struct inner_work {
+    double seconds; /* of one run */
+    int cuts;       /* places where the unit waits for some of them: it runs as one kernel more than that */
+    uint64_t ports[MOST_CUTS]; /* reads, as bits, that what is combined at the cut is computed from */
+} inner_work;
+
+/* A walk over the nodes of a unit. */
+typedef struct inner_walk {
+    const col_value *pending[MOST_PENDING]; /* combined, and not read yet */
+    int count, port;
+    uint32_t summed; /* axes of the last sum among them */
+    uint64_t *
+        ports; /* by place of a node in its unit: reads that its results are computed from, since the last cut */
+} inner_walk;
+
+/* Whether the node reads what is pending; notes what its results are computed from. */
+static bool inner_wait(const shard_model *m, const shard_unit *u, inner_walk *walk, uint32_t place)
+{
+    const col_node *node = u->unit->nodes[place];
+    bool waits = false;
+    walk->ports[place] = 0;
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        const col_value *value = col_node_operand(node, i);
+        bool is_pending = false;
+        for (int k = 0; k < walk->count; k++) is_pending |= value == walk->pending[k];
+        waits |= is_pending;
+        if (is_outside(m, u, value)) {
+            walk->ports[place] |= walk->port < ALL_PORTS ? UINT64_C(1) << walk->port : 0;
+            walk->port++;
+        } else if (!is_pending) {
+            walk->ports[place] |= walk->ports[m->place[value->producer->id]];
+        }
+    }
+    return waits;
+}
+
+static void inner_cut(const shard_model *m, inner_work *work, inner_walk *walk)
+{
+    uint64_t ports = 0;
+    for (int k = 0; k < walk->count; k++) {
+        uint64_t *own = &walk->ports[m->place[walk->pending[k]->producer->id]];
+        ports |= *own;
+        *own = 0;
+    }
+    if (work->cuts < MOST_CUTS) work->ports[work->cuts++] = ports;
+    walk->count = 0;
+}
+
+/* Sums over the same axes become one all-reduce, unless something reads the one before the other (passes/bucket.c). */
+static inner_work inner_reductions(const shard_model *m, const shard_unit *u, const col_strategy *s)
+{
+    inner_work work = {0};
+    inner_walk walk = {.ports = u->ports};
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
         const col_node *node = u->unit->nodes[n];
+        if (inner_wait(m, u, &walk, n)) inner_cut(m, &work, &walk);
         for (uint32_t i = 0; i < node->result_count; i++) {
             const col_value *value = &node->results[i];
             col_op kind = COL_OP_SUM;
@@ -109,32 +170,50 @@ static double inner_reductions(const shard_model *m, const shard_unit *u, const 
                 if (mask >> a & 1) axes.axis[axes.count++] = (uint8_t)a;
             }
             col_layout layout = col_factors_result_layout(u->factors, s, value);
-            seconds += col_cost_collective(m->options->machine, &m->options->mesh, COL_ALL_REDUCE, &axes,
-                                           local_bytes(m, value, &layout));
+            double bytes = local_bytes(m, value, &layout);
+            work.seconds += all_reduce_seconds(m, &axes, bytes);
+            bool joins = walk.count && kind == COL_OP_SUM && mask == walk.summed && bytes < COL_BUCKET_LARGE;
+            if (joins) work.seconds -= all_reduce_seconds(m, &axes, 0);
+            if (kind == COL_OP_SUM) walk.summed = mask;
+            if (walk.count < MOST_PENDING) walk.pending[walk.count++] = value;
         }
     }
-    return seconds;
+    return work;
 }
 
-/* Of its own work. */
-static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s)
+/* Whether a port before it reads the same part of the same value: a kernel reads it once. */
+static bool reads_again(const shard_unit *u, const col_strategy *s, int i, const col_layout *layout)
+{
+    const shard_port *first = &u->reads[u->reads[i].same];
+    if (u->reads[i].same == i) return false;
+    col_layout other = col_factors_operand_layout(u->factors, s, first->node, first->operand);
+    return col_layout_equal(&other, layout);
+}
+
+/* Of its own work, as one kernel that reads what the unit reads, and one for each cut. */
+static double unit_seconds(const shard_model *m, const shard_unit *u, const col_strategy *s,
+                           const inner_work *within)
 {
     if (u->is_free) return 0;
-    double flops = 0, bytes = 0;
+    double flops = 0, bytes = 0, overhead = within->cuts * m->options->machine->overhead;
     for (uint32_t n = 0; n < u->unit->node_count; n++) {
         const col_node *node = u->unit->nodes[n];
         flops += col_node_work(node).flops * col_factors_share(u->factors, s, &m->options->mesh, node);
     }
     for (int i = 0; i < u->read_count; i++) {
         col_layout layout = col_factors_operand_layout(u->factors, s, u->reads[i].node, u->reads[i].operand);
-        bytes += local_bytes(m, u->reads[i].value, &layout);
+        if (reads_again(u, s, i, &layout)) continue;
+        int times = 1;
+        for (int k = 0; k < within->cuts && i < ALL_PORTS; k++) times += within->ports[k] >> i & 1;
+        bytes += times * local_bytes(m, u->reads[i].value, &layout);
     }
     for (int i = 0; i < u->write_count; i++) {
         col_layout layout = col_factors_result_layout(u->factors, s, u->writes[i].value);
         bytes += local_bytes(m, u->writes[i].value, &layout);
     }
-    return col_cost_seconds(m->options->machine, col_cost_class_of(col_node_work(u->unit->nodes[0]).kind),
-                            flops, bytes);
+    return overhead + col_cost_seconds(m->options->machine,
+                                       col_cost_class_of(col_node_work(u->unit->nodes[0]).kind), flops,
+                                       bytes);
 }
 
 /* Enumeration. */
@@ -188,9 +267,9 @@ static void consider(enumeration *e, const col_strategy *s)
     int32_t *layouts = COL_NEW_ARRAY(m->arena, int32_t, e->ports + 1);
     port_layouts(m, e->u, s, layouts);
     int64_t runs = e->u->phase == COL_PHASE_UPDATE ? 1 : m->options->accumulate;
-    double within = inner_reductions(m, e->u, s);
-    int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s) + within),
-            inner = runs * shard_nanoseconds(within);
+    inner_work within = inner_reductions(m, e->u, s);
+    int64_t cost = runs * shard_nanoseconds(unit_seconds(m, e->u, s, &within) + within.seconds),
+            inner = runs * shard_nanoseconds(within.seconds);
     size_t size = sizeof *layouts * (size_t)e->ports;
     found *other = col_map_get_bytes(e->known, layouts, size);
     if (!other) {
@@ -296,6 +375,8 @@ static void list_factors(enumeration *e)
 
 static void enumerate_unit(shard_model *m, shard_unit *u)
 {
+    u->ports = COL_NEW_ARRAY(m->arena, uint64_t, u->unit->node_count);
+    for (uint32_t n = 0; n < u->unit->node_count; n++) m->place[u->unit->nodes[n]->id] = n;
     enumeration e = {
         .m = m, .u = u, .ports = u->read_count + u->write_count, .known = col_map_create(m->arena)};
     list_factors(&e);
