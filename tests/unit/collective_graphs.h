@@ -202,7 +202,7 @@ static inline laid_out *lay_out(const col_graph *graph, col_arena *arena)
     }
     col_memory_fix_strides(graph, l->units, false, arena, &l->memory);
     l->kernels = col_emit_kernels(&l->emitter, l->units, l->memory.placements);
-    col_memory_rules rules = {l, in_place};
+    col_memory_rules rules = {l, in_place, false};
     assert_ok(col_memory_assign(graph, l->units, &rules, offsets, plan->state_bytes, arena, &l->memory));
     uint32_t *starts = COL_NEW_ARRAY(arena, uint32_t, l->units->count + 1);
     l->program =
