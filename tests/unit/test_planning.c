@@ -211,7 +211,7 @@ static planned *plan_memory(const char *text, int64_t accumulate)
         p->variables[i] = p->base;
         p->base += ((uint64_t)col_type_bytes(p->graph->vars.data[i]->type) + 63) / 64 * 64;
     }
-    col_memory_rules rules = {p, in_place};
+    col_memory_rules rules = {p, in_place, false};
     assert_ok(col_memory_assign(p->graph, p->units, &rules, p->variables, p->base, arena, &p->memory));
     return p;
 }
