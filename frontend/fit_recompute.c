@@ -152,11 +152,12 @@ static col_status lay_out_least(fit_search *s, const col_recompute_answer *answe
 }
 
 /* Plans that do not depend on the limit, those that are forced by name among them. Of two plans with one peak by the
- * model either may take less once its copies are fused. */
+ * model either may take less once its copies are fused; where there are splits to choose from, one is laid out of each. */
 static col_status search_least(fit_search *s)
 {
     int32_t blocks = col_recompute_blocks(s->model), without = 0;
     int64_t least = INT64_MAX;
+    bool splits = col_mesh_size(&s->c->options->mesh) > 1;
     s->least = s->kept;
     for (int32_t joined = 0; joined <= 1 && !fit_ends(s); joined++) {
         col_arena *arena = fit_begin(s);
@@ -167,13 +168,13 @@ static col_status search_least(fit_search *s)
     for (int32_t joined = 1; joined <= blocks && without < ENOUGH && !fit_ends(s);
          joined = next_size(joined)) {
         col_recompute_answer *answer;
-        COL_TRY(solve_least(s, joined, false, &answer));
+        COL_TRY(solve_least(s, joined, splits, &answer));
         if (answer->status != COL_SOLVE_INFEASIBLE) continue;
         without = (double)answer->peak < HOPELESS * (double)least ? 0 : without + 1;
         least = COL_MIN(least, answer->peak);
         if (without) continue;
         COL_TRY(lay_out_least(s, answer));
-        if (fit_ends(s)) return NULL;
+        if (splits || fit_ends(s)) continue;
         COL_TRY(solve_least(s, joined, true, &answer));
         COL_TRY(lay_out_least(s, answer));
     }

@@ -168,16 +168,16 @@ static void minimise(progress *p)
      * the bound. */
     int64_t open = p->bound + (int64_t)(p->gap * (double)p->bound);
     for (double slice = 0.25; !is_good(p); slice = COL_MIN(2 * slice, 1.0)) {
-        double now = col_solve_clock();
+        double now = col_solve_cpu_clock();
         if (now >= p->deadline || (p->node_limit && p->nodes >= p->node_limit)) return;
         while (open < p->peak && !is_good(p)) {
-            now = col_solve_clock();
+            now = col_solve_cpu_clock();
             offsets_verdict verdict = try_capacity(p, open, now + slice * (p->deadline - now));
             if (verdict == OFFSETS_STOPPED)
                 open = open + COL_MAX((p->peak - open + 1) / 2, 1);
             else
                 open = p->bound + (p->peak - p->bound) / 2 * (verdict == OFFSETS_REFUTED);
-            if (col_solve_clock() >= p->deadline) return;
+            if (col_solve_cpu_clock() >= p->deadline) return;
         }
         open = p->bound;
     }
@@ -228,7 +228,7 @@ static void solve_from(progress *p, int64_t size, const col_offsets_problem *pro
         if (m->items[j].size >= size || m->items[j].place >= 0)
             large[part.count++] = problem->buffers[m->items[j].buffer];
     }
-    double left = p->deadline - col_solve_clock();
+    double left = p->deadline - col_solve_cpu_clock();
     col_offsets_limits share = {
         .seconds = left / 2, .nodes = (limits->nodes + 1) / 2, .gap = limits->gap / 2};
     col_offsets_solution solution;
@@ -238,7 +238,8 @@ static void solve_from(progress *p, int64_t size, const col_offsets_problem *pro
         if (m->items[j].size >= size || m->items[j].place >= 0)
             rest.items[j].place = (int64_t)solution.offsets[k++];
     }
-    int64_t peak = offsets_greedy(&rest, m->bound, col_solve_clock() + SEED_SECONDS, p->scratch, p->trial);
+    int64_t peak =
+        offsets_greedy(&rest, m->bound, col_solve_cpu_clock() + SEED_SECONDS, p->scratch, p->trial);
     if (peak >= p->peak) return;
     p->peak = peak;
     memcpy(p->best, p->trial, m->count * sizeof *p->best);
@@ -276,7 +277,7 @@ static void solve_model(progress *p, const col_offsets_problem *problem, const c
 col_status col_offsets_solve(const col_offsets_problem *problem, const col_offsets_limits *limits,
                              col_arena *arena, col_offsets_solution *out_solution)
 {
-    double start = col_solve_clock();
+    double started = col_solve_clock(), start = col_solve_cpu_clock();
     COL_TRY(check_buffers(problem));
     uint64_t *offsets = COL_NEW_ARRAY(arena, uint64_t, problem->count + 1);
     for (size_t j = 0; j < problem->count; j++) {
@@ -305,7 +306,7 @@ col_status col_offsets_solve(const col_offsets_problem *problem, const col_offse
         out_solution->status = COL_SOLVE_LIMIT;
     else
         out_solution->status = peak <= out_solution->bound ? COL_SOLVE_OPTIMAL : COL_SOLVE_FEASIBLE;
-    out_solution->seconds = col_solve_clock() - start;
+    out_solution->seconds = col_solve_clock() - started;
     col_arena_destroy(scratch);
     return status;
 }

@@ -28,7 +28,7 @@ typedef struct col_offsets_problem {
     uint64_t capacity; /* bytes; 0: no capacity, minimise the peak */
 } col_offsets_problem;
 
-/* Zeroes mean: the fast answer only. */
+/* Zeroes mean: the fast answer only. Seconds are of processor time, so that other processes do not change answers. */
 typedef struct col_offsets_limits {
     double seconds; /* for the whole solve, all of it spent only where the exact search needs it */
     uint64_t nodes; /* of the exact search, 0: no limit. Unlike seconds, repeatable */

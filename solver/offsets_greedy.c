@@ -167,7 +167,7 @@ int64_t offsets_greedy(const offsets_model *model, int64_t target, double deadli
     int64_t *trial = COL_NEW_ARRAY(scratch, int64_t, n), best = INT64_MAX;
     bool tightest = true;
     for (int which = 0; which < ORDERS * 2 && best > target; which++) {
-        if (which > 0 && col_solve_clock() > deadline) break;
+        if (which > 0 && col_solve_cpu_clock() > deadline) break;
         make_order(model, live, which % ORDERS, sorted, order);
         int64_t peak = place_all(&g, order, which < ORDERS, best - (best != INT64_MAX), trial);
         if (peak >= best) continue;
@@ -178,7 +178,7 @@ int64_t offsets_greedy(const offsets_model *model, int64_t target, double deadli
     }
     /* Sideways moves count, so a fixed number of passes without gain ends it. */
     size_t idle = 0, patience = 200 + 20 * n;
-    while (best > target && idle < patience && col_solve_clock() < deadline) {
+    while (best > target && idle < patience && col_solve_cpu_clock() < deadline) {
         memcpy(order, best_order, n * sizeof *order);
         perturb(&g, order, offsets, best);
         int64_t peak = place_all(&g, order, tightest, best, trial);

@@ -297,7 +297,7 @@ static offsets_verdict solve_connected(tree *t, search_part part)
 {
     t->nodes++;
     if (t->nodes >= t->node_limit) return OFFSETS_STOPPED;
-    if (t->nodes % CLOCK_EVERY == 0 && col_solve_clock() > t->deadline) return OFFSETS_STOPPED;
+    if (t->nodes % CLOCK_EVERY == 0 && col_solve_cpu_clock() > t->deadline) return OFFSETS_STOPPED;
     uint64_t hash = hash_part(t, part);
     if (is_refuted(t, hash)) return OFFSETS_REFUTED;
     offsets_verdict verdict = branch(t, part);
@@ -449,7 +449,8 @@ offsets_verdict offsets_search(const offsets_model *model, int64_t capacity, dou
         uint64_t total = 0;
         size_t mark = t.q.trail.len;
         verdict = OFFSETS_STOPPED;
-        for (uint64_t restart = 0; verdict == OFFSETS_STOPPED && col_solve_clock() < deadline; restart++) {
+        for (uint64_t restart = 0; verdict == OFFSETS_STOPPED && col_solve_cpu_clock() < deadline;
+             restart++) {
             uint64_t budget = (4 * model->count + 256) << COL_MIN(restart / (2 * CHOICE_ORDERS), 40);
             if (node_limit) budget = COL_MIN(budget, node_limit - total);
             t.nodes = 0;

@@ -15,5 +15,7 @@ const char *col_solve_status_name(col_solve_status status); /* "optimal", "feasi
 
 /* Seconds on a clock that never goes back; differences only. */
 double col_solve_clock(void);
+/* Seconds of processor time that the calling thread has taken: for limits that other processes do not move. */
+double col_solve_cpu_clock(void);
 
 #endif
