@@ -82,6 +82,13 @@ col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer)
     return NULL;
 }
 
+fit_figures fit_figures_of(const col_plan *plan, int64_t peak)
+{
+    col_predicted_communication sent;
+    col_predict_communication(plan, &sent);
+    return (fit_figures){col_predict_step(plan), sent.exposed, sent.seconds, peak};
+}
+
 static col_status fit_device(fit_search *s, int64_t *out_needed)
 {
     *out_needed = 0;
@@ -143,6 +150,25 @@ static void take_best(fit_search *s)
     s->c->is_searching = false;
 }
 
+static void write_figures(const fit_figures *f, Col__Plan__Alternative *row)
+{
+    row->seconds = f->seconds;
+    row->compute_seconds = f->seconds - f->exposed;
+    row->communication_seconds = f->communication;
+    if (f->peak) row->peak_bytes = (uint64_t)f->peak;
+}
+
+/* In the comparison with the forced plans, what was laid out has the seconds of that and not the sharding model's; the
+ * first row is the plan's own. */
+static void write_comparison(const fit_search *s, const Col__Plan__Sharding *out)
+{
+    for (size_t i = 0; i < out->n_alternatives; i++) {
+        col_plan_kind kind = COL_PLAN_AUTO;
+        if (i) COL_ASSERT(col_plan_kind_parse(out->alternatives[i]->plan, &kind));
+        if (s->forced[kind].seconds > 0) write_figures(&s->forced[kind], out->alternatives[i]);
+    }
+}
+
 /* Of all that was tried, the best is printed, dumped and stopped at. It is restored once more after that: laid
  * out anew, buffers may come to lie otherwise. */
 static col_status show_best(fit_search *s)
@@ -151,10 +177,34 @@ static col_status show_best(fit_search *s)
     col_arena_adopt(s->arena, s->best.split);
     col_arena_adopt(s->arena, s->best.attempt);
     take_best(s);
+    if (s->c->plan->sharding) write_comparison(s, s->c->plan->sharding);
     if (!o->print_after && !o->stop_after && !o->dump_dir) return NULL;
     COL_TRY(col_compiler_finish(s->c, s->stopped));
     if (!fit_ends(s)) take_best(s);
     return NULL;
+}
+
+/* Lays the best split out again as is forced. */
+static col_status force_best(fit_search *s)
+{
+    int64_t needed;
+    take_best(s);
+    release(s, &s->attempt);
+    if (s->split != s->best.split) release(s, &s->split);
+    s->split = s->best.split;
+    s->keeps = false;
+    fit_drop_best(s);
+    return fit_finish(s, &needed);
+}
+
+/* On a mesh; without a limit the split is that of --checkpoint none, so that bits are. */
+static col_status search_mesh(fit_search *s, int64_t *out_needed)
+{
+    s->keeps = s->limit == INT64_MAX;
+    COL_TRY(fit_mesh(s, out_needed));
+    if (!fit_has_best(s) || fit_ends(s)) return NULL;
+    s->forced[COL_PLAN_AUTO] = fit_figures_of(&s->best.message, s->best.plan.bytes);
+    return s->keeps && fit_is_forced_again(s) ? force_best(s) : NULL;
 }
 
 static col_status search_all(fit_search *s)
@@ -162,7 +212,7 @@ static col_status search_all(fit_search *s)
     bool splits = col_mesh_size(&s->c->options->mesh) > 1;
     int64_t needed;
     char need[COL_HUMAN_SIZE], have[COL_HUMAN_SIZE];
-    COL_TRY(splits ? fit_mesh(s, &needed) : fit_device(s, &needed));
+    COL_TRY(splits ? search_mesh(s, &needed) : fit_device(s, &needed));
     if (fit_has_best(s) || fit_ends(s)) return NULL;
     if (splits) COL_TRY(confirm_needed(s, &needed));
     if (fit_ends(s)) return NULL;

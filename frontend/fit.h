@@ -27,6 +27,13 @@ typedef struct fit_best {
     col_arena *split, *attempt;
 } fit_best;
 
+/* What a plan of a kind is predicted to take, where one was laid out. */
+typedef struct fit_figures {
+    double seconds;                /* of a step; 0: none was laid out */
+    double exposed, communication; /* of them without computation; in which ranks communicate */
+    int64_t peak;                  /* of the whole plan; 0: only its first program was laid out */
+} fit_figures;
+
 typedef struct fit_search {
     col_compiler *c;
     bool *stopped;
@@ -46,10 +53,13 @@ typedef struct fit_search {
     int64_t smallest;           /* bytes of the smallest */
     int32_t last_units;         /* of the first program of the last one */
     /* Of all. */
-    int32_t nodes;          /* of the sharding problem */
+    int32_t nodes; /* of the sharding problem */
+    bool
+        keeps; /* everything, also where computing again is forced: that is done to the best split, which so is one */
     bool is_second;         /* another plan fits: of interest is what is faster, not what is least */
     col_shard_report known; /* the last one that says what forced plans reach; nodes 0: none */
     fit_best best;          /* the fastest that fits */
+    fit_figures forced[COL_PLAN_COUNT]; /* of the plans that were tried for auto */
 } fit_search;
 
 static inline bool fit_ends(const fit_search *s)
@@ -68,6 +78,8 @@ COL_MUST_USE col_status fit_prepare(fit_search *s, int64_t bytes);
 col_arena *fit_begin(fit_search *s);
 /* Lays out the plan with what is computed again; NULL: nothing. It is kept if it fits and is the fastest. */
 COL_MUST_USE col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer);
+/* The figures of a plan that was laid out; `peak` as there. */
+fit_figures fit_figures_of(const col_plan *plan, int64_t peak);
 /* Forgets the best plan. */
 void fit_drop_best(fit_search *s);
 /* Frees all but the best plan. */
@@ -82,6 +94,8 @@ COL_MUST_USE col_status fit_forced(fit_search *s, int64_t *needed);
 /* frontend/fit_recompute.c. Lays out what is prepared: keeping everything, and computing again what does not fit.
  * `*out_needed` is the least that a plan took if none fits, else 0. */
 COL_MUST_USE col_status fit_finish(fit_search *s, int64_t *out_needed);
+/* Whether computing again is forced by name. */
+bool fit_is_forced_again(const fit_search *s);
 /* After fit_finish, where nothing fits: lowers `*needed` to less that is known to do. */
 COL_MUST_USE col_status fit_lower_needed(fit_search *s, int64_t *needed);
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "frontend/fit.h"
-#include "frontend/predict.h"
 
 enum {
     SMALL_NODES = 1000, /* of a sharding problem */
@@ -66,6 +65,7 @@ static fit_search begin_candidate(const fit_search *s, const candidate *of)
                         .arena = s->arena,
                         .kind = of->kind,
                         .limit = s->limit,
+                        .keeps = s->keeps,
                         .start = s->start,
                         .nodes = s->nodes,
                         .is_second = fit_has_best(s)};
@@ -78,6 +78,10 @@ static col_status end_candidate(fit_search *s, fit_search *own, col_status statu
     fit_end(own);
     bool wins = !status && !fit_ends(s) && fit_has_best(own) &&
                 (!fit_has_best(s) || own->best.plan.seconds < s->best.plan.seconds);
+    if (fit_has_best(own))
+        s->forced[own->kind] = fit_figures_of(&own->best.message, own->best.plan.bytes);
+    else if (own->forced[own->kind].seconds > 0)
+        s->forced[own->kind] = own->forced[own->kind];
     fit_drop_best(wins ? s : own);
     if (wins) s->best = own->best;
     col_code code = col_error_code(status);
@@ -101,11 +105,19 @@ static col_status predict_unlimited(fit_search *own, int row, double below, doub
         fit_begin(own);
         c->is_searching = true;
         status = col_compiler_finish(c, own->stopped);
-        if (!status && !fit_ends(own)) *out_seconds = col_predict_step(c->plan);
+        if (!status && !fit_ends(own)) own->forced[own->kind] = fit_figures_of(c->plan, 0);
+        if (!status && !fit_ends(own)) *out_seconds = own->forced[own->kind].seconds;
     }
     c->program_count = programs;
     c->is_rough = false;
     return status;
+}
+
+/* Whether the row's answer is auto's own, as far as figures tell. */
+static bool is_own(const fit_search *s, const candidate *of)
+{
+    const col_shard_row *own = &s->known.plans[0], *row = &s->known.plans[of->row];
+    return row->seconds == own->seconds && row->compute == own->compute && row->peak == own->peak;
 }
 
 /* Without a limit: of the plans that their rows leave hope for, the one that is predicted to be the fastest. */
@@ -117,6 +129,10 @@ static col_status take_fastest(fit_search *s, const candidate *list, int count)
     if (s->nodes > LARGE_NODES) count = COL_MIN(count, LARGE_TRIES);
     for (int i = 0; i < count && !fit_ends(s) && fastest(s) * list[i].seconds < below; i++) {
         double seconds;
+        if (is_own(s, &list[i])) {
+            s->forced[list[i].kind] = fit_figures_of(&s->best.message, s->best.plan.bytes);
+            continue;
+        }
         fit_search own = begin_candidate(s, &list[i]);
         COL_TRY(end_candidate(s, &own, predict_unlimited(&own, list[i].row, below, &seconds)));
         if (seconds >= below) continue;
@@ -155,6 +171,7 @@ static col_status search_forced(fit_search *own, const fit_search *s, const cand
         if (fastest(s) * of->seconds >= below) return NULL;
         COL_TRY(predict_unlimited(own, 0, below, &seconds));
         if (fit_ends(own) || UNLIMITED * seconds >= below) return NULL;
+        own->forced[own->kind] = (fit_figures){0};
     } else {
         bool may;
         if (own->nodes > FIT_SWEPT_NODES) return NULL;

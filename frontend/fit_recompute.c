@@ -239,6 +239,11 @@ static col_status force_again(fit_search *s)
     return fit_lay_out(s, answer);
 }
 
+bool fit_is_forced_again(const fit_search *s)
+{
+    return s->c->options->use == COL_USE_TRAIN && (is_checkpoint(s->c, "all") || is_checkpoint(s->c, "sqrt"));
+}
+
 col_status fit_finish(fit_search *s, int64_t *out_needed)
 {
     const col_compiler *c = s->c;
@@ -246,7 +251,7 @@ col_status fit_finish(fit_search *s, int64_t *out_needed)
     s->least.bytes = 0;
     s->smallest = INT64_MAX;
     s->start = col_solve_clock();
-    if (c->options->use == COL_USE_TRAIN && (is_checkpoint(c, "all") || is_checkpoint(c, "sqrt"))) {
+    if (fit_is_forced_again(s) && !s->keeps) {
         COL_TRY(force_again(s));
     } else {
         COL_TRY(fit_lay_out(s, NULL));

@@ -43,8 +43,16 @@ def command(plan, *more):
     return [COLRUN, "run", plan, "--input", "x=x.npy", *more]
 
 
+def launcher_crashed(code, error):
+    """Open MPI's launcher now and then crashes itself while it ends a job; the ranks are gone all the same."""
+    return code < 0 and ("libpmix" in error or "libopen-rte" in error)
+
+
 def run(argv, want=0):
-    result = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    for _ in range(5):
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        if not launcher_crashed(result.returncode, result.stderr):
+            break
     assert result.returncode == want, f"{argv} ended with {result.returncode}, not {want}\n{result.stdout}{result.stderr}"
     return result
 
@@ -149,9 +157,7 @@ def main():
         test_rank_that("killed", signal.SIGKILL, 60, 4, "started")
         for delay, more in ((0, ()), (4, ()), (4, ("started",))):
             code, error = test_rank_that("stopped", signal.SIGSTOP, 8, delay, *more)
-            # Open MPI's launcher now and then crashes itself while it ends the job; the ranks are gone all the same.
-            launcher_crashed = code < 0 and "libpmix" in error
-            assert code == 4 or launcher_crashed, f"status {code}\n{error}"
+            assert code == 4 or launcher_crashed(code, error), f"status {code}\n{error}"
             late = r"rank \d did not come to the [a-z-]+ '\w+', where rank \d waits, within 8 s"
             assert re.search(late, error) or "came to MPI_Init" in error, error  # as far as a busy machine gets
     finally:
