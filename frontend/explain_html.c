@@ -182,11 +182,13 @@ static void print_alternatives(const Col__Plan__Sharding *s, col_str *out)
     if (!s->n_alternatives) return;
     for (size_t i = 0; i < s->n_alternatives; i++) longest = COL_MAX(longest, s->alternatives[i]->seconds);
     col_str_append(
-        out, "<h2>Beside the forced plans</h2>\n<p class=\"soft\">A step by the solver's model, and the "
-             "largest memory of one device.</p>\n<p class=\"legend\"><i></i>compute<i class=\"comm\">"
-             "</i>communication</p>\n<div class=\"wide\"><table>\n<tr><th>plan</th><th>status</th><th>"
-             "</th><th class=\"n\">step</th><th class=\"n\">compute</th><th class=\"n\">communication"
-             "</th><th class=\"n\">peak</th></tr>\n");
+        out,
+        "<h2>Beside the forced plans</h2>\n<p class=\"soft\">A step as predicted of plans that were laid "
+        "out, by the sharding model of the others, and the largest memory of one device by that "
+        "model.</p>\n<p class=\"legend\"><i></i>compute<i class=\"comm\">"
+        "</i>communication</p>\n<div class=\"wide\"><table>\n<tr><th>plan</th><th>status</th><th>"
+        "</th><th class=\"n\">step</th><th class=\"n\">compute</th><th class=\"n\">communication"
+        "</th><th class=\"n\">peak</th></tr>\n");
     for (size_t i = 0; i < s->n_alternatives; i++)
         print_alternative(s->alternatives[i], i == 0, longest, out);
     col_str_append(out, "</table></div>\n");

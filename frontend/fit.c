@@ -82,11 +82,11 @@ col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer)
     return NULL;
 }
 
-fit_figures fit_figures_of(const col_plan *plan, int64_t peak)
+fit_figures fit_figures_of(const col_plan *plan)
 {
     col_predicted_communication sent;
     col_predict_communication(plan, &sent);
-    return (fit_figures){col_predict_step(plan), sent.exposed, sent.seconds, peak};
+    return (fit_figures){col_predict_step(plan), sent.exposed, sent.seconds};
 }
 
 static col_status fit_device(fit_search *s, int64_t *out_needed)
@@ -155,7 +155,6 @@ static void write_figures(const fit_figures *f, Col__Plan__Alternative *row)
     row->seconds = f->seconds;
     row->compute_seconds = f->seconds - f->exposed;
     row->communication_seconds = f->communication;
-    if (f->peak) row->peak_bytes = (uint64_t)f->peak;
 }
 
 /* In the comparison with the forced plans, what was laid out has the seconds of that and not the sharding model's; the
@@ -203,7 +202,7 @@ static col_status search_mesh(fit_search *s, int64_t *out_needed)
     s->keeps = s->limit == INT64_MAX;
     COL_TRY(fit_mesh(s, out_needed));
     if (!fit_has_best(s) || fit_ends(s)) return NULL;
-    s->forced[COL_PLAN_AUTO] = fit_figures_of(&s->best.message, s->best.plan.bytes);
+    s->forced[COL_PLAN_AUTO] = fit_figures_of(&s->best.message);
     return s->keeps && fit_is_forced_again(s) ? force_best(s) : NULL;
 }
 

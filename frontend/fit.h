@@ -31,7 +31,6 @@ typedef struct fit_best {
 typedef struct fit_figures {
     double seconds;                /* of a step; 0: none was laid out */
     double exposed, communication; /* of them without computation; in which ranks communicate */
-    int64_t peak;                  /* of the whole plan; 0: only its first program was laid out */
 } fit_figures;
 
 typedef struct fit_search {
@@ -78,8 +77,8 @@ COL_MUST_USE col_status fit_prepare(fit_search *s, int64_t bytes);
 col_arena *fit_begin(fit_search *s);
 /* Lays out the plan with what is computed again; NULL: nothing. It is kept if it fits and is the fastest. */
 COL_MUST_USE col_status fit_lay_out(fit_search *s, const col_recompute_answer *answer);
-/* The figures of a plan that was laid out; `peak` as there. */
-fit_figures fit_figures_of(const col_plan *plan, int64_t peak);
+/* The figures of a plan that was laid out. */
+fit_figures fit_figures_of(const col_plan *plan);
 /* Forgets the best plan. */
 void fit_drop_best(fit_search *s);
 /* Frees all but the best plan. */

@@ -79,7 +79,7 @@ static col_status end_candidate(fit_search *s, fit_search *own, col_status statu
     bool wins = !status && !fit_ends(s) && fit_has_best(own) &&
                 (!fit_has_best(s) || own->best.plan.seconds < s->best.plan.seconds);
     if (fit_has_best(own))
-        s->forced[own->kind] = fit_figures_of(&own->best.message, own->best.plan.bytes);
+        s->forced[own->kind] = fit_figures_of(&own->best.message);
     else if (own->forced[own->kind].seconds > 0)
         s->forced[own->kind] = own->forced[own->kind];
     fit_drop_best(wins ? s : own);
@@ -105,7 +105,7 @@ static col_status predict_unlimited(fit_search *own, int row, double below, doub
         fit_begin(own);
         c->is_searching = true;
         status = col_compiler_finish(c, own->stopped);
-        if (!status && !fit_ends(own)) own->forced[own->kind] = fit_figures_of(c->plan, 0);
+        if (!status && !fit_ends(own)) own->forced[own->kind] = fit_figures_of(c->plan);
         if (!status && !fit_ends(own)) *out_seconds = own->forced[own->kind].seconds;
     }
     c->program_count = programs;
@@ -130,7 +130,7 @@ static col_status take_fastest(fit_search *s, const candidate *list, int count)
     for (int i = 0; i < count && !fit_ends(s) && fastest(s) * list[i].seconds < below; i++) {
         double seconds;
         if (is_own(s, &list[i])) {
-            s->forced[list[i].kind] = fit_figures_of(&s->best.message, s->best.plan.bytes);
+            s->forced[list[i].kind] = fit_figures_of(&s->best.message);
             continue;
         }
         fit_search own = begin_candidate(s, &list[i]);
