@@ -13,20 +13,10 @@ import subprocess
 import sys
 import tempfile
 
-PLANS = ["single", "ddp", "zero1", "zero2", "zero3", "tp1d", "tp2d", "tp2.5d", "tp3d", "sp"]
-AXES = {"tp2d": 2, "tp2.5d": 3, "tp3d": 3}
-RANKS = {"h200x4": 4, "a100-80g:4": 4, "h100-dgx:1": 8}
+from forced_plans import AXES, MLP, PLANS as ALL_PLANS
 
-MLP = """model mlp(width = 256, classes = 16, batch = 64)
-input pixel_values : f32[batch, 3, 8, 8]
-input labels : i32[batch]
-x = reshape(pixel_values, shape = [batch, 192])
-x = relu(linear(x, width) @ fc1)
-x = gelu_tanh(linear(x, width) @ fc2)
-logits = linear(x, classes) @ fc3
-output logits = logits
-output loss = cross_entropy(logits, labels)
-"""
+PLANS = ALL_PLANS[1:]  # but auto
+RANKS = {"h200x4": 4, "a100-80g:4": 4, "h100-dgx:1": 8}
 
 GPT = "layers=2 width=64 heads=4 vocab=256 context=16"
 RESNET = "layers1=1 layers2=1 layers3=1 layers4=1 width=8 classes=16 size=16 cifar=1"
