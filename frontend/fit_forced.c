@@ -161,11 +161,13 @@ static col_status may_need_less(fit_search *own, int64_t needed, bool *out_may)
     return NULL;
 }
 
-/* Within a limit: the forced plan as it would be alone, where it may be better than the best. */
+/* Within a limit: the forced plan as it would be alone, where it may be better than the best; in larger problems each
+ * takes too long. */
 static col_status search_forced(fit_search *own, const fit_search *s, const candidate *of, int64_t *needed)
 {
     int64_t least;
     double below = s->best.plan.seconds;
+    if (own->nodes > FIT_SWEPT_NODES) return NULL;
     if (fit_has_best(s)) {
         double seconds;
         if (fastest(s) * of->seconds >= below) return NULL;
@@ -174,7 +176,6 @@ static col_status search_forced(fit_search *own, const fit_search *s, const cand
         own->forced[own->kind] = (fit_figures){0};
     } else {
         bool may;
-        if (own->nodes > FIT_SWEPT_NODES) return NULL;
         COL_TRY(may_need_less(own, *needed, &may));
         if (!may || fit_ends(own)) return NULL;
     }
