@@ -238,14 +238,8 @@ static void remove_folder(const char *folder, size_t count)
 
 static col_status link_all(job *jobs, size_t count, col_arena *arena, col_x86_code *out)
 {
-    const char *temporary = getenv("TMPDIR");
-    char folder[256];
-    if (snprintf(folder, sizeof folder, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp") >=
-        (int)sizeof folder) {
-        return col_error_make(COL_BAD_INPUT, "TMPDIR is too long");
-    }
-    if (!mkdtemp(folder))
-        return col_error_from_errno(errno, "cannot make a temporary folder '%s' (TMPDIR)", folder);
+    char *folder;
+    COL_TRY(col_file_temporary_folder(arena, &folder));
     col_status status = link_in_folder(folder, jobs, count, arena, out);
     remove_folder(folder, count);
     return status;

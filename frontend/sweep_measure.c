@@ -34,9 +34,8 @@ struct col_sweep_bench {
 col_status col_sweep_bench_create(const col_sweep_measuring *measuring, col_arena *arena,
                                   col_sweep_bench **out_bench)
 {
-    const char *temporary = getenv("TMPDIR");
-    char *folder = col_arena_printf(arena, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    if (!mkdtemp(folder)) return col_error_from_errno(errno, "cannot make a temporary folder '%s'", folder);
+    char *folder;
+    COL_TRY(col_file_temporary_folder(arena, &folder));
     col_sweep_bench *b = COL_NEW(arena, col_sweep_bench);
     b->how = *measuring;
     b->arena = arena;

@@ -2,15 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ir/base/file.h"
+
 col_status col_unnamed_begin(col_arena *arena, char **out_path)
 {
-    const char *temporary = getenv("TMPDIR");
-    char *folder = col_arena_printf(arena, "%s/colc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    if (!mkdtemp(folder)) return col_error_from_errno(errno, "cannot make a temporary folder '%s'", folder);
+    char *folder;
+    COL_TRY(col_file_temporary_folder(arena, &folder));
     *out_path = col_arena_printf(arena, "%s/file", folder);
     return NULL;
 }

@@ -274,3 +274,13 @@ bool col_file_is_below(const char *folder, const char *path)
     free(file);
     return is_below;
 }
+
+col_status col_file_temporary_folder(col_arena *arena, char **out_path)
+{
+    const char *temporary = getenv("TMPDIR");
+    if (!temporary || !*temporary) temporary = "/tmp";
+    *out_path = col_arena_printf(arena, "%s/colc-XXXXXX", temporary);
+    if (strlen(*out_path) >= 256) return col_error_make(COL_BAD_INPUT, "TMPDIR is too long");
+    if (mkdtemp(*out_path)) return NULL;
+    return col_error_from_errno(errno, "cannot make a temporary folder in '%s' (TMPDIR)", temporary);
+}

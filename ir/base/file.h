@@ -52,4 +52,7 @@ bool col_file_exists(const char *path);
 /* Whether the path, all links followed, is of something that exists below the folder. */
 bool col_file_is_below(const char *folder, const char *path);
 
+/* A new folder of this process alone, in $TMPDIR or /tmp: a path of less than 256 bytes. The caller removes it. */
+COL_MUST_USE col_status col_file_temporary_folder(col_arena *arena, char **out_path);
+
 #endif
